@@ -1,0 +1,30 @@
+# Everything found here is a Debian package; scripts/setup installs them.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(PkgConfig REQUIRED)
+find_package(GTest REQUIRED)
+find_package(nlohmann_json REQUIRED)
+pkg_check_modules(spng REQUIRED IMPORTED_TARGET spng)
+pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)
+pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
+
+# oneDNN's own CMake package asks for OpenCL, which Debian's build has no use for here.
+find_path(CONVD_ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp REQUIRED)
+find_library(CONVD_ONEDNN_LIBRARY dnnl REQUIRED)
+file(STRINGS ${CONVD_ONEDNN_INCLUDE}/oneapi/dnnl/dnnl_version.h CONVD_ONEDNN_MAJOR
+     REGEX "#define DNNL_VERSION_MAJOR [0-9]+")
+string(REGEX REPLACE ".* " "" CONVD_ONEDNN_MAJOR "${CONVD_ONEDNN_MAJOR}")
+message(STATUS "oneDNN major version: ${CONVD_ONEDNN_MAJOR}")
+add_library(convd_onednn INTERFACE)
+target_include_directories(convd_onednn SYSTEM INTERFACE ${CONVD_ONEDNN_INCLUDE})
+target_link_libraries(convd_onednn INTERFACE ${CONVD_ONEDNN_LIBRARY} OpenMP::OpenMP_CXX)
+
+if(NOT CONVD_CORE_ONLY)
+  pkg_check_modules(grpcpp REQUIRED IMPORTED_TARGET grpc++)
+  find_package(spdlog REQUIRED)
+  find_package(CLI11 REQUIRED)
+endif()

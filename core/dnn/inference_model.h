@@ -1,0 +1,43 @@
+#ifndef CONVD_CORE_DNN_INFERENCE_MODEL_H_
+#define CONVD_CORE_DNN_INFERENCE_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/data/dataset.h"
+#include "core/exec/executor.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// A network with its weights, compiled for answering: the one forward pass behind Predict, Evaluate
+// and the trainer's validation. An image's probabilities have the same bits whatever shares its
+// batch. Immutable; any thread may call.
+class InferenceModel {
+ public:
+  virtual ~InferenceModel() = default;
+
+  virtual const Graph& graph() const = 0;
+  // How many images make a task that fills a worker well; larger sets are best split in pieces of
+  // this size.
+  virtual int64_t preferred_images() const = 0;
+
+  // Writes images.count x classes probabilities, on the calling thread, with an executor.Cut()
+  // after each call. CANCELLED, with nothing promised about the output, once `cancelled` (asked at
+  // the cuts) says so. INVALID_ARGUMENT where the images are not of the graph's input shape, or f32
+  // ones are not finite.
+  virtual absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities,
+                             Executor& executor, absl::FunctionRef<bool()> cancelled) const = 0;
+};
+
+// `parameters` are all of the graph's, canonical, in order (copied). Compiles for oneDNN's
+// effective instruction set.
+absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
+    const Graph& graph, absl::Span<const float> parameters);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_INFERENCE_MODEL_H_

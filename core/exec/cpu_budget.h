@@ -1,0 +1,26 @@
+#ifndef CONVD_CORE_EXEC_CPU_BUDGET_H_
+#define CONVD_CORE_EXEC_CPU_BUDGET_H_
+
+#include <string>
+
+#include "core/storage/file_system.h"
+
+namespace convd {
+
+// How many workers this process may use, and why; for the log.
+struct CpuBudget {
+  int workers = 1;
+  double cgroup_quota = 0;  // cores; 0 where there is none
+  int affinity = 0;         // logical CPUs that the scheduler allows (cpusets are part of it)
+  int physical_cores = 0;   // of those, counting hyper-threads once
+};
+
+// workers = max(1, floor(min(cgroup v1 or v2 quota, cpuset, affinity))), in physical cores. Reads
+// /proc/self/cgroup, the cgroup files of this process and of its parents, and
+// /sys/devices/system/cpu under `root` ("" is the machine's own). Unreadable or malformed files
+// count as no limit. Any thread may call.
+CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root = "");
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_EXEC_CPU_BUDGET_H_

@@ -1,0 +1,53 @@
+#ifndef CONVD_CORE_EXEC_EXECUTOR_H_
+#define CONVD_CORE_EXEC_EXECUTOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+
+namespace convd {
+
+// The order in which a free worker, or one at a cut, looks for work.
+enum class Lane { kPredict = 0, kEvaluate = 1, kTrain = 2 };
+inline constexpr int kLanes = 3;
+
+// Runs tasks on the server's budget of cores. Every computation of training, evaluation and
+// prediction goes through one of these. Any thread may call, unless said otherwise.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+
+  virtual int workers() const = 0;
+
+  // Queues `task` behind the lane's others. Never runs it before returning, never drops it.
+  virtual void Submit(Lane lane, absl::AnyInvocable<void()> task) = 0;
+
+  // Calls body(i) once for each i in [0, count), on the workers, in the order of i, each worker
+  // taking the next; returns when all have returned. What the bodies wrote is visible to the
+  // caller. REQUIRES: the caller is not a worker of this executor.
+  virtual void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) = 0;
+
+  // The point between two calls of a task: runs what waits in the lanes above the running task's,
+  // to its end, and returns. The caller holds no lock. Does nothing on a thread that is no worker.
+  virtual void Cut() = 0;
+};
+
+// `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
+// running at `nice`. The destructor runs what is queued to its end, then joins. REQUIRES: workers
+// >= 1.
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0);
+
+// For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.
+class HandCrankedExecutor : public Executor {
+ public:
+  // Runs the first task of the first lane that has one; false where there is none.
+  virtual bool RunOne() = 0;
+  virtual int64_t pending(Lane lane) const = 0;
+};
+std::unique_ptr<HandCrankedExecutor> NewHandCrankedExecutor(int workers = 1);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_EXEC_EXECUTOR_H_

@@ -1,0 +1,68 @@
+#ifndef CONVD_CORE_STORAGE_FILE_SYSTEM_H_
+#define CONVD_CORE_STORAGE_FILE_SYSTEM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace convd {
+
+// A file being written. Nothing is promised to be on disk before Sync() has returned OK.
+// One thread at a time.
+class WritableFile {
+ public:
+  virtual ~WritableFile() = default;  // closes, without Sync
+  virtual absl::Status Append(std::string_view data) = 0;
+  virtual absl::Status Sync() = 0;
+  virtual absl::Status Close() = 0;
+};
+
+// Bytes of a whole file, mapped read-only; valid while it lives. Any thread may read.
+class MappedFile {
+ public:
+  virtual ~MappedFile() = default;
+  virtual std::string_view data() const = 0;
+};
+
+// The seam between this project and the disk, so that tests inject faults. Errors name the path:
+// NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full, file larger than the
+// limit), else INTERNAL. Any thread may call.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
+  // RESOURCE_EXHAUSTED, before anything is allocated, where the file has more than `limit` bytes.
+  virtual absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) = 0;
+  virtual absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) = 0;
+  virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
+  virtual bool Exists(const std::string& path) = 0;
+  virtual bool IsDirectory(const std::string& path) = 0;
+  // Names (not paths) of what lies in a folder, sorted, without . and ..
+  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& path) = 0;
+  // Parents too; OK where it exists already.
+  virtual absl::Status CreateDirectories(const std::string& path) = 0;
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  virtual absl::Status Remove(const std::string& path) = 0;
+  // A folder with all that is in it; OK where it is not there. Never follows symbolic links.
+  virtual absl::Status RemoveAll(const std::string& path) = 0;
+  virtual absl::Status SyncDirectory(const std::string& path) = 0;
+  // With symbolic links and .. resolved; the path must exist.
+  virtual absl::StatusOr<std::string> Canonical(const std::string& path) = 0;
+
+  // The machine's; lives for ever.
+  static FileSystem& Posix();
+};
+
+// Writes `data` to `path` so that a crash leaves either the old file or the new one: temporary file
+// beside it, Sync, Rename, SyncDirectory.
+absl::Status WriteFileAtomically(FileSystem& fs, const std::string& path, std::string_view data);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_STORAGE_FILE_SYSTEM_H_

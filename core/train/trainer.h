@@ -1,0 +1,80 @@
+#ifndef CONVD_CORE_TRAIN_TRAINER_H_
+#define CONVD_CORE_TRAIN_TRAINER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "convd/v1/model.pb.h"
+#include "core/data/dataset.h"
+#include "core/exec/executor.h"
+#include "core/nn/graph.h"
+#include "core/time/clock.h"
+
+namespace convd {
+
+// Checks a request's training figures and fills in every default (optimizer, batch size, epochs,
+// seed, shuffle, precision, micro_batch). INVALID_ARGUMENT names the field. Leaves model, dataset,
+// architecture and validation alone.
+absl::Status ResolveTraining(v1::TrainRequest& request);
+
+struct TrainingData {
+  ImageSet train;
+  ImageSet validation;              // count 0: none
+  std::vector<std::string> labels;  // one a class
+};
+
+// Where a training run is, as its observer sees it; figures are of the epoch so far.
+struct TrainingProgress {
+  int64_t epoch = 0;  // from 1
+  int64_t epochs = 0;
+  int64_t step = 0;  // steps done in this epoch
+  int64_t steps = 0;
+  double loss = 0;
+  double accuracy = 0;
+  double images_per_second = 0;
+  double seconds_left = 0;
+  bool validating = false;
+};
+
+// Called on the thread that runs Trainer::Run, between steps. Quick, or training waits.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void OnProgress(const TrainingProgress& progress) = 0;
+  virtual void OnEpoch(const v1::EpochRecord& record) = 0;
+  // Asked at cuts, by several threads at once; true ends the run with CANCELLED.
+  virtual bool Cancelled() const = 0;
+};
+
+// One training job's state: weights, optimizer moments, position. What it computes depends on the
+// graph, the resolved request, the data and the instruction set alone, never on the executor's
+// worker count or load. One thread at a time, which may not be one of the executor's workers.
+class Trainer {
+ public:
+  virtual ~Trainer() = default;
+
+  // `request` is resolved (ResolveTraining). INVALID_ARGUMENT where data and graph don't fit:
+  // shape, labels beyond the classes, no samples, f32 pixels that aren't finite.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Graph& graph,
+                                                         const v1::TrainRequest& request,
+                                                         TrainingData data, Executor& executor,
+                                                         const Clock& clock);
+
+  // Trains to the end of the last epoch. CANCELLED when the observer asks; DATA_LOSS (with epoch,
+  // step and figure) when the loss is not finite.
+  virtual absl::Status Run(TrainingObserver& observer) = 0;
+
+  // Canonical, in the graph's order, as they are now.
+  virtual std::vector<float> parameters() const = 0;
+  virtual const std::vector<v1::EpochRecord>& history() const = 0;
+  // Of the last validation; samples 0 where there was none.
+  virtual const v1::Metrics& validation() const = 0;
+};
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_TRAIN_TRAINER_H_
