@@ -1,0 +1,315 @@
+#include "client/client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/address.h"
+#include "client/dataset_upload.h"
+#include "client/grpc_call.h"
+#include "client/job_watch.h"
+#include "convd/v1/datasets.grpc.pb.h"
+#include "convd/v1/evaluator.grpc.pb.h"
+#include "convd/v1/jobs.grpc.pb.h"
+#include "convd/v1/models.grpc.pb.h"
+#include "convd/v1/predictor.grpc.pb.h"
+#include "core/status/status_macros.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace convd {
+namespace {
+
+constexpr absl::Duration kShortCall = absl::Seconds(30);
+constexpr absl::Duration kLongCall = absl::Hours(1);
+
+// A quiet watch is pinged, so that a server which has vanished without closing the connection is
+// noticed. Servers that say nothing of pings allow one in five minutes: faster ones would be cut
+// off with too_many_pings.
+constexpr absl::Duration kKeepalive = absl::Seconds(310);
+constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(20);
+
+grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
+  arguments.SetMaxSendMessageSize(options.max_message_bytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, absl::ToInt64Milliseconds(kKeepalive));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, absl::ToInt64Milliseconds(kKeepaliveTimeout));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as a quiet watch needs
+  // A web proxy of the environment is not meant for a server that listens on loopback by default.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  // Two clients of one process are two connections, so that one's settings are not the other's.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return arguments;
+}
+
+// Waits until the channel is connected, or has failed once.
+absl::Status WaitConnected(grpc::Channel& channel, const std::string& address,
+                           absl::Duration timeout) {
+  const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
+  for (;;) {
+    const grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
+    if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
+    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) {
+      return absl::UnavailableError(absl::StrCat("can't reach convd at ", address));
+    }
+    if (!channel.WaitForStateChange(state, deadline)) {
+      return absl::UnavailableError(absl::StrCat(
+          "can't reach convd at ", address, ": no answer within ", absl::FormatDuration(timeout)));
+    }
+  }
+}
+
+class GrpcClient final : public Client {
+ public:
+  GrpcClient(std::string address, const ClientOptions& options,
+             const std::shared_ptr<grpc::Channel>& channel)
+      : address_(std::move(address)),
+        options_(options),
+        health_(grpc::health::v1::Health::NewStub(channel)),
+        jobs_(v1::Jobs::NewStub(channel)),
+        datasets_(v1::Datasets::NewStub(channel)),
+        models_(v1::Models::NewStub(channel)),
+        evaluator_(v1::Evaluator::NewStub(channel)),
+        predictor_(v1::Predictor::NewStub(channel)) {}
+
+  absl::StatusOr<Health> CheckHealth() override {
+    CONVD_ASSIGN_OR_RETURN(const grpc::health::v1::HealthCheckResponse response,
+                           Call(*health_, &grpc::health::v1::Health::Stub::Check,
+                                grpc::health::v1::HealthCheckRequest(), kShortCall));
+    switch (response.status()) {
+      case grpc::health::v1::HealthCheckResponse::SERVING:
+        return Health::kServing;
+      case grpc::health::v1::HealthCheckResponse::NOT_SERVING:
+        return Health::kNotServing;
+      default:
+        return Health::kUnknown;
+    }
+  }
+
+  absl::StatusOr<v1::Job> Train(const v1::TrainRequest& request) override {
+    return Call(*jobs_, &v1::Jobs::Stub::Train, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> GetJob(const std::string& id) override {
+    v1::GetJobRequest request;
+    request.set_id(id);
+    return Call(*jobs_, &v1::Jobs::Stub::GetJob, request, kShortCall);
+  }
+
+  absl::StatusOr<std::vector<v1::Job>> ListJobs(int64_t limit) override {
+    return List<v1::Job>(*jobs_, &v1::Jobs::Stub::ListJobs, v1::ListJobsRequest(), limit,
+                         [](auto& page) { return page.mutable_jobs(); });
+  }
+
+  absl::StatusOr<v1::Job> CancelJob(const std::string& id) override {
+    v1::CancelJobRequest request;
+    request.set_id(id);
+    return Call(*jobs_, &v1::Jobs::Stub::CancelJob, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> Watch(const std::string& id,
+                                absl::FunctionRef<void(const v1::JobEvent&)> on_event,
+                                Cancellation* cancellation, int64_t after_epoch) override;
+
+  absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) override {
+    return Call(*evaluator_, &v1::Evaluator::Stub::Evaluate, request, kLongCall);
+  }
+
+  absl::StatusOr<v1::PredictResponse> Predict(const v1::PredictRequest& request) override {
+    return Call(*predictor_, &v1::Predictor::Stub::Predict, request, kLongCall);
+  }
+
+  absl::StatusOr<v1::Dataset> RegisterDataset(const v1::RegisterDatasetRequest& request) override {
+    return Call(*datasets_, &v1::Datasets::Stub::RegisterDataset, request, kLongCall);
+  }
+
+  absl::StatusOr<v1::Dataset> UploadDataset(
+      const v1::UploadHeader& header, const std::vector<LocalFile>& files,
+      const std::function<void(int64_t, int64_t)>& on_progress) override;
+
+  absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() override {
+    return List<v1::Dataset>(*datasets_, &v1::Datasets::Stub::ListDatasets,
+                             v1::ListDatasetsRequest(), 0,
+                             [](auto& page) { return page.mutable_datasets(); });
+  }
+
+  absl::StatusOr<v1::Dataset> GetDataset(const std::string& name) override {
+    v1::GetDatasetRequest request;
+    request.set_name(name);
+    return Call(*datasets_, &v1::Datasets::Stub::GetDataset, request, kShortCall);
+  }
+
+  absl::Status DeleteDataset(const std::string& name) override {
+    v1::DeleteDatasetRequest request;
+    request.set_name(name);
+    return Call(*datasets_, &v1::Datasets::Stub::DeleteDataset, request, kShortCall).status();
+  }
+
+  absl::StatusOr<std::vector<v1::Model>> ListModels(const std::string& name) override {
+    v1::ListModelsRequest request;
+    request.set_name(name);
+    return List<v1::Model>(*models_, &v1::Models::Stub::ListModels, request, 0,
+                           [](auto& page) { return page.mutable_models(); });
+  }
+
+  absl::StatusOr<v1::Model> GetModel(const v1::ModelVersion& model) override {
+    v1::GetModelRequest request;
+    *request.mutable_model() = model;
+    return Call(*models_, &v1::Models::Stub::GetModel, request, kShortCall);
+  }
+
+ private:
+  absl::Duration Timeout(absl::Duration usual) const {
+    return options_.timeout > absl::ZeroDuration() ? options_.timeout : usual;
+  }
+
+  // gRPC's own words for a lost connection speak of sockets; the address is what users know.
+  absl::Status Explain(const grpc::Status& status) const {
+    absl::Status explained = FromGrpcStatus(status);
+    if (explained.code() != absl::StatusCode::kUnavailable) return explained;
+    return absl::UnavailableError(absl::StrCat("convd at ", address_, ": ", explained.message()));
+  }
+
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(Stub& stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
+                                const Request& request, absl::Duration timeout) const {
+    grpc::ClientContext context;
+    SetTimeout(context, Timeout(timeout));
+    Response response;
+    const grpc::Status status = (stub.*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status);
+    return response;
+  }
+
+  // All pages, or as many as `limit` (0: none) asks for.
+  template <typename Item, typename Stub, typename Request, typename Response, typename Items>
+  absl::StatusOr<std::vector<Item>> List(Stub& stub,
+                                         grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                                      const Request&, Response*),
+                                         Request request, int64_t limit, Items items) const {
+    std::vector<Item> all;
+    std::set<std::string> seen;
+    do {
+      const int64_t wanted = limit == 0 ? 1000 : limit - static_cast<int64_t>(all.size());
+      request.set_page_size(static_cast<int32_t>(std::min<int64_t>(wanted, 1000)));
+      CONVD_ASSIGN_OR_RETURN(Response page, Call(stub, method, request, kShortCall));
+      for (Item& item : *items(page)) {
+        if (limit != 0 && static_cast<int64_t>(all.size()) >= limit) return all;
+        all.push_back(std::move(item));
+      }
+      request.set_page_token(page.next_page_token());
+      // A server that turns in circles would never let go.
+      if (!seen.insert(page.next_page_token()).second) {
+        return absl::InternalError("the server's list names the same next page twice");
+      }
+    } while (!request.page_token().empty() &&
+             (limit == 0 || static_cast<int64_t>(all.size()) < limit));
+    return all;
+  }
+
+  const std::string address_;
+  const ClientOptions options_;
+  const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+  const std::unique_ptr<v1::Jobs::Stub> jobs_;
+  const std::unique_ptr<v1::Datasets::Stub> datasets_;
+  const std::unique_ptr<v1::Models::Stub> models_;
+  const std::unique_ptr<v1::Evaluator::Stub> evaluator_;
+  const std::unique_ptr<v1::Predictor::Stub> predictor_;
+};
+
+absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
+                                          absl::FunctionRef<void(const v1::JobEvent&)> on_event,
+                                          Cancellation* cancellation, int64_t after_epoch) {
+  Cancellation none;
+  if (cancellation == nullptr) cancellation = &none;
+  const absl::Time end = options_.timeout > absl::ZeroDuration() ? absl::Now() + options_.timeout
+                                                                 : absl::InfiniteFuture();
+  JobWatch watch(after_epoch);
+  absl::Duration pause = options_.first_pause;
+  absl::Time lost = absl::InfiniteFuture();  // when the server was last heard of, while it is away
+  for (;;) {
+    grpc::ClientContext context;
+    SetTimeout(context, end - absl::Now());
+    const Cancellation::Attachment attachment(cancellation, &context);
+    v1::WatchJobRequest request;
+    request.set_id(id);
+    request.set_after_epoch(watch.last_epoch());
+    const auto reader = jobs_->WatchJob(&context, request);
+    v1::JobEvent event;
+    while (reader->Read(&event)) {
+      lost = absl::InfiniteFuture();
+      pause = options_.first_pause;
+      watch.Take(event, on_event);
+    }
+    const grpc::Status grpc_status = reader->Finish();
+    if (watch.ended()) return watch.job();
+    if (cancellation->cancelled()) return absl::CancelledError("stopped watching");
+    // A stream that ends well before the job has is lost like any other.
+    absl::Status status =
+        grpc_status.ok()
+            ? absl::UnavailableError(absl::StrCat("convd at ", address_, " ended the watch"))
+            : Explain(grpc_status);
+    if (status.code() != absl::StatusCode::kUnavailable || !watch.begun()) return status;
+    lost = std::min(lost, absl::Now());
+    if (absl::Now() - lost >= options_.reconnect_timeout) return status;
+    if (cancellation->WaitFor(std::min(pause, end - absl::Now()))) {
+      return absl::CancelledError("stopped watching");
+    }
+    pause = std::min(2 * pause, options_.longest_pause);
+  }
+}
+
+absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(
+    const v1::UploadHeader& header, const std::vector<LocalFile>& files,
+    const std::function<void(int64_t, int64_t)>& on_progress) {
+  CONVD_ASSIGN_OR_RETURN(const int64_t total, CheckLocalFiles(files));
+  grpc::ClientContext context;
+  SetTimeout(context, Timeout(kLongCall));
+  v1::Dataset dataset;
+  const auto writer = datasets_->UploadDataset(&context, &dataset);
+  v1::UploadDatasetRequest first;
+  *first.mutable_header() = header;
+  absl::Status read;
+  if (writer->Write(first)) {
+    read = SendFiles(
+        files, [&](const v1::UploadDatasetRequest& request) { return writer->Write(request); },
+        [&](int64_t sent) {
+          if (on_progress) on_progress(sent, total);
+        });
+  }
+  if (!read.ok()) {
+    context.TryCancel();
+    (void)writer->Finish();  // CANCELLED, by us; what went wrong is in `read`
+    return read;
+  }
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!status.ok()) return Explain(status);
+  return dataset;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
+                                                        const ClientOptions& options) {
+  CONVD_RETURN_IF_ERROR(CheckServerAddress(address));
+  const std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), ChannelArguments(options));
+  absl::Duration timeout = options.connect_timeout;
+  if (options.timeout > absl::ZeroDuration()) timeout = std::min(timeout, options.timeout);
+  CONVD_RETURN_IF_ERROR(WaitConnected(*channel, address, timeout));
+  return std::make_unique<GrpcClient>(address, options, channel);
+}
+
+}  // namespace convd

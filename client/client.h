@@ -1,0 +1,96 @@
+#ifndef CONVD_CLIENT_CLIENT_H_
+#define CONVD_CLIENT_CLIENT_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cancellation.h"
+#include "convd/v1/datasets.pb.h"
+#include "convd/v1/evaluator.pb.h"
+#include "convd/v1/jobs.pb.h"
+#include "convd/v1/models.pb.h"
+#include "convd/v1/predictor.pb.h"
+
+namespace convd {
+
+struct ClientOptions {
+  // How long Connect waits for a server that doesn't answer; a refused connection fails at once.
+  absl::Duration connect_timeout = absl::Seconds(10);
+  // Of each call. Zero: 30 s, or an hour for what computes or reads data (registering, uploading,
+  // evaluating, predicting), and no limit for Watch.
+  absl::Duration timeout = absl::ZeroDuration();
+  // The longest message either way. The server has a limit of its own.
+  int max_message_bytes = 256 << 20;
+  // Watch: how long a lost server is tried for again, and the pauses between (doubled each time).
+  absl::Duration reconnect_timeout = absl::Seconds(60);
+  absl::Duration first_pause = absl::Milliseconds(100);
+  absl::Duration longest_pause = absl::Seconds(5);
+};
+
+// A file to upload: the plain name it bears there, and where it lies here.
+struct LocalFile {
+  std::string name;
+  std::string path;
+};
+
+enum class Health { kServing, kNotServing, kUnknown };
+
+// A connection to one convd server. Calls block and return the server's code and message; on top of
+// those: UNAVAILABLE where the server can't be reached or was lost, DEADLINE_EXCEEDED past the
+// timeout. Any thread may call, several at once.
+class Client {
+ public:
+  // `address` is HOST:PORT, [IPV6]:PORT or unix:PATH; INVALID_ARGUMENT for another form,
+  // UNAVAILABLE where nothing answers there.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
+                                                         const ClientOptions& options = {});
+  virtual ~Client() = default;
+
+  virtual absl::StatusOr<Health> CheckHealth() = 0;
+
+  virtual absl::StatusOr<v1::Job> Train(const v1::TrainRequest& request) = 0;
+  virtual absl::StatusOr<v1::Job> GetJob(const std::string& id) = 0;
+  // Newest first, at most `limit` (0: all).
+  virtual absl::StatusOr<std::vector<v1::Job>> ListJobs(int64_t limit = 0) = 0;
+  virtual absl::StatusOr<v1::Job> CancelJob(const std::string& id) = 0;
+
+  // Follows a job until it has ended, and returns it whole. `on_event` runs on the calling thread:
+  // the job first and at each change of state, progress as it comes, each epoch record after
+  // `after_epoch` exactly once and in order, also across lost connections, which it makes again by
+  // itself; the ended job last. CANCELLED by `cancellation`, UNAVAILABLE when the server stays
+  // away.
+  virtual absl::StatusOr<v1::Job> Watch(const std::string& id,
+                                        absl::FunctionRef<void(const v1::JobEvent&)> on_event,
+                                        Cancellation* cancellation = nullptr,
+                                        int64_t after_epoch = 0) = 0;
+
+  virtual absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) = 0;
+  virtual absl::StatusOr<v1::PredictResponse> Predict(const v1::PredictRequest& request) = 0;
+
+  virtual absl::StatusOr<v1::Dataset> RegisterDataset(
+      const v1::RegisterDatasetRequest& request) = 0;
+  // Sends the files in chunks of 1 MiB. NOT_FOUND, with nothing sent, where one can't be opened;
+  // `on_progress` (bytes sent, bytes in all) runs on the calling thread.
+  virtual absl::StatusOr<v1::Dataset> UploadDataset(
+      const v1::UploadHeader& header, const std::vector<LocalFile>& files,
+      const std::function<void(int64_t, int64_t)>& on_progress = nullptr) = 0;
+  virtual absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() = 0;  // by name
+  virtual absl::StatusOr<v1::Dataset> GetDataset(const std::string& name) = 0;
+  virtual absl::Status DeleteDataset(const std::string& name) = 0;
+
+  // By name, newest version first; all names where `name` is empty.
+  virtual absl::StatusOr<std::vector<v1::Model>> ListModels(const std::string& name = "") = 0;
+  // Version 0 means the newest.
+  virtual absl::StatusOr<v1::Model> GetModel(const v1::ModelVersion& model) = 0;
+};
+
+}  // namespace convd
+
+#endif  // CONVD_CLIENT_CLIENT_H_
