@@ -1,6 +1,7 @@
 #ifndef CONVD_SERVER_MODELS_REPOSITORY_H_
 #define CONVD_SERVER_MODELS_REPOSITORY_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,16 +24,27 @@ struct LoadedModel {
   std::shared_ptr<const InferenceModel> model;
 };
 
+// CompileInferenceModel, or what a test puts in its place.
+using CompileModel = std::function<absl::StatusOr<std::shared_ptr<const InferenceModel>>(
+    const Graph&, absl::Span<const float>)>;
+
+// A request's `model` field: INVALID_ARGUMENT where its name or number can't be a version's, or the
+// newest's (0). Any thread may call.
+absl::Status CheckModelVersion(const v1::ModelVersion& version);
+
 // The published versions: STATE/models/NAME/N/{model.onnx, model.textproto, MANIFEST}, and the
 // evaluations beside them in NAME/N.evaluations.textproto. Any thread may call.
 class ModelRepository {
  public:
   virtual ~ModelRepository() = default;
 
-  // Finds what is there already. A version that doesn't match its MANIFEST is left out of the list,
-  // with a warning from Load; it never hides the others.
-  static absl::StatusOr<std::unique_ptr<ModelRepository>> Open(FileSystem& fs, const Clock& clock,
-                                                               const std::string& state_dir);
+  // Finds what is there already, and removes what an interrupted Publish left under STATE/tmp; so
+  // one process at a time per STATE. A version that doesn't match its MANIFEST is left out of the
+  // list, with a warning; it never hides the others. (Here all sizes and the card are checked; the
+  // weights are when they are loaded.) `fs` and `clock` outlive the repository.
+  static absl::StatusOr<std::unique_ptr<ModelRepository>> Open(
+      FileSystem& fs, const Clock& clock, const std::string& state_dir,
+      CompileModel compile = CompileInferenceModel);
 
   // Writes the next version of card.model().name() under STATE/tmp, syncs it and renames it into
   // place. Fills in the card's version, created, parameters and network. Nothing is left behind on
@@ -41,15 +53,35 @@ class ModelRepository {
                                                    absl::Span<const float> parameters,
                                                    v1::ModelCard card) = 0;
 
-  // Version 0 means the newest. NOT_FOUND names what is missing; DATA_LOSS where the files don't
-  // match the MANIFEST. Weights come from model.onnx. Kept in memory after the first call.
+  // Version 0 means the newest that isn't damaged. NOT_FOUND names what is missing; DATA_LOSS (the
+  // same until the files are read again, 10 s later at the earliest) where the files don't match
+  // the MANIFEST or each other. Weights come from model.onnx. Kept in memory after the first call.
+  // Blocks for tens of milliseconds and more, and only those who want the same version.
   virtual absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
       const v1::ModelVersion& version) = 0;
+  // What Load would return at once; null where it would have to read, or fail. Never blocks.
+  virtual std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& version) {
+    (void)version;
+    return nullptr;
+  }
 
+  // With the evaluations, the version's folder (absolute), its size and the summary.
   virtual absl::StatusOr<v1::Model> Get(const v1::ModelVersion& version) = 0;
-  // By name, newest version first; all names where `name` is empty.
+  // By name, newest version first; all names where `name` is empty. Without summaries.
   virtual std::vector<v1::Model> List(const std::string& name) = 0;
+  // The same as names and numbers, for those who show a page of them.
+  virtual std::vector<v1::ModelVersion> Versions(const std::string& name) {
+    std::vector<v1::ModelVersion> versions;
+    for (const v1::Model& model : List(name)) versions.push_back(model.card().model());
+    return versions;
+  }
+
+  // Keeps the figures beside the version that they name, the last 100 of them. On disk before it
+  // returns.
   virtual absl::Status AddEvaluation(const v1::Evaluation& evaluation) = 0;
+
+  // What was left out or found damaged since the last call, in words for the log.
+  virtual std::vector<std::string> TakeWarnings() { return {}; }
 };
 
 }  // namespace convd

@@ -1,0 +1,548 @@
+#include "server/models/repository.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
+#include "core/names/names.h"
+#include "core/nn/summary.h"
+#include "core/onnx/onnx_model.h"
+#include "core/status/status_macros.h"
+#include "server/models/version_folder.h"
+
+namespace convd {
+namespace {
+
+constexpr char kTemporaryPrefix[] = "model-";
+constexpr char kEvaluationsSuffix[] = ".evaluations.textproto";
+// How long a damaged version is taken for damaged before its files are read again.
+constexpr absl::Duration kReadAgainAfter = absl::Seconds(10);
+constexpr size_t kMaxWarnings = 1000;
+
+// A version's number as its folder is named: decimal, no sign, no leading zero.
+std::optional<int64_t> ParseNumber(absl::string_view text) {
+  int64_t number;
+  if (!absl::SimpleAtoi(text, &number) || number < 1 || absl::StrCat(number) != text) return {};
+  return number;
+}
+
+std::string Shown(absl::string_view name) { return absl::CEscape(name.substr(0, 100)); }
+
+// What is known of one version. Guarded by the repository's mutex; never removed.
+struct Version {
+  v1::ModelVersion id;
+  std::string path;
+  std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
+  int64_t size_bytes = 0;
+  std::vector<v1::Evaluation> evaluations;  // oldest first
+  std::shared_ptr<const LoadedModel> loaded;
+  bool loading = false;
+  absl::Status error;  // of the last reading
+  absl::Duration error_time;
+
+  bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
+};
+
+class DiskModelRepository : public ModelRepository {
+ public:
+  DiskModelRepository(FileSystem& fs, const Clock& clock, const std::string& state_dir,
+                      CompileModel compile)
+      : fs_(fs),
+        clock_(clock),
+        models_dir_(absl::StrCat(state_dir, "/models")),
+        tmp_dir_(absl::StrCat(state_dir, "/tmp")),
+        compile_(std::move(compile)) {}
+
+  absl::Status Scan();
+
+  absl::StatusOr<v1::ModelVersion> Publish(const Graph& graph, absl::Span<const float> parameters,
+                                           v1::ModelCard card) override;
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id) override;
+  std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id) override;
+  absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id) override;
+  std::vector<v1::Model> List(const std::string& name) override;
+  std::vector<v1::ModelVersion> Versions(const std::string& name) override;
+  absl::Status AddEvaluation(const v1::Evaluation& evaluation) override;
+  std::vector<std::string> TakeWarnings() override;
+
+ private:
+  using VersionsByNumber = std::map<int64_t, Version, std::greater<>>;  // newest first
+
+  void ScanName(const std::string& name);
+  std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
+  std::string NewTemporary();
+  absl::StatusOr<int64_t> NextNumber(const std::string& name);
+  absl::Status MoveIntoPlace(const std::string& tmp, const v1::ModelVersion& id);
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version);
+  struct ReadModel {
+    std::shared_ptr<const LoadedModel> loaded;
+    int64_t size_bytes = 0;
+  };
+  absl::StatusOr<ReadModel> ReadVersion(const v1::ModelVersion& id, const std::string& path);
+
+  // NOT_FOUND says what there is.
+  absl::StatusOr<VersionsByNumber*> FindName(const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of `id`, or the newest listed one; DATA_LOSS where that is damaged.
+  absl::StatusOr<Version*> FindListed(const v1::ModelVersion& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // True while it is too early to read a damaged version again.
+  bool KnownDamaged(const Version& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return absl::IsDataLoss(version.error) &&
+           clock_.Monotonic() - version.error_time < kReadAgainAfter;
+  }
+  void SetError(Version& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Warn(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static v1::Model Describe(const Version& version);
+
+  FileSystem& fs_;
+  const Clock& clock_;
+  const std::string models_dir_;
+  const std::string tmp_dir_;
+  const CompileModel compile_;
+  std::atomic<int64_t> temporaries_{0};
+
+  // Held from the choice of a number to its folder's rename, so that numbers have no gaps.
+  absl::Mutex publish_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  // Held while an evaluations file is replaced.
+  absl::Mutex evaluations_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+
+  // Never held while files are read or written, or a model is compiled.
+  absl::Mutex mu_;
+  std::map<std::string, VersionsByNumber> names_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
+};
+
+absl::Status DiskModelRepository::Scan() {
+  CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(models_dir_));
+  CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp_dir_));
+  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> left, fs_.List(tmp_dir_));
+  for (const std::string& name : left) {
+    if (!absl::StartsWith(name, kTemporaryPrefix)) continue;
+    const std::string path = absl::StrCat(tmp_dir_, "/", name);
+    const absl::Status status = fs_.RemoveAll(path);
+    absl::MutexLock lock(&mu_);
+    Warn(status.ok() ? absl::StrCat(path, ": removed; a publication was interrupted")
+                     : absl::StrCat(path, ": can't be removed: ", status.message()));
+  }
+  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(models_dir_));
+  for (const std::string& name : names) ScanName(name);
+  return absl::OkStatus();
+}
+
+void DiskModelRepository::ScanName(const std::string& name) {
+  const std::string dir = NameDir(name);
+  const auto ignore = [this](absl::string_view path, absl::string_view why) {
+    absl::MutexLock lock(&mu_);
+    Warn(absl::StrCat(path, ": ignored: ", why));
+  };
+  if (absl::Status status = CheckName("model", name); !status.ok()) {
+    ignore(absl::StrCat(models_dir_, "/", Shown(name)), status.message());
+    return;
+  }
+  // A symbolic link could lead anywhere.
+  const absl::StatusOr<std::string> canonical = fs_.Canonical(dir);
+  if (!canonical.ok() || *canonical != dir || !fs_.IsDirectory(dir)) {
+    return ignore(dir, "not a folder of its own");
+  }
+  const absl::StatusOr<std::vector<std::string>> entries = fs_.List(dir);
+  if (!entries.ok()) return ignore(dir, entries.status().message());
+  for (const std::string& entry : *entries) {
+    const std::string path = absl::StrCat(dir, "/", Shown(entry));
+    absl::string_view stem = entry;
+    if (absl::ConsumeSuffix(&stem, kEvaluationsSuffix) && ParseNumber(stem)) continue;
+    const std::optional<int64_t> number = ParseNumber(entry);
+    if (!number) {
+      ignore(path, "not a version's number");
+      continue;
+    }
+    const absl::StatusOr<std::string> real = fs_.Canonical(path);
+    if (!real.ok() || *real != path || !fs_.IsDirectory(path)) {
+      ignore(path, "not a folder of its own");
+      continue;
+    }
+    Version version;
+    version.id.set_name(name);
+    version.id.set_version(*number);
+    version.path = path;
+    absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, path, version.id);
+    if (card.ok()) {
+      version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
+      version.size_bytes = card->size_bytes;
+    }
+    const std::string evaluations_path = path + kEvaluationsSuffix;
+    if (fs_.Exists(evaluations_path)) {
+      absl::StatusOr<std::vector<v1::Evaluation>> evaluations =
+          ReadEvaluations(fs_, evaluations_path);
+      if (evaluations.ok()) {
+        version.evaluations = *std::move(evaluations);
+      } else {
+        ignore(evaluations_path, evaluations.status().message());
+      }
+    }
+    absl::MutexLock lock(&mu_);
+    if (!card.ok()) SetError(version, card.status());
+    names_[name].emplace(*number, std::move(version));
+  }
+}
+
+std::string DiskModelRepository::NewTemporary() {
+  // Unique among this process's, and everything older was removed when it began.
+  return absl::StrCat(tmp_dir_, "/", kTemporaryPrefix, absl::ToUnixNanos(clock_.Now()), "-",
+                      temporaries_.fetch_add(1, std::memory_order_relaxed));
+}
+
+absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph,
+                                                              absl::Span<const float> parameters,
+                                                              v1::ModelCard card) {
+  const std::string name = card.model().name();
+  CONVD_RETURN_IF_ERROR(CheckName("model.name", name));
+  if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
+    return absl::InvalidArgumentError(absl::StrCat("parameters: got ", parameters.size(),
+                                                   "; the network has ", graph.parameter_count()));
+  }
+  // Such a version could be read by nobody.
+  for (const Parameter& p : graph.parameters()) {
+    for (int64_t i = 0; i < p.elements; ++i) {
+      const float value = parameters[p.offset + i];
+      if (std::isfinite(value)) continue;
+      return absl::InvalidArgumentError(absl::StrCat("parameters: ", p.name, ": element ", i,
+                                                     " is ", value, "; want finite values"));
+    }
+  }
+  if (card.labels_size() > graph.classes()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "labels: got ", card.labels_size(), "; the network has ", graph.classes(), " classes"));
+  }
+  // Classes that the data has no names for are called by their index.
+  for (int i = card.labels_size(); i < graph.classes(); ++i) card.add_labels(absl::StrCat(i));
+  CONVD_ASSIGN_OR_RETURN(
+      const std::string onnx,
+      WriteOnnx(graph, parameters,
+                std::vector<std::string>(card.labels().begin(), card.labels().end())));
+  *card.mutable_network() = graph.network();
+  card.set_parameters(graph.parameter_count());
+  const timespec now = absl::ToTimespec(clock_.Now());
+  card.mutable_created()->set_seconds(now.tv_sec);
+  card.mutable_created()->set_nanos(static_cast<int32_t>(now.tv_nsec));
+
+  absl::MutexLock publishing(&publish_mu_);
+  CONVD_ASSIGN_OR_RETURN(const int64_t number, NextNumber(name));
+  card.mutable_model()->set_version(number);
+  const std::string tmp = NewTemporary();
+  // After the rename there is nothing left to remove.
+  const auto sweep = absl::MakeCleanup([&] { fs_.RemoveAll(tmp).IgnoreError(); });
+  CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp));
+  CONVD_RETURN_IF_ERROR(WriteVersionFolder(fs_, tmp, onnx, card));
+  CONVD_ASSIGN_OR_RETURN(CheckedCard checked, ReadCheckedCard(fs_, tmp, card.model()));
+  CONVD_RETURN_IF_ERROR(MoveIntoPlace(tmp, card.model()));
+
+  Version version;
+  version.id = card.model();
+  version.path = absl::StrCat(NameDir(name), "/", number);
+  version.card = std::make_shared<const v1::ModelCard>(std::move(checked.card));
+  version.size_bytes = checked.size_bytes;
+  absl::MutexLock lock(&mu_);
+  names_[name].insert_or_assign(number, std::move(version));
+  return card.model();
+}
+
+absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name) {
+  // What lies on disk counts, listed or not: nothing is ever written over, and a new version never
+  // inherits the evaluations of one that was deleted by hand.
+  int64_t highest = 0;
+  if (fs_.Exists(NameDir(name))) {
+    CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> entries, fs_.List(NameDir(name)));
+    for (const std::string& entry : entries) {
+      const std::optional<int64_t> number =
+          ParseNumber(absl::StripSuffix(entry, kEvaluationsSuffix));
+      highest = std::max(highest, number.value_or(0));
+    }
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    const auto it = names_.find(name);
+    if (it != names_.end()) highest = std::max(highest, it->second.begin()->first);
+  }
+  if (highest == std::numeric_limits<int64_t>::max()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(NameDir(name), ": holds the highest number that a version can have"));
+  }
+  return highest + 1;
+}
+
+absl::Status DiskModelRepository::MoveIntoPlace(const std::string& tmp,
+                                                const v1::ModelVersion& id) {
+  const std::string dir = NameDir(id.name());
+  const std::string path = absl::StrCat(dir, "/", id.version());
+  const bool made_dir = !fs_.Exists(dir);
+  bool moved = false;
+  absl::Status status = [&]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(dir));
+    CONVD_ASSIGN_OR_RETURN(const std::string canonical, fs_.Canonical(dir));
+    if (canonical != dir) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(dir, ": leads to ", canonical, "; want a folder of its own"));
+    }
+    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
+    CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
+    moved = true;
+    return fs_.SyncDirectory(dir);
+  }();
+  if (status.ok()) return status;
+  if (moved) {
+    // It may not survive a crash, so it was not published: take it back.
+    if (absl::Status back = fs_.Rename(path, tmp); !back.ok()) {
+      return absl::Status(status.code(),
+                          absl::StrCat(status.message(), "; ", path,
+                                       " is whole and will be listed after a restart, since it "
+                                       "could not be moved away: ",
+                                       back.message()));
+    }
+  }
+  if (made_dir) {
+    const absl::StatusOr<std::vector<std::string>> entries = fs_.List(dir);
+    if (entries.ok() && entries->empty()) fs_.RemoveAll(dir).IgnoreError();
+  }
+  return status;
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(
+    const v1::ModelVersion& id) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+  std::vector<Version*> candidates;  // newest first
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(VersionsByNumber * versions, FindName(id.name()));
+    if (id.version() > 0) {
+      const auto it = versions->find(id.version());
+      if (it == versions->end()) return FindListed(id).status();
+      candidates.push_back(&it->second);
+    } else {
+      for (auto& [number, version] : *versions) candidates.push_back(&version);
+    }
+  }
+  absl::Status first_error;
+  for (Version* version : candidates) {
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version);
+    // Damage is the one reason to answer with an older version than the newest.
+    if (loaded.ok() || !absl::IsDataLoss(loaded.status())) return loaded;
+    if (first_error.ok()) first_error = loaded.status();
+  }
+  return first_error;
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::LoadVersion(
+    Version& version) {
+  v1::ModelVersion id;
+  std::string path;
+  {
+    absl::MutexLock lock(&mu_);
+    if (version.loading) {
+      // Somebody is at it: theirs is ours.
+      mu_.Await(absl::Condition(+[](Version* v) { return !v->loading; }, &version));
+      if (version.loaded != nullptr) return version.loaded;
+      return version.error;
+    }
+    if (version.loaded != nullptr) return version.loaded;
+    if (KnownDamaged(version)) return version.error;
+    version.loading = true;
+    id = version.id;
+    path = version.path;
+  }
+  absl::StatusOr<ReadModel> read = ReadVersion(id, path);
+  absl::MutexLock lock(&mu_);
+  version.loading = false;
+  if (!read.ok()) {
+    SetError(version, read.status());
+    return read.status();
+  }
+  version.error = absl::OkStatus();
+  version.loaded = read->loaded;
+  // It may have been damaged before, and mended since.
+  version.card = std::shared_ptr<const v1::ModelCard>(version.loaded, &version.loaded->card);
+  version.size_bytes = read->size_bytes;
+  return version.loaded;
+}
+
+absl::StatusOr<DiskModelRepository::ReadModel> DiskModelRepository::ReadVersion(
+    const v1::ModelVersion& id, const std::string& path) {
+  CONVD_ASSIGN_OR_RETURN(CheckedWeights weights, ReadCheckedWeights(fs_, path, id));
+  absl::StatusOr<std::shared_ptr<const InferenceModel>> model =
+      compile_(weights.graph, weights.parameters);
+  if (!model.ok()) {
+    // The caller's request isn't to blame for it.
+    const absl::StatusCode code = absl::IsInvalidArgument(model.status())
+                                      ? absl::StatusCode::kInternal
+                                      : model.status().code();
+    return absl::Status(code, absl::StrCat(path, ": ", model.status().message()));
+  }
+  return ReadModel{
+      std::make_shared<const LoadedModel>(LoadedModel{std::move(weights.card), *model}),
+      weights.size_bytes};
+}
+
+std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  const auto it = names_.find(id.name());
+  if (it == names_.end()) return nullptr;
+  for (const auto& [number, version] : it->second) {
+    if (id.version() == 0 ? !KnownDamaged(version) : number == id.version()) return version.loaded;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<DiskModelRepository::VersionsByNumber*> DiskModelRepository::FindName(
+    const std::string& name) {
+  const auto it = names_.find(name);
+  if (it != names_.end()) return &it->second;
+  return absl::NotFoundError(absl::StrCat("model: no version of \"", name, "\" is published"));
+}
+
+absl::StatusOr<Version*> DiskModelRepository::FindListed(const v1::ModelVersion& id) {
+  CONVD_ASSIGN_OR_RETURN(VersionsByNumber * versions, FindName(id.name()));
+  for (auto& [number, version] : *versions) {
+    if (id.version() == 0 ? version.listed() : number == id.version()) {
+      if (version.listed()) return &version;
+      return version.error;
+    }
+  }
+  Version& newest = versions->begin()->second;
+  if (id.version() == 0) return newest.error;
+  return absl::NotFoundError(absl::StrCat("model: \"", id.name(), "\" has no version ",
+                                          id.version(), "; its newest is ", newest.id.version()));
+}
+
+absl::StatusOr<v1::Model> DiskModelRepository::Get(const v1::ModelVersion& id) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+  v1::Model model;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const Version* version, FindListed(id));
+    model = Describe(*version);
+  }
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
+  model.set_summary(Summary(graph));
+  return model;
+}
+
+v1::Model DiskModelRepository::Describe(const Version& version) {
+  v1::Model model;
+  *model.mutable_card() = *version.card;
+  model.mutable_evaluations()->Add(version.evaluations.begin(), version.evaluations.end());
+  model.set_path(version.path);
+  model.set_size_bytes(version.size_bytes);
+  return model;
+}
+
+std::vector<v1::Model> DiskModelRepository::List(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<v1::Model> models;
+  for (const auto& [known, versions] : names_) {
+    if (!name.empty() && known != name) continue;
+    for (const auto& [number, version] : versions) {
+      if (version.listed()) models.push_back(Describe(version));
+    }
+  }
+  return models;
+}
+
+std::vector<v1::ModelVersion> DiskModelRepository::Versions(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<v1::ModelVersion> ids;
+  for (const auto& [known, versions] : names_) {
+    if (!name.empty() && known != name) continue;
+    for (const auto& [number, version] : versions) {
+      if (version.listed()) ids.push_back(version.id);
+    }
+  }
+  return ids;
+}
+
+absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(evaluation.model()));
+  if (evaluation.model().version() == 0) {
+    return absl::InvalidArgumentError("evaluation.model.version: got 0; want the one evaluated");
+  }
+  absl::MutexLock replacing(&evaluations_mu_);
+  Version* version;
+  std::vector<v1::Evaluation> evaluations;
+  std::string path;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(version, FindListed(evaluation.model()));
+    evaluations = version->evaluations;
+    path = version->path;
+  }
+  evaluations.push_back(evaluation);
+  const std::string text = EvaluationsText(evaluations);
+  const std::string tmp = NewTemporary();
+  auto sweep = absl::MakeCleanup([&] { fs_.Remove(tmp).IgnoreError(); });
+  {
+    CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, fs_.Create(tmp));
+    CONVD_RETURN_IF_ERROR(file->Append(text));
+    CONVD_RETURN_IF_ERROR(file->Sync());
+    CONVD_RETURN_IF_ERROR(file->Close());
+  }
+  CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path + kEvaluationsSuffix));
+  std::move(sweep).Cancel();
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
+  absl::MutexLock lock(&mu_);
+  version->evaluations = std::move(evaluations);
+  return absl::OkStatus();
+}
+
+void DiskModelRepository::SetError(Version& version, absl::Status error) {
+  if (error.message() != version.error.message()) {
+    Warn(absl::StrCat(
+        "model ", version.id.name(), " version ", version.id.version(),
+        absl::IsDataLoss(error) ? " is left out: " : " can't be loaded: ", error.message()));
+  }
+  version.error = std::move(error);
+  version.error_time = clock_.Monotonic();
+}
+
+void DiskModelRepository::Warn(std::string text) {
+  if (warnings_.size() < kMaxWarnings) warnings_.push_back(std::move(text));
+}
+
+std::vector<std::string> DiskModelRepository::TakeWarnings() {
+  absl::MutexLock lock(&mu_);
+  return std::exchange(warnings_, {});
+}
+
+}  // namespace
+
+absl::Status CheckModelVersion(const v1::ModelVersion& version) {
+  CONVD_RETURN_IF_ERROR(CheckName("model.name", version.name()));
+  if (version.version() >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("model.version: got ", version.version(),
+                                                 "; want 0 (the newest) or a version's number"));
+}
+
+absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSystem& fs,
+                                                                       const Clock& clock,
+                                                                       const std::string& state_dir,
+                                                                       CompileModel compile) {
+  CONVD_RETURN_IF_ERROR(fs.CreateDirectories(state_dir));
+  // Absolute and without links, as paths are shown and compared.
+  CONVD_ASSIGN_OR_RETURN(const std::string canonical, fs.Canonical(state_dir));
+  auto repository = std::make_unique<DiskModelRepository>(fs, clock, canonical, std::move(compile));
+  CONVD_RETURN_IF_ERROR(repository->Scan());
+  return repository;
+}
+
+}  // namespace convd

@@ -1,0 +1,211 @@
+#include "server/models/version_folder.h"
+
+#include <google/protobuf/io/tokenizer.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/onnx/onnx_model.h"
+#include "core/status/status_macros.h"
+#include "server/models/manifest.h"
+
+namespace convd {
+namespace {
+
+constexpr int64_t kMaxManifestBytes = 4096;
+constexpr size_t kMaxEvaluations = 100;
+constexpr int64_t kMaxEvaluationsBytes = int64_t{16} << 20;
+// Messages nest less than ten deep.
+constexpr int kMaxNesting = 32;
+
+std::string Join(const std::string& dir, absl::string_view name) {
+  return absl::StrCat(dir, "/", name);
+}
+
+class FirstError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, int column, const std::string& message) override {
+    if (text.empty())
+      text = absl::StrCat("line ", line + 1, ", column ", column + 1, ": ", message);
+  }
+  std::string text;
+};
+
+absl::Status ParseText(const std::string& path, std::string_view text,
+                       google::protobuf::Message& message) {
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  parser.SetRecursionLimit(kMaxNesting);
+  google::protobuf::io::ArrayInputStream input(text.data(), static_cast<int>(text.size()));
+  if (parser.Parse(&input, &message)) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": ", error.text));
+}
+
+std::string PrintText(const google::protobuf::Message& message) {
+  google::protobuf::TextFormat::Printer printer;
+  printer.SetUseShortRepeatedPrimitives(true);
+  std::string text;
+  printer.PrintToString(message, &text);
+  return text;
+}
+
+absl::Status WriteFile(FileSystem& fs, const std::string& path, std::string_view data) {
+  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, fs.Create(path));
+  CONVD_RETURN_IF_ERROR(file->Append(data));
+  CONVD_RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
+// The whole file, where it has the size that the MANIFEST says.
+absl::StatusOr<std::string> ReadSized(FileSystem& fs, const std::string& path,
+                                      const ManifestEntry& entry) {
+  absl::StatusOr<std::string> bytes = fs.Read(path, entry.size);
+  if (bytes.ok()) {
+    CONVD_RETURN_IF_ERROR(CheckFile(path, *bytes, entry));
+    return bytes;
+  }
+  if (absl::IsNotFound(bytes.status())) {
+    return absl::DataLossError(absl::StrCat(path, ": is missing, but the MANIFEST lists it"));
+  }
+  if (absl::IsResourceExhausted(bytes.status())) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": is larger than the MANIFEST says (", entry.size, " bytes)"));
+  }
+  return bytes;
+}
+
+absl::StatusOr<Manifest> ReadManifest(FileSystem& fs, const std::string& dir) {
+  const std::string path = Join(dir, kManifestFile);
+  absl::StatusOr<std::string> text = fs.Read(path, kMaxManifestBytes);
+  if (absl::IsNotFound(text.status())) {
+    return absl::DataLossError(absl::StrCat(path, ": is missing"));
+  }
+  if (absl::IsResourceExhausted(text.status())) {
+    return absl::DataLossError(absl::StrCat(path, ": is larger than a MANIFEST can be"));
+  }
+  CONVD_RETURN_IF_ERROR(text.status());
+  absl::StatusOr<Manifest> manifest = Manifest::Parse(*text);
+  if (!manifest.ok()) {
+    return absl::DataLossError(absl::StrCat(dir, "/", manifest.status().message()));
+  }
+  return manifest;
+}
+
+int64_t SizeBytes(const Manifest& manifest) {
+  return manifest.onnx.size + manifest.card.size + static_cast<int64_t>(manifest.Text().size());
+}
+
+struct CardAndGraph {
+  v1::ModelCard card;
+  Graph graph;
+};
+
+absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
+                                      const ManifestEntry& entry, const v1::ModelVersion& version) {
+  const std::string path = Join(dir, kCardFile);
+  CONVD_ASSIGN_OR_RETURN(const std::string text, ReadSized(fs, path, entry));
+  v1::ModelCard card;
+  CONVD_RETURN_IF_ERROR(ParseText(path, text, card));
+  // A folder copied by hand to another name or number is not that version.
+  if (card.model().name() != version.name() || card.model().version() != version.version()) {
+    return absl::DataLossError(absl::StrCat(path, ": says it is version ", card.model().version(),
+                                            " of \"", card.model().name(), "\"; the folder is ",
+                                            version.name(), "/", version.version()));
+  }
+  absl::StatusOr<Graph> graph = Graph::Create(card.network());
+  if (!graph.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": network: ", graph.status().message()));
+  }
+  if (card.labels_size() != graph->classes()) {
+    return absl::DataLossError(absl::StrCat(path, ": has ", card.labels_size(),
+                                            " labels; its network has ", graph->classes(),
+                                            " classes"));
+  }
+  return CardAndGraph{std::move(card), *std::move(graph)};
+}
+
+}  // namespace
+
+absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
+                                const v1::ModelCard& card) {
+  const std::string text = PrintText(card);
+  // Refused now rather than at the first load.
+  if (static_cast<int64_t>(onnx.size()) > kMaxOnnxBytes ||
+      static_cast<int64_t>(text.size()) > kMaxCardBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(dir, ": the model file has ", onnx.size(), " bytes (at most ", kMaxOnnxBytes,
+                     "), the card ", text.size(), " (at most ", kMaxCardBytes, ")"));
+  }
+  const Manifest manifest{DescribeFile(onnx), DescribeFile(text)};
+  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kOnnxFile), onnx));
+  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kCardFile), text));
+  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kManifestFile), manifest.Text()));
+  return fs.SyncDirectory(dir);
+}
+
+absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& dir,
+                                            const v1::ModelVersion& version) {
+  CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
+  const std::string onnx = Join(dir, kOnnxFile);
+  absl::StatusOr<int64_t> size = fs.Size(onnx);
+  if (absl::IsNotFound(size.status())) {
+    return absl::DataLossError(absl::StrCat(onnx, ": is missing, but the MANIFEST lists it"));
+  }
+  CONVD_RETURN_IF_ERROR(size.status());
+  if (*size != manifest.onnx.size) {
+    return absl::DataLossError(
+        absl::StrCat(onnx, ": has ", *size, " bytes; the MANIFEST says ", manifest.onnx.size));
+  }
+  CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version));
+  return CheckedCard{std::move(card.card), SizeBytes(manifest)};
+}
+
+absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
+                                                  const v1::ModelVersion& version) {
+  CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
+  CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version));
+  const std::string path = Join(dir, kOnnxFile);
+  CONVD_ASSIGN_OR_RETURN(const std::string onnx, ReadSized(fs, path, manifest.onnx));
+  absl::StatusOr<std::vector<float>> parameters = ReadOnnxParameters(onnx, card.graph);
+  if (!parameters.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": ", parameters.status().message()));
+  }
+  return CheckedWeights{std::move(card.card), std::move(card.graph), *std::move(parameters),
+                        SizeBytes(manifest)};
+}
+
+std::string EvaluationsText(std::vector<v1::Evaluation>& evaluations) {
+  // Each as text of its own: the file is these one after the other, and the oldest go first.
+  std::vector<std::string> texts;
+  int64_t bytes = 0;
+  size_t first = evaluations.size();
+  while (first > 0 && texts.size() < kMaxEvaluations) {
+    v1::Model one;
+    *one.add_evaluations() = evaluations[first - 1];
+    std::string text = PrintText(one);
+    bytes += static_cast<int64_t>(text.size());
+    if (bytes > kMaxEvaluationsBytes) break;
+    texts.push_back(std::move(text));
+    --first;
+  }
+  evaluations.erase(evaluations.begin(), evaluations.begin() + static_cast<int64_t>(first));
+  std::string all;
+  for (size_t i = texts.size(); i-- > 0;) all += texts[i];
+  return all;
+}
+
+absl::StatusOr<std::vector<v1::Evaluation>> ReadEvaluations(FileSystem& fs,
+                                                            const std::string& path) {
+  CONVD_ASSIGN_OR_RETURN(const std::string text, fs.Read(path, kMaxEvaluationsBytes));
+  v1::Model model;
+  CONVD_RETURN_IF_ERROR(ParseText(path, text, model));
+  return std::vector<v1::Evaluation>(std::make_move_iterator(model.mutable_evaluations()->begin()),
+                                     std::make_move_iterator(model.mutable_evaluations()->end()));
+}
+
+}  // namespace convd

@@ -1,0 +1,51 @@
+#ifndef CONVD_SERVER_MODELS_VERSION_FOLDER_H_
+#define CONVD_SERVER_MODELS_VERSION_FOLDER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "convd/v1/models.pb.h"
+#include "core/nn/graph.h"
+#include "core/storage/file_system.h"
+
+// The files of one published version: what is written into its folder, and how what is read back is
+// checked. All of it may be hostile on the way in. Functions only; any thread may call.
+
+namespace convd {
+
+// Writes model.onnx, model.textproto and MANIFEST into `dir`, which is there, and syncs each and
+// the folder.
+absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
+                                const v1::ModelCard& card);
+
+struct CheckedCard {
+  v1::ModelCard card;
+  int64_t size_bytes = 0;  // of the folder's files
+};
+// Checks MANIFEST, every file's size and the card's hash; the card names `version` and as many
+// labels as its network has classes. DATA_LOSS names the file.
+absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& dir,
+                                            const v1::ModelVersion& version);
+
+struct CheckedWeights {
+  v1::ModelCard card;
+  Graph graph;
+  std::vector<float> parameters;  // canonical, in the graph's order
+  int64_t size_bytes = 0;         // of the folder's files
+};
+// The same, and the weights with their hash.
+absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
+                                                  const v1::ModelVersion& version);
+
+// NAME/N.evaluations.textproto, oldest first: as text with the oldest left out that are over 100 or
+// over 16 MiB, and back. `evaluations` holds what was kept.
+std::string EvaluationsText(std::vector<v1::Evaluation>& evaluations);
+absl::StatusOr<std::vector<v1::Evaluation>> ReadEvaluations(FileSystem& fs,
+                                                            const std::string& path);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_MODELS_VERSION_FOLDER_H_

@@ -1,0 +1,48 @@
+#ifndef CONVD_SERVER_PREDICT_REQUEST_IMAGES_H_
+#define CONVD_SERVER_PREDICT_REQUEST_IMAGES_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "convd/v1/images.pb.h"
+#include "core/data/dataset.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// The images of a Predict or Evaluate request, checked against what a model takes. Pixels stay in
+// the request's own bytes as long as they can: raw ones are never copied (f32 ones are, once, where
+// they don't lie on a multiple of four), encoded ones are decoded when they are read. Immutable;
+// any thread may call. A plain value: copies share the pixels.
+class RequestImages {
+ public:
+  // Checks kind, count (1 to `max_images`), shape and sizes, and copies no pixels but misaligned
+  // ones. INVALID_ARGUMENT names the field, what was found and what would be right; nothing is
+  // allocated before it is known to be bounded. `images` outlives this, or `owner` keeps it alive.
+  static absl::StatusOr<RequestImages> Create(const v1::Images& images, Shape shape,
+                                              int64_t max_images,
+                                              std::shared_ptr<const void> owner = nullptr);
+
+  int64_t count() const { return count_; }
+  // Size of `n` images as Read returns them.
+  int64_t bytes(int64_t n) const;
+
+  // Images [begin, begin + n): decoded, f32 ones checked to be finite. INVALID_ARGUMENT names the
+  // image. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
+  absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n) const;
+
+ private:
+  RequestImages() = default;
+
+  int64_t count_ = 0;
+  ImageSet raw_;  // of uint8 and f32 requests
+  Shape shape_;
+  const v1::EncodedImages* encoded_ = nullptr;  // else the files
+  std::shared_ptr<const void> owner_;
+};
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_PREDICT_REQUEST_IMAGES_H_

@@ -1,0 +1,16 @@
+#include "server/rpc/caller.h"
+
+#include <chrono>
+
+namespace convd {
+
+absl::Status CallerStillWaits(const grpc::CallbackServerContext& context) {
+  // First the deadline: gRPC cancels the call too when it passes, and this is the better word.
+  if (std::chrono::system_clock::now() >= context.deadline()) {
+    return absl::DeadlineExceededError("the caller's deadline passed before the answer was ready");
+  }
+  if (context.IsCancelled()) return absl::CancelledError("the caller cancelled");
+  return absl::OkStatus();
+}
+
+}  // namespace convd

@@ -1,0 +1,16 @@
+#ifndef CONVD_SERVER_RPC_CALLER_H_
+#define CONVD_SERVER_RPC_CALLER_H_
+
+#include <grpcpp/server_context.h>
+
+#include "absl/status/status.h"
+
+namespace convd {
+
+// OK while the caller of an RPC still waits: DEADLINE_EXCEEDED once its deadline has passed,
+// CANCELLED once it has gone away. Any thread may call, until the RPC's reactor is finished.
+absl::Status CallerStillWaits(const grpc::CallbackServerContext& context);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_RPC_CALLER_H_

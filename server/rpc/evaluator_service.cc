@@ -1,0 +1,242 @@
+#include "server/rpc/evaluator_service.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/synchronization/mutex.h"
+#include "core/eval/evaluate.h"
+#include "core/names/names.h"
+#include "core/status/status_macros.h"
+#include "server/predict/request_images.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/model_loading.h"
+#include "server/rpc/status.h"
+
+namespace convd {
+namespace {
+
+// Encoded images that one task decodes between two looks at the lanes above.
+constexpr int64_t kDecodedTogether = 16;
+
+struct LabelledSamples {
+  ImageSet images;
+  v1::DatasetRef dataset;  // with the split worked out; empty for images sent along
+  std::string sha256;
+};
+
+std::string Text(int height, int width, int channels) {
+  return absl::StrCat(height, "x", width, "x", channels);
+}
+
+absl::Status CheckFits(const std::string& field, const ImageSet& images, const Graph& graph) {
+  const Shape want = graph.input();
+  if (images.height != want.height || images.width != want.width ||
+      images.channels != want.channels) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": has images of ", Text(images.height, images.width, images.channels),
+                     " (height x width x channels); this model takes ",
+                     Text(want.height, want.width, want.channels)));
+  }
+  if (images.count < 1) return absl::InvalidArgumentError(absl::StrCat(field, ": has no images"));
+  if (static_cast<int64_t>(images.labels.size()) != images.count) {
+    return absl::InvalidArgumentError(absl::StrCat(field, ": got ", images.labels.size(),
+                                                   " labels for ", images.count,
+                                                   " images; want one each"));
+  }
+  for (size_t i = 0; i < images.labels.size(); ++i) {
+    if (images.labels[i] >= 0 && images.labels[i] < graph.classes()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ": the label of image ", i, " is ", images.labels[i], "; this model has ",
+        graph.classes(), " classes, so labels are 0 to ", graph.classes() - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1::DatasetRef& ref) {
+  CONVD_RETURN_IF_ERROR(CheckName("dataset.name", ref.name()));
+  if (!ref.split().empty()) CONVD_RETURN_IF_ERROR(CheckName("dataset.split", ref.split()));
+  // The name may come to stand for other data between the two calls: hash and data must belong
+  // together.
+  CONVD_ASSIGN_OR_RETURN(const v1::Dataset described, datasets.Get(ref.name()));
+  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, datasets.Load(ref.name()));
+  CONVD_ASSIGN_OR_RETURN(const v1::Dataset again, datasets.Get(ref.name()));
+  if (again.sha256() != described.sha256()) {
+    return absl::AbortedError(
+        absl::StrCat("dataset \"", ref.name(), "\" was replaced just now; try again"));
+  }
+  const DatasetSplit* split = dataset->Find(ref.split().empty() ? "test" : ref.split());
+  if (split == nullptr && ref.split().empty() && dataset->splits.size() == 1) {
+    split = &dataset->splits[0];
+  }
+  if (split == nullptr) {
+    const std::string names = absl::StrJoin(
+        dataset->splits, ", ",
+        [](std::string* out, const DatasetSplit& s) { absl::StrAppend(out, "\"", s.name, "\""); });
+    return absl::NotFoundError(absl::StrCat(
+        "dataset.split: \"", ref.name(), "\" has ", names, "; got ",
+        ref.split().empty() ? "none, which means \"test\"" : "\"" + ref.split() + "\""));
+  }
+  LabelledSamples samples;
+  samples.images = split->images;
+  // The split's own owner may be the mapping alone; this keeps its labels as well.
+  samples.images.owner = dataset;
+  samples.dataset.set_name(ref.name());
+  samples.dataset.set_split(split->name);
+  samples.sha256 = described.sha256();
+  return samples;
+}
+
+// Decodes all of them on the executor's workers.
+absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
+                                const grpc::CallbackServerContext& context) {
+  CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0));
+  all.count = images.count();
+  auto pixels = std::make_shared<std::vector<char>>(images.bytes(images.count()));
+  const int64_t pieces = (images.count() + kDecodedTogether - 1) / kDecodedTogether;
+  absl::Mutex mu;
+  absl::Status error;  // of the first piece that has one
+  int64_t error_piece = pieces;
+  executor.ForEach(Lane::kEvaluate, pieces, [&](int64_t piece) {
+    {
+      absl::MutexLock lock(&mu);
+      if (!error.ok()) return;
+    }
+    const int64_t begin = piece * kDecodedTogether;
+    const int64_t n = std::min(kDecodedTogether, images.count() - begin);
+    absl::Status status = CallerStillWaits(context);
+    if (status.ok()) {
+      const absl::StatusOr<ImageSet> read = images.Read(begin, n);
+      status = read.status();
+      if (read.ok()) {
+        std::memcpy(pixels->data() + images.bytes(begin), read->pixels, images.bytes(n));
+      }
+    }
+    if (!status.ok()) {
+      absl::MutexLock lock(&mu);
+      if (piece < error_piece) {
+        error_piece = piece;
+        error = status;
+      }
+    }
+    executor.Cut();
+  });
+  CONVD_RETURN_IF_ERROR(error);
+  all.pixels = pixels->data();
+  all.owner = std::move(pixels);
+  return all;
+}
+
+absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, const Graph& graph,
+                                               const EvaluateLimits& limits, Executor& executor,
+                                               const grpc::CallbackServerContext& context) {
+  CONVD_ASSIGN_OR_RETURN(const RequestImages images,
+                         RequestImages::Create(sent.images(), graph.input(), limits.max_images));
+  if (images.bytes(images.count()) > limits.max_image_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "images: ", images.count(), " images take ", images.bytes(images.count()),
+        " bytes in memory; want at most ", limits.max_image_bytes,
+        " in a request. Register them as a dataset, or send them in several requests"));
+  }
+  LabelledSamples samples;
+  if (sent.images().has_encoded()) {
+    CONVD_ASSIGN_OR_RETURN(samples.images, Decode(images, executor, context));
+  } else {
+    CONVD_ASSIGN_OR_RETURN(samples.images, images.Read(0, images.count()));
+  }
+  samples.images.labels = absl::MakeConstSpan(sent.labels().data(), sent.labels_size());
+  return samples;
+}
+
+}  // namespace
+
+EvaluatorService::EvaluatorService(ModelRepository& models, DatasetRegistry& datasets,
+                                   Executor& executor, const EvaluateLimits& limits,
+                                   const Clock& clock)
+    : models_(models),
+      datasets_(datasets),
+      executor_(executor),
+      limits_(limits),
+      clock_(clock),
+      calls_(limits.at_once, limits.waiting) {}
+
+grpc::ServerUnaryReactor* EvaluatorService::Evaluate(grpc::CallbackServerContext* context,
+                                                     const v1::EvaluateRequest* request,
+                                                     v1::EvaluateResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::Status status = CheckModelVersion(request->model());
+  if (status.ok() && request->data_case() == v1::EvaluateRequest::DATA_NOT_SET) {
+    status = absl::InvalidArgumentError("data: got none; want dataset or images");
+  }
+  if (status.ok() && !calls_.Start([this, context, request, response, reactor] {
+        reactor->Finish(ToGrpcStatus(Run(*context, *request, *response)));
+      })) {
+    status = absl::ResourceExhaustedError(
+        absl::StrCat(limits_.at_once, " evaluations run and ", limits_.waiting,
+                     " wait already; try again when one has ended"));
+  }
+  if (!status.ok()) reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
+                                   const v1::EvaluateRequest& request,
+                                   v1::EvaluateResponse& response) {
+  CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
+  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const LoadedModel> model,
+                         LoadModel(models_, request.model()));
+  const Graph& graph = model->model->graph();
+  LabelledSamples samples;
+  if (request.has_dataset()) {
+    CONVD_ASSIGN_OR_RETURN(samples, ReadDataset(datasets_, request.dataset()));
+  } else {
+    CONVD_ASSIGN_OR_RETURN(samples,
+                           ReadSentImages(request.images(), graph, limits_, executor_, context));
+  }
+  CONVD_RETURN_IF_ERROR(
+      CheckFits(request.has_dataset() ? "dataset" : "images", samples.images, graph));
+  // Divided, since the product could be beyond what an int64_t holds.
+  const int64_t max_samples = limits_.max_response_bytes / (int64_t{4} * graph.classes());
+  if (request.probabilities() && samples.images.count > max_samples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("probabilities: ", samples.images.count, " samples of ", graph.classes(),
+                     " classes are more than the ", limits_.max_response_bytes,
+                     " bytes that this server sends in one answer (", max_samples,
+                     " samples of this model); leave them out, or evaluate fewer samples"));
+  }
+
+  std::vector<float> probabilities;
+  const absl::Time time = clock_.Now();
+  const absl::Duration start = clock_.Monotonic();
+  absl::StatusOr<v1::Metrics> metrics = convd::Evaluate(
+      *model->model, samples.images,
+      std::vector<std::string>(model->card.labels().begin(), model->card.labels().end()), executor_,
+      Lane::kEvaluate, [&context] { return !CallerStillWaits(context).ok(); },
+      request.probabilities() ? &probabilities : nullptr);
+  if (absl::IsCancelled(metrics.status())) CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
+  CONVD_RETURN_IF_ERROR(metrics.status());
+
+  v1::Evaluation& evaluation = *response.mutable_evaluation();
+  *evaluation.mutable_model() = model->card.model();
+  if (request.has_dataset()) *evaluation.mutable_dataset() = samples.dataset;
+  evaluation.set_data_sha256(samples.sha256);
+  *evaluation.mutable_metrics() = *std::move(metrics);
+  const timespec seconds = absl::ToTimespec(time);
+  evaluation.mutable_time()->set_seconds(seconds.tv_sec);
+  evaluation.mutable_time()->set_nanos(static_cast<int32_t>(seconds.tv_nsec));
+  evaluation.set_seconds(absl::ToDoubleSeconds(clock_.Monotonic() - start));
+  response.mutable_probabilities()->Add(probabilities.begin(), probabilities.end());
+  if (absl::Status kept = models_.AddEvaluation(evaluation); !kept.ok()) {
+    return absl::Status(kept.code(), absl::StrCat("evaluated, but the figures could not be kept: ",
+                                                  kept.message()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace convd

@@ -1,0 +1,16 @@
+#include "server/rpc/model_loading.h"
+
+#include <spdlog/spdlog.h>
+
+#include <string>
+
+namespace convd {
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(ModelRepository& models,
+                                                             const v1::ModelVersion& version) {
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Load(version);
+  for (const std::string& warning : models.TakeWarnings()) spdlog::warn("{}", warning);
+  return model;
+}
+
+}  // namespace convd

@@ -1,0 +1,122 @@
+#include "server/rpc/models_service.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "core/names/names.h"
+#include "core/status/status_macros.h"
+#include "server/rpc/model_loading.h"
+#include "server/rpc/status.h"
+
+namespace convd {
+namespace {
+
+constexpr int kDefaultPageSize = 50;
+constexpr int kMaxPageSize = 1000;
+constexpr size_t kPageBytes = size_t{1} << 20;
+
+std::string PageToken(const v1::ModelVersion& last) {
+  return absl::WebSafeBase64Escape(absl::StrCat(last.name(), "/", last.version()));
+}
+
+absl::StatusOr<v1::ModelVersion> ParsePageToken(const std::string& token) {
+  std::string text;
+  v1::ModelVersion last;
+  int64_t number = 0;
+  // A token is 88 bytes at most; whatever is longer isn't worth decoding.
+  if (token.size() <= 128 && absl::WebSafeBase64Unescape(token, &text)) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('/', 1));
+    if (CheckName("name", parts.first).ok() && absl::SimpleAtoi(parts.second, &number) &&
+        number > 0) {
+      last.set_name(parts.first);
+      last.set_version(number);
+      return last;
+    }
+  }
+  return absl::InvalidArgumentError(
+      "page_token: not one of this server's; want the next_page_token of the page before, or none");
+}
+
+// Name by name, the newest version first.
+bool Before(const v1::ModelVersion& a, const v1::ModelVersion& b) {
+  return a.name() != b.name() ? a.name() < b.name() : a.version() > b.version();
+}
+
+// What a list is read for stays: who, when, and how good.
+void LeaveOutDetails(v1::Model& model) {
+  model.clear_summary();
+  model.mutable_card()->clear_history();
+  const auto leave_out = [](v1::Metrics& metrics) {
+    metrics.clear_classes();
+    metrics.clear_confusion();
+  };
+  if (model.card().has_validation()) leave_out(*model.mutable_card()->mutable_validation());
+  for (v1::Evaluation& evaluation : *model.mutable_evaluations()) {
+    if (evaluation.has_metrics()) leave_out(*evaluation.mutable_metrics());
+  }
+}
+
+}  // namespace
+
+ModelsService::ModelsService(ModelRepository& models) : models_(models) {}
+
+absl::Status ModelsService::List(const v1::ListModelsRequest& request,
+                                 v1::ListModelsResponse& response) {
+  if (!request.name().empty()) CONVD_RETURN_IF_ERROR(CheckName("name", request.name()));
+  if (request.page_size() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("page_size: got ", request.page_size(),
+                                                   "; want 0 (for ", kDefaultPageSize, ") to ",
+                                                   kMaxPageSize));
+  }
+  const int page_size =
+      request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
+  const std::vector<v1::ModelVersion> versions = models_.Versions(request.name());
+  auto next = versions.begin();
+  if (!request.page_token().empty()) {
+    CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion last, ParsePageToken(request.page_token()));
+    next = std::upper_bound(versions.begin(), versions.end(), last, Before);
+  }
+  size_t bytes = 0;
+  const v1::ModelVersion* shown = nullptr;
+  for (; next != versions.end() && response.models_size() < page_size; ++next) {
+    absl::StatusOr<v1::Model> model = models_.Get(*next);
+    if (!model.ok()) continue;  // found damaged since
+    LeaveOutDetails(*model);
+    bytes += model->ByteSizeLong();
+    if (bytes > kPageBytes && response.models_size() > 0) break;
+    *response.add_models() = *std::move(model);
+    shown = &*next;
+  }
+  if (next != versions.end() && shown != nullptr) response.set_next_page_token(PageToken(*shown));
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
+                                                    const v1::ListModelsRequest* request,
+                                                    v1::ListModelsResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(List(*request, *response)));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
+                                                  const v1::GetModelRequest* request,
+                                                  v1::Model* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::Status status = CheckModelVersion(request->model());
+  if (status.ok()) {
+    absl::StatusOr<v1::Model> model = models_.Get(request->model());
+    status = model.status();
+    if (model.ok()) *response = *std::move(model);
+  }
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+}  // namespace convd
