@@ -1,0 +1,22 @@
+#ifndef CONVD_CLIENT_CONVCTL_COMMANDS_H_
+#define CONVD_CLIENT_CONVCTL_COMMANDS_H_
+
+#include <CLI/CLI.hpp>
+
+#include "client/convctl/session.h"
+
+namespace convd {
+
+// Each adds its command or commands to `app`; parsing sets `chosen`, which outlives the app, to
+// what was asked for.
+void AddHealthCommand(CLI::App& app, Command& chosen);
+void AddDatasetsCommands(CLI::App& app, Command& chosen);
+void AddTrainCommand(CLI::App& app, Command& chosen);
+void AddJobsCommands(CLI::App& app, Command& chosen);  // jobs, watch, cancel
+void AddEvaluateCommand(CLI::App& app, Command& chosen);
+void AddPredictCommand(CLI::App& app, Command& chosen);
+void AddModelsCommands(CLI::App& app, Command& chosen);
+
+}  // namespace convd
+
+#endif  // CONVD_CLIENT_CONVCTL_COMMANDS_H_

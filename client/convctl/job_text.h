@@ -1,0 +1,25 @@
+#ifndef CONVD_CLIENT_CONVCTL_JOB_TEXT_H_
+#define CONVD_CLIENT_CONVCTL_JOB_TEXT_H_
+
+#include <string>
+#include <vector>
+
+#include "convd/v1/jobs.pb.h"
+
+namespace convd {
+
+// Jobs as tables and lines for people. Any thread may call.
+
+std::string StateText(v1::JobState state);                      // "running"
+std::string ArchitectureText(const v1::TrainRequest& request);  // the preset's or network's name
+std::string OptimizerText(const v1::Optimizer& optimizer);      // "adam, learning rate 0.001"
+std::string DatasetText(const v1::DatasetRef& dataset);         // "fashion/train"
+std::string ValidationText(const v1::Validation& validation);   // "last 10,000 samples"
+
+std::string JobsTable(const std::vector<v1::Job>& jobs);
+// Everything about one job, its network's table and history too.
+std::string JobDetails(const v1::Job& job);
+
+}  // namespace convd
+
+#endif  // CONVD_CLIENT_CONVCTL_JOB_TEXT_H_
