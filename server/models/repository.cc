@@ -62,6 +62,7 @@ class DiskModelRepository : public ModelRepository {
                       CompileModel compile)
       : fs_(fs),
         clock_(clock),
+        state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
         compile_(std::move(compile)) {}
@@ -110,6 +111,7 @@ class DiskModelRepository : public ModelRepository {
 
   FileSystem& fs_;
   const Clock& clock_;
+  const std::string state_dir_;
   const std::string models_dir_;
   const std::string tmp_dir_;
   const CompileModel compile_;
@@ -129,6 +131,8 @@ class DiskModelRepository : public ModelRepository {
 absl::Status DiskModelRepository::Scan() {
   CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(models_dir_));
   CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp_dir_));
+  // What is published later is only as durable as the folders above it.
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(state_dir_));
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> left, fs_.List(tmp_dir_));
   for (const std::string& name : left) {
     if (!absl::StartsWith(name, kTemporaryPrefix)) continue;
@@ -537,9 +541,14 @@ absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSyste
                                                                        const Clock& clock,
                                                                        const std::string& state_dir,
                                                                        CompileModel compile) {
+  const bool made_state_dir = !fs.Exists(state_dir);
   CONVD_RETURN_IF_ERROR(fs.CreateDirectories(state_dir));
   // Absolute and without links, as paths are shown and compared.
   CONVD_ASSIGN_OR_RETURN(const std::string canonical, fs.Canonical(state_dir));
+  if (made_state_dir) {
+    // As far as it may be read: the folders above STATE are not this program's.
+    fs.SyncDirectory(canonical.substr(0, std::max<size_t>(1, canonical.rfind('/')))).IgnoreError();
+  }
   auto repository = std::make_unique<DiskModelRepository>(fs, clock, canonical, std::move(compile));
   CONVD_RETURN_IF_ERROR(repository->Scan());
   return repository;

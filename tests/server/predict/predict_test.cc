@@ -1,0 +1,433 @@
+#include "server/predict/predict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <limits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "tests/server/predict/fake_inference_model.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int kClasses = 4;
+constexpr size_t kImageBytes = 6;  // 2 x 3 x 1
+
+// One image a class asked for: its first byte is the class, the rest is zero.
+v1::PredictRequest Request(const std::vector<int>& classes) {
+  v1::PredictRequest request;
+  v1::RawImages& raw = *request.mutable_images()->mutable_uint8();
+  raw.set_count(static_cast<int64_t>(classes.size()));
+  raw.set_height(2);
+  raw.set_width(3);
+  raw.set_channels(1);
+  for (int c : classes) {
+    std::string image(kImageBytes, '\0');
+    image[0] = static_cast<char>(c);
+    *raw.mutable_data() += image;
+  }
+  return request;
+}
+
+StillWanted Always() {
+  return [] { return absl::OkStatus(); };
+}
+
+// A request on its way, and what became of it.
+struct Sent {
+  v1::PredictRequest request;
+  v1::PredictResponse response;
+  int answers = 0;
+  absl::Status status;
+};
+
+class PredictQueueTest : public ::testing::Test {
+ protected:
+  PredictQueueTest()
+      : model_(std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                    /*preferred_images=*/2)),
+        loaded_(LoadedFake(model_)) {}
+
+  void Open(int workers = 1, const PredictLimits& limits = {}) {
+    executor_ = NewHandCrankedExecutor(workers);
+    queue_ = std::make_unique<PredictQueue>(*executor_, limits);
+  }
+
+  std::unique_ptr<Sent> Send(v1::PredictRequest request, StillWanted still_wanted = Always()) {
+    auto sent = std::make_unique<Sent>();
+    sent->request = std::move(request);
+    queue_->Predict(loaded_, sent->request, sent->response, std::move(still_wanted),
+                    [sent = sent.get()](absl::Status status) {
+                      ++sent->answers;
+                      sent->status = std::move(status);
+                    });
+    return sent;
+  }
+  void RunAll() {
+    while (executor_->RunOne()) {
+    }
+  }
+
+  std::shared_ptr<FakeInferenceModel> model_;
+  std::shared_ptr<LoadedModel> loaded_;
+  std::unique_ptr<HandCrankedExecutor> executor_;
+  std::unique_ptr<PredictQueue> queue_;
+};
+
+TEST_F(PredictQueueTest, AnswersEveryImageInTheRequestsOrder) {
+  for (int workers : {1, 2, 3, 8}) {
+    Open(workers);
+    v1::PredictRequest request = Request({3, 0, 2, 1, 3});
+    request.set_top_k(2);
+    auto sent = Send(request);
+    EXPECT_EQ(sent->answers, 0) << "computed on the caller's thread";
+    RunAll();
+    ASSERT_EQ(sent->answers, 1);
+    ASSERT_TRUE(sent->status.ok()) << sent->status;
+    EXPECT_EQ(sent->response.model().name(), "fake");
+    EXPECT_EQ(sent->response.model().version(), 3);
+    ASSERT_EQ(sent->response.predictions_size(), 5);
+    const int want[] = {3, 0, 2, 1, 3};
+    for (int i = 0; i < 5; ++i) {
+      const v1::Prediction& p = sent->response.predictions(i);
+      ASSERT_EQ(p.top_size(), 2);
+      EXPECT_EQ(p.top(0).index(), want[i]);
+      EXPECT_EQ(p.top(0).label(), "class " + std::to_string(want[i]));
+      EXPECT_FLOAT_EQ(p.top(0).probability(), 0.4f);  // 4 parts of 10
+      EXPECT_EQ(p.top(1).index(), (want[i] + 1) % 4);
+      EXPECT_FLOAT_EQ(p.top(1).probability(), 0.3f);
+      EXPECT_EQ(p.probabilities_size(), 0);
+    }
+  }
+}
+
+TEST_F(PredictQueueTest, SendsEveryProbabilityWhenAsked) {
+  Open();
+  v1::PredictRequest request = Request({1});
+  request.set_probabilities(true);
+  auto sent = Send(request);
+  RunAll();
+  ASSERT_TRUE(sent->status.ok());
+  ASSERT_EQ(sent->response.predictions(0).top_size(), 1);
+  EXPECT_EQ(sent->response.predictions(0).top(0).index(), 1);
+  EXPECT_THAT(sent->response.predictions(0).probabilities(), ElementsAre(0.1f, 0.4f, 0.3f, 0.2f));
+}
+
+TEST_F(PredictQueueTest, SplitsIntoPiecesOfTheModelsSize) {
+  std::vector<int64_t> pieces;
+  model_->on_infer = [&](const ImageSet& images) {
+    pieces.push_back(images.count);
+    return absl::OkStatus();
+  };
+  Open();
+  auto sent = Send(Request({0, 1, 2, 3, 0}));
+  RunAll();
+  EXPECT_THAT(pieces, ElementsAre(2, 2, 1));
+}
+
+TEST_F(PredictQueueTest, RefusesABadRequestAtOnceAndComputesNothing) {
+  Open();
+  v1::PredictRequest too_many = Request({0});
+  too_many.set_top_k(5);
+  v1::PredictRequest misshapen = Request({0});
+  misshapen.mutable_images()->mutable_uint8()->set_width(2);
+  v1::PredictRequest none;
+  for (const v1::PredictRequest& request : {too_many, misshapen, none}) {
+    auto sent = Send(request);
+    EXPECT_EQ(sent->answers, 1);
+    EXPECT_EQ(sent->status.code(), absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+}
+
+TEST_F(PredictQueueTest, TellsOfAValueThatIsNotFiniteByItsPlaceInTheRequest) {
+  Open();
+  v1::PredictRequest request;
+  v1::RawImages& raw = *request.mutable_images()->mutable_float32();
+  raw.set_count(3);
+  raw.set_height(2);
+  raw.set_width(3);
+  raw.set_channels(1);
+  std::vector<float> values(18, 1.0f);
+  values[12] = std::numeric_limits<float>::quiet_NaN();
+  raw.set_data(values.data(), values.size() * sizeof(float));
+  auto sent = Send(request);
+  RunAll();
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(sent->status.message()), HasSubstr("image 2, row 0, column 0"));
+}
+
+TEST_F(PredictQueueTest, DropsACancelledRequestBeforeItIsComputed) {
+  Open();
+  absl::Status wanted;
+  auto sent = Send(Request({0, 1, 2, 3}), [&] { return wanted; });
+  wanted = absl::CancelledError("gone");
+  RunAll();
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status, absl::CancelledError("gone"));
+  EXPECT_EQ(model_->infer_calls, 0);
+}
+
+TEST_F(PredictQueueTest, RefusesWhatIsCancelledOnArrival) {
+  Open();
+  auto sent = Send(Request({0}), [] { return absl::DeadlineExceededError("late"); });
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status, absl::DeadlineExceededError("late"));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+}
+
+TEST_F(PredictQueueTest, StopsBetweenPiecesAtTheDeadline) {
+  Open();
+  absl::Status wanted;
+  auto sent = Send(Request({0, 1, 2, 3, 0, 1}), [&] { return wanted; });
+  ASSERT_TRUE(executor_->RunOne());
+  EXPECT_EQ(model_->infer_calls, 1);
+  wanted = absl::DeadlineExceededError("late");
+  RunAll();
+  EXPECT_EQ(model_->infer_calls, 1);
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status, absl::DeadlineExceededError("late"));
+}
+
+TEST_F(PredictQueueTest, StopsInsideAPieceAtACut) {
+  absl::Status wanted;
+  model_->on_infer = [&](const ImageSet&) {
+    wanted = absl::DeadlineExceededError("late");
+    return absl::OkStatus();
+  };
+  Open();
+  auto sent = Send(Request({0, 1}), [&] { return wanted; });
+  RunAll();
+  EXPECT_EQ(sent->answers, 1);
+  // What the caller is told is why, not the model's own word for it.
+  EXPECT_EQ(sent->status, absl::DeadlineExceededError("late"));
+}
+
+TEST_F(PredictQueueTest, EndsTheRequestWithTheErrorOfOnePiece) {
+  model_->on_infer = [&](const ImageSet& images) -> absl::Status {
+    if (images.image(0)[0] == 2) return absl::InternalError("broken");
+    return absl::OkStatus();
+  };
+  Open();
+  auto sent = Send(Request({0, 0, 2, 0, 0, 0, 0, 0}));
+  RunAll();
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status, absl::InternalError("broken"));
+  EXPECT_EQ(model_->infer_calls, 2) << "the pieces behind the broken one were computed";
+}
+
+TEST_F(PredictQueueTest, DoesNotSendProbabilitiesThatAreNotNumbers) {
+  model_->on_probabilities = [](absl::Span<float> p) {
+    p[0] = std::numeric_limits<float>::quiet_NaN();
+  };
+  Open();
+  auto sent = Send(Request({0}));
+  RunAll();
+  EXPECT_EQ(sent->status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(sent->status.message()), HasSubstr("image 0"));
+}
+
+TEST_F(PredictQueueTest, LetsASmallRequestPastALargeOne) {
+  Open();
+  auto large = Send(Request(std::vector<int>(100, 0)));
+  auto small = Send(Request({1}));
+  ASSERT_TRUE(executor_->RunOne());
+  ASSERT_TRUE(executor_->RunOne());
+  EXPECT_EQ(small->answers, 1) << "it waited for all fifty pieces";
+  EXPECT_EQ(large->answers, 0);
+  RunAll();
+  EXPECT_EQ(large->answers, 1);
+  EXPECT_TRUE(large->status.ok());
+}
+
+TEST_F(PredictQueueTest, PutsNoMorePiecesInTheLaneThanThereAreWorkers) {
+  Open(/*workers=*/3);
+  auto large = Send(Request(std::vector<int>(100, 0)));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 3);
+  auto small = Send(Request({0}));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 4);
+  RunAll();
+  EXPECT_EQ(large->answers, 1);
+}
+
+TEST_F(PredictQueueTest, RefusesMoreWaitingImagesThanItsLimit) {
+  PredictLimits limits;
+  limits.max_images = 4;
+  limits.max_waiting_images = 6;
+  Open(1, limits);
+  auto first = Send(Request({0, 1, 2, 3}));
+  auto second = Send(Request({0, 1}));
+  auto third = Send(Request({0}));
+  EXPECT_EQ(third->answers, 1);
+  EXPECT_EQ(third->status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(third->status.message()), HasSubstr("try again"));
+  RunAll();
+  EXPECT_TRUE(first->status.ok());
+  EXPECT_TRUE(second->status.ok());
+  auto fourth = Send(Request({0, 1, 2, 3}));
+  RunAll();
+  EXPECT_EQ(fourth->answers, 1);
+  EXPECT_TRUE(fourth->status.ok()) << fourth->status;
+  auto fifth = Send(Request({0, 1, 2, 3, 0}));
+  EXPECT_EQ(fifth->status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(PredictQueueTest, RefusesMoreWaitingBytesThanItsLimit) {
+  PredictLimits limits;
+  limits.max_waiting_bytes = 100;
+  Open(1, limits);
+  // Larger than the limit, but nothing waits: it goes.
+  auto first = Send(Request(std::vector<int>(50, 0)));
+  auto second = Send(Request({0}));
+  EXPECT_EQ(second->status.code(), absl::StatusCode::kResourceExhausted);
+  RunAll();
+  EXPECT_TRUE(first->status.ok());
+}
+
+TEST_F(PredictQueueTest, GivesThePlaceBackBeforeItAnswers) {
+  PredictLimits limits;
+  limits.max_images = 1;
+  limits.max_waiting_images = 1;
+  Open(1, limits);
+  Sent first, second;
+  first.request = second.request = Request({2});
+  queue_->Predict(loaded_, first.request, first.response, Always(), [&](absl::Status status) {
+    first.status = std::move(status);
+    queue_->Predict(loaded_, second.request, second.response, Always(), [&](absl::Status s) {
+      ++second.answers;
+      second.status = std::move(s);
+    });
+  });
+  RunAll();
+  EXPECT_TRUE(first.status.ok());
+  EXPECT_EQ(second.answers, 1);
+  EXPECT_TRUE(second.status.ok()) << second.status;
+}
+
+TEST_F(PredictQueueTest, RefusesARequestWhoseAnswerWouldBeTooLarge) {
+  PredictLimits limits;
+  limits.max_response_bytes = 1000;
+  Open(1, limits);
+  v1::PredictRequest request = Request(std::vector<int>(40, 0));
+  request.set_top_k(4);
+  request.set_probabilities(true);
+  auto sent = Send(request);
+  EXPECT_EQ(sent->answers, 1);
+  EXPECT_EQ(sent->status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(sent->status.message()), HasSubstr("1000"));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+}
+
+// An answer that is let through fits: the bound is one.
+TEST_F(PredictQueueTest, SendsNoAnswerLargerThanItsLimit) {
+  for (int64_t limit = 0; limit < 3000; limit += 50) {
+    PredictLimits limits;
+    limits.max_response_bytes = limit;
+    Open(1, limits);
+    v1::PredictRequest request = Request(std::vector<int>(20, 3));
+    request.set_top_k(4);
+    request.set_probabilities(true);
+    auto sent = Send(request);
+    RunAll();
+    if (sent->status.ok()) {
+      sent->response.clear_model();
+      EXPECT_LE(static_cast<int64_t>(sent->response.ByteSizeLong()), limit);
+    }
+  }
+}
+
+TEST(PredictQueue, AnswersEveryoneBeforeItIsGone) {
+  auto model = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                    /*preferred_images=*/1);
+  absl::Notification go;
+  model->on_infer = [&](const ImageSet&) {
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  auto loaded = LoadedFake(model);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  auto queue = std::make_unique<PredictQueue>(*executor);
+  std::atomic<int> answers{0};
+  std::vector<Sent> sent(5);
+  for (Sent& s : sent) {
+    s.request = Request({0, 1, 2});
+    queue->Predict(loaded, s.request, s.response, Always(), [&](absl::Status status) {
+      EXPECT_TRUE(status.ok());
+      ++answers;
+    });
+  }
+  std::thread opener([&] { go.Notify(); });
+  queue.reset();
+  EXPECT_EQ(answers, 5);
+  opener.join();
+}
+
+TEST(PredictQueue, AnswersManyCallersOnSeveralWorkers) {
+  auto model = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                    /*preferred_images=*/2);
+  auto loaded = LoadedFake(model);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(3);
+  PredictQueue queue(*executor);
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&, t] {
+      for (int round = 0; round < 50; ++round) {
+        std::vector<int> classes;
+        for (int i = 0; i <= (t + round) % 13; ++i) classes.push_back((i * 7 + round) % kClasses);
+        Sent sent;
+        sent.request = Request(classes);
+        absl::Notification answered;
+        queue.Predict(loaded, sent.request, sent.response, Always(), [&](absl::Status status) {
+          sent.status = std::move(status);
+          answered.Notify();
+        });
+        answered.WaitForNotification();
+        ASSERT_TRUE(sent.status.ok());
+        ASSERT_EQ(sent.response.predictions_size(), static_cast<int>(classes.size()));
+        for (size_t i = 0; i < classes.size(); ++i) {
+          EXPECT_EQ(sent.response.predictions(static_cast<int>(i)).top(0).index(), classes[i]);
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+}
+
+TEST(PredictQueue, EndsOnceWhenCallersLeaveAtAnyMoment) {
+  auto model = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                    /*preferred_images=*/1);
+  auto loaded = LoadedFake(model);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(3);
+  PredictQueue queue(*executor);
+  for (int after = 0; after < 60; ++after) {
+    Sent sent;
+    sent.request = Request(std::vector<int>(20, 1));
+    std::atomic<int> asked{0};
+    std::atomic<int> answers{0};
+    absl::Notification answered;
+    queue.Predict(
+        loaded, sent.request, sent.response,
+        [&] { return asked++ < after ? absl::OkStatus() : absl::CancelledError("left"); },
+        [&](absl::Status status) {
+          ++answers;
+          sent.status = std::move(status);
+          answered.Notify();
+        });
+    answered.WaitForNotification();
+    EXPECT_TRUE(sent.status.ok() || sent.status == absl::CancelledError("left")) << sent.status;
+  }
+}
+
+}  // namespace
+}  // namespace convd
