@@ -28,6 +28,7 @@ absl::Status CheckServerAddress(const std::string& address) {
       return wrong("has a host with a character that hosts don't have");
   }
   const bool bracketed = host.front() == '[' && host.back() == ']' && host.size() > 2;
+  if (host == "[]") return wrong("has no host");
   if (!bracketed && absl::StrContains(host, ":")) {
     return wrong("is an IPv6 address without brackets");
   }

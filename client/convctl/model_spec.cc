@@ -9,8 +9,8 @@ namespace convd {
 
 absl::StatusOr<v1::ModelVersion> ParseModelSpec(std::string_view spec) {
   const auto wrong = [&](const char* why) {
-    return absl::InvalidArgumentError(absl::StrCat("model \"", Printable(spec.substr(0, 100)),
-                                                   "\" ", why, "; write NAME or NAME@VERSION"));
+    return UsageError(absl::StrCat("model \"", Printable(spec.substr(0, 100)), "\" ", why,
+                                   "; write NAME or NAME@VERSION"));
   };
   v1::ModelVersion model;
   const size_t mark = spec.find_first_of(":@");

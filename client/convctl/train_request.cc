@@ -70,7 +70,7 @@ absl::Status BuildValidation(const TrainFlags& flags, v1::TrainRequest& request)
 }
 
 absl::Status BuildOptimizer(const TrainFlags& flags, v1::TrainRequest& request) {
-  const std::string_view kind = flags.optimizer.has_value() ? *flags.optimizer : "adam";
+  const std::string kind = flags.optimizer.value_or("adam");
   if (kind == "sgd") {
     v1::Sgd& sgd = *request.mutable_optimizer()->mutable_sgd();
     if (flags.learning_rate.has_value()) sgd.set_learning_rate(*flags.learning_rate);
@@ -79,7 +79,7 @@ absl::Status BuildOptimizer(const TrainFlags& flags, v1::TrainRequest& request) 
     return absl::OkStatus();
   }
   if (kind != "adam") {
-    return UsageError(absl::StrCat("--optimizer is adam or sgd, not \"", std::string(kind), "\""));
+    return UsageError(absl::StrCat("--optimizer is adam or sgd, not \"", kind, "\""));
   }
   if (flags.momentum.has_value() || flags.nesterov) {
     return UsageError("--momentum and --nesterov go with --optimizer sgd");

@@ -1,0 +1,30 @@
+#include "client/address.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace convd {
+namespace {
+
+TEST(AddressTest, TakesHostsWithPortsAndSockets) {
+  for (const char* address :
+       {"127.0.0.1:8081", "localhost:1", "[::1]:65535", "a.example:443", "unix:/run/convd.sock"}) {
+    EXPECT_TRUE(CheckServerAddress(address).ok()) << address;
+  }
+}
+
+TEST(AddressTest, RefusesTheRestAndSaysWhatIsRight) {
+  for (const std::string& address :
+       {std::string(""), std::string("localhost"), std::string(":8081"), std::string("a:"),
+        std::string("a:0"), std::string("a:65536"), std::string("a:-1"), std::string("a: 1"),
+        std::string("a:+1"), std::string("a:99999999999999999999"), std::string("::1:8081"),
+        std::string("http://a:1"), std::string("a b:1"), std::string("a\0b:1", 5),
+        std::string("unix:"), std::string("[]:1")}) {
+    const absl::Status status = CheckServerAddress(address);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("write HOST:PORT")) << address;
+  }
+}
+
+}  // namespace
+}  // namespace convd

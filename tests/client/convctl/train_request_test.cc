@@ -1,0 +1,142 @@
+#include "client/convctl/train_request.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "client/convctl/exit_code.h"
+
+namespace convd {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::HasSubstr;
+
+TrainFlags Least() {
+  TrainFlags flags;
+  flags.model = "m";
+  flags.preset = "keras-mnist";
+  flags.dataset = "d";
+  return flags;
+}
+
+void ExpectUsageError(const TrainFlags& flags, const std::string& words) {
+  const auto request = BuildTrainRequest(flags);
+  EXPECT_EQ(ExitCodeFor(request.status()), kExitUsage);
+  EXPECT_THAT(std::string(request.status().message()), HasSubstr(words));
+}
+
+TEST(TrainRequestTest, LeavesTheDefaultsToTheServer) {
+  v1::TrainRequest expected;
+  expected.set_model("m");
+  expected.set_preset("keras-mnist");
+  expected.mutable_dataset()->set_name("d");
+  expected.mutable_optimizer()->mutable_adam();
+  const auto request = BuildTrainRequest(Least());
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(MessageDifferencer::Equals(*request, expected)) << request->DebugString();
+  EXPECT_FALSE(request->has_shuffle());
+}
+
+TEST(TrainRequestTest, CarriesEveryFlag) {
+  TrainFlags flags = Least();
+  flags.split = "s";
+  flags.validation_tail = 10000;
+  flags.epochs = 3;
+  flags.batch_size = 128;
+  flags.optimizer = "sgd";
+  flags.learning_rate = 0.1;
+  flags.momentum = 0.9;
+  flags.nesterov = true;
+  flags.seed = 18446744073709551615u;
+  flags.no_shuffle = true;
+  flags.micro_batch = 16;
+  flags.request_id = "r";
+  const auto request = BuildTrainRequest(flags);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->dataset().split(), "s");
+  EXPECT_EQ(request->validation().tail(), 10000);
+  EXPECT_EQ(request->epochs(), 3);
+  EXPECT_EQ(request->batch_size(), 128);
+  EXPECT_EQ(request->optimizer().sgd().learning_rate(), 0.1);
+  EXPECT_EQ(request->optimizer().sgd().momentum(), 0.9);
+  EXPECT_TRUE(request->optimizer().sgd().nesterov());
+  EXPECT_EQ(request->seed(), 18446744073709551615u);
+  EXPECT_TRUE(request->has_shuffle());
+  EXPECT_FALSE(request->shuffle());
+  EXPECT_EQ(request->micro_batch(), 16);
+  EXPECT_EQ(request->request_id(), "r");
+}
+
+TEST(TrainRequestTest, WrongValuesAreTheServersToRefuse) {
+  TrainFlags flags = Least();
+  flags.batch_size = 0;
+  flags.learning_rate = -1;
+  const auto request = BuildTrainRequest(flags);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(request->has_batch_size());
+  EXPECT_EQ(request->optimizer().adam().learning_rate(), -1);
+}
+
+TEST(TrainRequestTest, ValidationComesFromOnePlace) {
+  TrainFlags flags = Least();
+  flags.validation = "test";
+  EXPECT_EQ(BuildTrainRequest(flags)->validation().dataset().name(), "d");
+  EXPECT_EQ(BuildTrainRequest(flags)->validation().dataset().split(), "test");
+  flags.validation = "other/test";
+  EXPECT_EQ(BuildTrainRequest(flags)->validation().dataset().name(), "other");
+  EXPECT_EQ(BuildTrainRequest(flags)->validation().dataset().split(), "test");
+  flags.no_validation = true;
+  ExpectUsageError(flags, "at most one of --validation");
+  flags.validation.reset();
+  EXPECT_TRUE(BuildTrainRequest(flags)->validation().none());
+  flags.no_validation = false;
+  flags.validation_split = 0.1;
+  EXPECT_EQ(BuildTrainRequest(flags)->validation().split(), 0.1);
+}
+
+TEST(TrainRequestTest, FlagsThatContradictEachOtherAreUsageErrors) {
+  TrainFlags flags = Least();
+  flags.network_file = "n.textproto";
+  ExpectUsageError(flags, "--preset and --network");
+  flags.preset.clear();
+  flags.network_file.clear();
+  ExpectUsageError(flags, "--preset and --network");
+  flags = Least();
+  flags.momentum = 0.9;
+  ExpectUsageError(flags, "--optimizer sgd");
+  flags = Least();
+  flags.optimizer = "rmsprop";
+  ExpectUsageError(flags, "rmsprop");
+}
+
+TEST(TrainRequestTest, ANetworkIsReadFromItsFile) {
+  const std::string path = ::testing::TempDir() + "/train_request_test.textproto";
+  std::ofstream(path) << "name: 'n' input { height: 28 width: 28 channels: 1 }\n"
+                         "layers { conv { filters: 32 kernel: 3 activation: ACTIVATION_RELU } }\n";
+  TrainFlags flags = Least();
+  flags.preset.clear();
+  flags.network_file = path;
+  const auto request = BuildTrainRequest(flags);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->network().layers(0).conv().filters(), 32);
+}
+
+TEST(TrainRequestTest, ABrokenNetworkIsNamedWithLineAndColumn) {
+  const auto network = ParseNetwork("name: 'n'\nlayers { konv { } }\n", "net.textproto");
+  EXPECT_EQ(ExitCodeFor(network.status()), kExitUsage);
+  EXPECT_THAT(std::string(network.status().message()), HasSubstr("net.textproto:2:"));
+  EXPECT_THAT(std::string(network.status().message()), HasSubstr("konv"));
+}
+
+TEST(TrainRequestTest, AMissingNetworkFileIsAUsageError) {
+  TrainFlags flags = Least();
+  flags.preset.clear();
+  flags.network_file = "/nowhere/net.textproto";
+  ExpectUsageError(flags, "/nowhere/net.textproto");
+}
+
+}  // namespace
+}  // namespace convd
