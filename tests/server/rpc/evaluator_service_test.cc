@@ -1,0 +1,298 @@
+#include "server/rpc/evaluator_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "tests/server/rpc/fake_models.h"
+#include "tests/server/rpc/loopback_server.h"
+
+namespace convd {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Datasets in memory.
+class FakeRegistry : public DatasetRegistry {
+ public:
+  absl::StatusOr<v1::Dataset> Register(const v1::RegisterDatasetRequest&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(const v1::UploadHeader&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<v1::Dataset> Get(const std::string& name) override {
+    if (datasets.count(name) == 0) return absl::NotFoundError("no dataset \"" + name + "\"");
+    v1::Dataset dataset;
+    dataset.set_name(name);
+    dataset.set_sha256("sha of " + name);
+    return dataset;
+  }
+  std::vector<v1::Dataset> List() override { return {}; }
+  absl::Status Delete(const std::string&) override { return absl::UnimplementedError(""); }
+  absl::StatusOr<std::shared_ptr<const Dataset>> Load(const std::string& name) override {
+    if (datasets.count(name) == 0) return absl::NotFoundError("no dataset \"" + name + "\"");
+    return datasets[name];
+  }
+
+  // Images of height x width x 1 whose last pixel is their class, with `labels`.
+  void Add(const std::string& name, const std::string& split, const std::vector<int>& classes,
+           const std::vector<int32_t>& labels, int height = 2, int width = 3) {
+    struct Arrays {
+      std::vector<uint8_t> pixels;
+      std::vector<int32_t> labels;
+    };
+    auto arrays = std::make_shared<Arrays>();
+    for (int c : classes) {
+      arrays->pixels.resize(arrays->pixels.size() + height * width - 1);
+      arrays->pixels.push_back(static_cast<uint8_t>(c));
+    }
+    arrays->labels = labels;
+    DatasetSplit added;
+    added.name = split;
+    added.images.count = static_cast<int64_t>(classes.size());
+    added.images.height = height;
+    added.images.width = width;
+    added.images.channels = 1;
+    added.images.pixels = arrays->pixels.data();
+    added.images.labels = arrays->labels;
+    added.images.owner = arrays;
+    std::shared_ptr<Dataset>& dataset = datasets[name];
+    if (dataset == nullptr) dataset = std::make_shared<Dataset>();
+    dataset->splits.push_back(std::move(added));
+  }
+
+  std::map<std::string, std::shared_ptr<Dataset>> datasets;
+};
+
+class EvaluatorServiceTest : public ::testing::Test {
+ protected:
+  void Start(const EvaluateLimits& limits = {}) {
+    service_ =
+        std::make_unique<EvaluatorService>(*models_.repository, registry_, *executor_, limits);
+    server_ = std::make_unique<LoopbackServer>(*service_);
+    stub_ = v1::Evaluator::NewStub(server_->channel());
+  }
+  static v1::EvaluateRequest OnDataset(const std::string& dataset, const std::string& split = "") {
+    v1::EvaluateRequest request;
+    request.mutable_model()->set_name("m");
+    request.mutable_dataset()->set_name(dataset);
+    request.mutable_dataset()->set_split(split);
+    return request;
+  }
+  static v1::EvaluateRequest OnImages(const std::vector<int>& classes,
+                                      const std::vector<int32_t>& labels) {
+    v1::EvaluateRequest request;
+    request.mutable_model()->set_name("m");
+    *request.mutable_images()->mutable_images() = ImagesOf(classes);
+    request.mutable_images()->mutable_labels()->Add(labels.begin(), labels.end());
+    return request;
+  }
+  grpc::Status Evaluate(const v1::EvaluateRequest& request,
+                        v1::EvaluateResponse* response = nullptr) {
+    grpc::ClientContext context;
+    v1::EvaluateResponse unused;
+    return stub_->Evaluate(&context, request, response != nullptr ? response : &unused);
+  }
+  void ExpectError(const v1::EvaluateRequest& request, grpc::StatusCode code,
+                   const std::vector<std::string>& says) {
+    const grpc::Status status = Evaluate(request);
+    EXPECT_EQ(status.error_code(), code) << status.error_message();
+    for (const std::string& s : says) EXPECT_THAT(status.error_message(), HasSubstr(s));
+  }
+  int Kept() {
+    v1::ModelVersion id;
+    id.set_name("m");
+    return models_.repository->Get(id)->evaluations_size();
+  }
+
+  FakeModels models_;
+  FakeRegistry registry_;
+  std::unique_ptr<Executor> executor_ = NewThreadedExecutor(2);
+  std::unique_ptr<EvaluatorService> service_;
+  std::unique_ptr<LoopbackServer> server_;
+  std::unique_ptr<v1::Evaluator::Stub> stub_;
+};
+
+TEST_F(EvaluatorServiceTest, EvaluatesOnTheTestSplitAndKeepsTheFigures) {
+  models_.Publish("m");
+  models_.Publish("m");
+  registry_.Add("d", "train", {0}, {1});
+  registry_.Add("d", "test", {0, 1, 2, 3, 0}, {0, 1, 2, 0, 1});
+  Start();
+  v1::EvaluateResponse response;
+  const grpc::Status status = Evaluate(OnDataset("d"), &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  const v1::Evaluation& evaluation = response.evaluation();
+  EXPECT_EQ(evaluation.model().version(), 2);
+  EXPECT_EQ(evaluation.dataset().name(), "d");
+  EXPECT_EQ(evaluation.dataset().split(), "test");
+  EXPECT_EQ(evaluation.data_sha256(), "sha of d");
+  EXPECT_EQ(evaluation.metrics().samples(), 5);
+  EXPECT_DOUBLE_EQ(evaluation.metrics().accuracy(), 0.6);
+  EXPECT_EQ(evaluation.metrics().classes(3).label(), "c3");
+  EXPECT_GT(evaluation.time().seconds(), 0);
+  EXPECT_EQ(response.probabilities_size(), 0);
+  v1::ModelVersion newest;
+  newest.set_name("m");
+  const v1::Model model = *models_.repository->Get(newest);
+  ASSERT_EQ(model.evaluations_size(), 1);
+  EXPECT_EQ(model.evaluations(0).SerializeAsString(), evaluation.SerializeAsString());
+}
+
+TEST_F(EvaluatorServiceTest, ChoosesTheSplit) {
+  models_.Publish("m");
+  registry_.Add("one", "all", {0, 1}, {0, 1});
+  registry_.Add("two", "train", {0, 1}, {0, 1});
+  registry_.Add("two", "holdout", {0, 1, 2}, {0, 1, 0});
+  Start();
+  v1::EvaluateResponse response;
+  ASSERT_TRUE(Evaluate(OnDataset("one"), &response).ok());
+  EXPECT_EQ(response.evaluation().dataset().split(), "all");
+  ASSERT_TRUE(Evaluate(OnDataset("two", "holdout"), &response).ok());
+  EXPECT_EQ(response.evaluation().metrics().samples(), 3);
+  ExpectError(OnDataset("two"), grpc::NOT_FOUND, {"dataset.split", "\"train\", \"holdout\""});
+  ExpectError(OnDataset("two", "test"), grpc::NOT_FOUND, {"\"train\", \"holdout\"", "\"test\""});
+}
+
+TEST_F(EvaluatorServiceTest, EvaluatesImagesThatAreSentAlong) {
+  models_.Publish("m");
+  Start();
+  v1::EvaluateRequest request = OnImages({3, 1, 2}, {3, 1, 0});
+  request.set_probabilities(true);
+  v1::EvaluateResponse response;
+  const grpc::Status status = Evaluate(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_FALSE(response.evaluation().has_dataset());
+  EXPECT_NEAR(response.evaluation().metrics().accuracy(), 2.0 / 3, 1e-12);
+  EXPECT_THAT(response.probabilities(),
+              ElementsAre(0.3f, 0.2f, 0.1f, 0.4f, 0.1f, 0.4f, 0.3f, 0.2f, 0.2f, 0.1f, 0.4f, 0.3f));
+  EXPECT_EQ(Kept(), 1);
+}
+
+TEST_F(EvaluatorServiceTest, RefusesWhatDoesNotFitAndKeepsNothing) {
+  models_.Publish("m");
+  registry_.Add("tall", "test", {0}, {0}, 3, 3);
+  registry_.Add("ten", "test", {0, 0, 0}, {0, 9, 1});
+  registry_.Add("negative", "test", {0}, {-1});
+  registry_.Add("unlabelled", "test", {0}, {});
+  registry_.Add("empty", "test", {}, {});
+  Start();
+  ExpectError(OnDataset("tall"), grpc::INVALID_ARGUMENT, {"3x3x1", "2x3x1"});
+  ExpectError(OnDataset("ten"), grpc::INVALID_ARGUMENT, {"label of image 1 is 9", "4 classes"});
+  ExpectError(OnDataset("negative"), grpc::INVALID_ARGUMENT, {"label of image 0 is -1"});
+  ExpectError(OnDataset("unlabelled"), grpc::INVALID_ARGUMENT, {"0 labels for 1 images"});
+  ExpectError(OnDataset("empty"), grpc::INVALID_ARGUMENT, {"no images"});
+  ExpectError(OnDataset("unknown"), grpc::NOT_FOUND, {"\"unknown\""});
+  ExpectError(OnDataset("../d"), grpc::INVALID_ARGUMENT, {"dataset.name"});
+  ExpectError(OnDataset("tall", "a/b"), grpc::INVALID_ARGUMENT, {"dataset.split"});
+  ExpectError(OnImages({0, 1}, {0}), grpc::INVALID_ARGUMENT, {"1 labels for 2 images"});
+  ExpectError(OnImages({0}, {4}), grpc::INVALID_ARGUMENT, {"label of image 0 is 4", "0 to 3"});
+  ExpectError(OnImages({}, {}), grpc::INVALID_ARGUMENT, {"got 0 images"});
+  v1::EvaluateRequest request = OnImages({0}, {0});
+  request.mutable_images()->mutable_images()->mutable_uint8()->set_channels(3);
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"2x3x3", "2x3x1"});
+  request = OnImages({0}, {0});
+  request.mutable_model()->set_name("other");
+  ExpectError(request, grpc::NOT_FOUND, {"\"other\""});
+  request.mutable_model()->set_name("");
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"model.name"});
+  request.mutable_model()->set_name("m");
+  request.clear_data();
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"dataset or images"});
+  EXPECT_EQ(Kept(), 0);
+}
+
+TEST_F(EvaluatorServiceTest, SendsOnlyAsManyProbabilitiesAsFitAnAnswer) {
+  models_.Publish("m");
+  EvaluateLimits limits;
+  limits.max_response_bytes = 48;  // three images of four classes
+  Start(limits);
+  v1::EvaluateRequest request = OnImages({0, 1, 2, 3}, {0, 1, 2, 3});
+  EXPECT_TRUE(Evaluate(request).ok());
+  request.set_probabilities(true);
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"4 samples", "48 bytes", "3 samples"});
+  request = OnImages({0, 1, 2}, {0, 1, 2});
+  request.set_probabilities(true);
+  EXPECT_TRUE(Evaluate(request).ok());
+}
+
+// In these two the model computes until it is told to stop.
+TEST_F(EvaluatorServiceTest, StopsAtTheDeadlineAndKeepsNothing) {
+  models_.until_cancelled = true;
+  models_.Publish("m");
+  registry_.Add("d", "test", std::vector<int>(200, 1), std::vector<int32_t>(200, 1));
+  Start();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+  v1::EvaluateResponse response;
+  EXPECT_EQ(stub_->Evaluate(&context, OnDataset("d"), &response).error_code(),
+            grpc::DEADLINE_EXCEEDED);
+  server_->Shutdown();
+  EXPECT_EQ(Kept(), 0);
+}
+
+TEST_F(EvaluatorServiceTest, StopsWhenTheCallerGoesAway) {
+  absl::Notification inside;
+  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
+    if (first->exchange(false)) inside.Notify();
+    return absl::OkStatus();
+  };
+  models_.until_cancelled = true;
+  models_.Publish("m");
+  registry_.Add("d", "test", std::vector<int>(200, 1), std::vector<int32_t>(200, 1));
+  Start();
+  grpc::ClientContext context;
+  v1::EvaluateResponse response;
+  std::thread client([&] {
+    EXPECT_EQ(stub_->Evaluate(&context, OnDataset("d"), &response).error_code(), grpc::CANCELLED);
+  });
+  inside.WaitForNotification();
+  context.TryCancel();
+  client.join();
+  server_->Shutdown();
+  EXPECT_EQ(Kept(), 0);
+}
+
+TEST_F(EvaluatorServiceTest, RefusesMoreAtOnceThanItHasPlacesFor) {
+  absl::Notification inside, go;
+  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
+    if (first->exchange(false)) inside.Notify();
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  models_.Publish("m");
+  EvaluateLimits limits;
+  limits.at_once = 1;
+  limits.waiting = 0;
+  Start(limits);
+  std::thread first([&] { EXPECT_TRUE(Evaluate(OnImages({0}, {0})).ok()); });
+  inside.WaitForNotification();
+  ExpectError(OnImages({0}, {0}), grpc::RESOURCE_EXHAUSTED, {"try again"});
+  go.Notify();
+  first.join();
+}
+
+TEST_F(EvaluatorServiceTest, SaysThatTheFiguresCouldNotBeKept) {
+  models_.Publish("m");
+  Start();
+  ASSERT_TRUE(Evaluate(OnImages({0}, {0})).ok());  // so that the model is loaded
+  models_.fs.FailAt(1, /*ever_after=*/true);
+  ExpectError(OnImages({0}, {0}), grpc::INTERNAL, {"could not be kept"});
+  models_.fs.FailAt(0);
+  EXPECT_EQ(Kept(), 1);
+}
+
+}  // namespace
+}  // namespace convd

@@ -1,0 +1,197 @@
+#include "server/rpc/predictor_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "tests/server/rpc/fake_models.h"
+#include "tests/server/rpc/loopback_server.h"
+
+namespace convd {
+namespace {
+
+using ::testing::HasSubstr;
+
+class PredictorServiceTest : public ::testing::Test {
+ protected:
+  void Start(const PredictLimits& limits = {}) {
+    service_ = std::make_unique<PredictorService>(*models_.repository, *executor_, limits);
+    server_ = std::make_unique<LoopbackServer>(*service_);
+    stub_ = v1::Predictor::NewStub(server_->channel());
+  }
+  static v1::PredictRequest Request(const std::string& model, const std::vector<int>& classes) {
+    v1::PredictRequest request;
+    request.mutable_model()->set_name(model);
+    *request.mutable_images() = ImagesOf(classes);
+    return request;
+  }
+  grpc::Status Predict(const v1::PredictRequest& request, v1::PredictResponse* response = nullptr) {
+    grpc::ClientContext context;
+    v1::PredictResponse unused;
+    return stub_->Predict(&context, request, response != nullptr ? response : &unused);
+  }
+
+  FakeModels models_;
+  std::unique_ptr<Executor> executor_ = NewThreadedExecutor(2);
+  std::unique_ptr<PredictorService> service_;
+  std::unique_ptr<LoopbackServer> server_;
+  std::unique_ptr<v1::Predictor::Stub> stub_;
+};
+
+TEST_F(PredictorServiceTest, AnswersFromTheNewestVersionOrTheNamedOne) {
+  models_.Publish("m");
+  models_.Publish("m");
+  Start();
+  for (int64_t version : {0, 1, 2, 0, 1}) {
+    v1::PredictRequest request = Request("m", {2, 0, 3, 1, 1});
+    request.mutable_model()->set_version(version);
+    request.set_top_k(2);
+    v1::PredictResponse response;
+    const grpc::Status status = Predict(request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.model().name(), "m");
+    EXPECT_EQ(response.model().version(), version == 0 ? 2 : version);
+    ASSERT_EQ(response.predictions_size(), 5);
+    EXPECT_EQ(response.predictions(2).top(0).index(), 3);
+    EXPECT_EQ(response.predictions(2).top(0).label(), "c3");
+    EXPECT_EQ(response.predictions(2).top(1).label(), "c0");
+  }
+}
+
+TEST_F(PredictorServiceTest, GivesEachErrorItsCode) {
+  models_.Publish("m");
+  models_.Publish("torn");
+  models_.fs.Bytes("/state/models/torn/1/model.onnx")[10] ^= 1;
+  Start();
+  const auto expect = [&](const v1::PredictRequest& request, grpc::StatusCode code,
+                          const std::string& says) {
+    const grpc::Status status = Predict(request);
+    EXPECT_EQ(status.error_code(), code) << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr(says));
+  };
+  expect(Request("unknown", {0}), grpc::NOT_FOUND, "\"unknown\"");
+  expect(Request("torn", {0}), grpc::DATA_LOSS, "model.onnx");
+  for (const std::string& name : {std::string("a/b"), std::string(".."), std::string("a\0b", 3),
+                                  std::string(300, 'x'), std::string()}) {
+    expect(Request(name, {0}), grpc::INVALID_ARGUMENT, "model.name");
+  }
+  v1::PredictRequest request = Request("m", {0});
+  request.mutable_model()->set_version(-1);
+  expect(request, grpc::INVALID_ARGUMENT, "model.version");
+  request.mutable_model()->set_version(7);
+  expect(request, grpc::NOT_FOUND, "no version 7");
+  request = Request("m", {0});
+  request.set_top_k(5);
+  expect(request, grpc::INVALID_ARGUMENT, "top_k");
+  request = Request("m", {0});
+  request.mutable_images()->mutable_uint8()->set_height(3);
+  expect(request, grpc::INVALID_ARGUMENT,
+         "images of 3x3x1 (height x width x channels); this model takes 2x3x1");
+  request.clear_images();
+  expect(request, grpc::INVALID_ARGUMENT, "images");
+  // And it lives on.
+  EXPECT_TRUE(Predict(Request("m", {0})).ok());
+}
+
+TEST_F(PredictorServiceTest, AnswersForOneModelWhileAnotherIsLoading) {
+  models_.Publish("fast");
+  models_.Publish("slow");
+  Start();
+  ASSERT_TRUE(Predict(Request("fast", {0})).ok());
+  absl::Notification loading, go;
+  models_.on_compile = [&] {
+    loading.Notify();
+    go.WaitForNotification();
+  };
+  std::thread slow([&] { EXPECT_TRUE(Predict(Request("slow", {0})).ok()); });
+  loading.WaitForNotification();
+  EXPECT_TRUE(Predict(Request("fast", {1})).ok());
+  go.Notify();
+  slow.join();
+}
+
+TEST_F(PredictorServiceTest, TellsACallerWhoseDeadlinePassedAndStopsWorkingForIt) {
+  std::atomic<int> infers{0};
+  models_.on_infer = [&](const ImageSet&) {
+    ++infers;
+    return absl::OkStatus();
+  };
+  models_.until_cancelled = true;
+  executor_ = NewThreadedExecutor(1);
+  models_.Publish("m");
+  Start();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+  v1::PredictResponse response;
+  const v1::PredictRequest request = Request("m", std::vector<int>(100, 1));
+  EXPECT_EQ(stub_->Predict(&context, request, &response).error_code(), grpc::DEADLINE_EXCEEDED);
+  server_->Shutdown();  // returns when the server is through with the call, which computes for ever
+  EXPECT_LE(infers, 1) << "began another piece for nobody";
+}
+
+TEST_F(PredictorServiceTest, RefusesMoreThanMayWaitAndSaysToTryAgain) {
+  absl::Notification inside, go;
+  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
+    if (first->exchange(false)) inside.Notify();
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  models_.Publish("m");
+  PredictLimits limits;
+  limits.max_images = 4;
+  limits.max_waiting_images = 4;
+  Start(limits);
+  std::thread waiting([&] { EXPECT_TRUE(Predict(Request("m", {0, 1, 2})).ok()); });
+  inside.WaitForNotification();
+  const grpc::Status status = Predict(Request("m", {0, 1}));
+  EXPECT_EQ(status.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("try again"));
+  go.Notify();
+  waiting.join();
+  EXPECT_TRUE(Predict(Request("m", {0, 1})).ok());
+}
+
+TEST_F(PredictorServiceTest, AnswersWhatItAcceptedWhenTheServerDrains) {
+  absl::Notification inside, go;
+  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
+    if (first->exchange(false)) inside.Notify();
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  models_.Publish("m");
+  Start();
+  std::thread client([&] { EXPECT_TRUE(Predict(Request("m", {0, 1, 2, 3, 0, 1})).ok()); });
+  inside.WaitForNotification();
+  std::thread drain([&] { server_->Shutdown(); });
+  go.Notify();
+  drain.join();
+  client.join();
+  service_.reset();
+}
+
+TEST_F(PredictorServiceTest, ServesManyClientsAtOnce) {
+  models_.Publish("m");
+  models_.Publish("n");
+  Start();
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 8; ++t) {
+    clients.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        v1::PredictResponse response;
+        const int want = (t + i) % 4;
+        ASSERT_TRUE(Predict(Request(t % 2 != 0 ? "m" : "n", {0, want, 1}), &response).ok());
+        ASSERT_EQ(response.predictions(1).top(0).index(), want);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+}  // namespace
+}  // namespace convd
