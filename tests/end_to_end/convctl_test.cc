@@ -1,0 +1,192 @@
+// convctl as people and scripts use it, against the real server.
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <signal.h>
+#include <spng.h>
+#include <stdlib.h>
+
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "tests/end_to_end/fashion_server.h"
+
+namespace convd {
+namespace {
+
+using ::nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+
+class ConvctlTest : public FashionServerTest {
+ protected:
+  // Runs it and expects an exit code.
+  Finished Expect(int code, std::vector<std::string> arguments) {
+    std::string line;
+    for (const std::string& argument : arguments) line += argument + " ";
+    const Finished finished = server_->Convctl(std::move(arguments));
+    EXPECT_EQ(finished.code, code) << line << "\n" << finished.out << finished.err;
+    return finished;
+  }
+
+  json ExpectJson(std::vector<std::string> arguments) {
+    arguments.push_back("--json");
+    const Finished finished = Expect(0, std::move(arguments));
+    json document = json::parse(finished.out, nullptr, /*allow_exceptions=*/false);
+    EXPECT_FALSE(document.is_discarded()) << finished.out;
+    return document;
+  }
+
+  std::vector<std::string> TrainArguments(const std::string& epochs) {
+    return {"train",   "--model",      "fashion", "--preset", "keras-mnist", "--dataset",
+            "fashion", "--batch-size", "100",     "--epochs", epochs,        "--follow"};
+  }
+
+  // A grey PNG of test image `index`.
+  std::string WritePng(int64_t index) {
+    const std::string pixels = data_.test.pixels.substr(index * 784, 784);
+    spng_ctx* const context = spng_ctx_new(SPNG_CTX_ENCODER);
+    spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1);
+    spng_ihdr header = {};
+    header.width = 28;
+    header.height = 28;
+    header.bit_depth = 8;
+    header.color_type = SPNG_COLOR_TYPE_GRAYSCALE;
+    spng_set_ihdr(context, &header);
+    EXPECT_EQ(spng_encode_image(context, pixels.data(), pixels.size(), SPNG_FMT_PNG,
+                                SPNG_ENCODE_FINALIZE),
+              0);
+    size_t size = 0;
+    int error = 0;
+    void* const png = spng_get_png_buffer(context, &size, &error);
+    const std::string path = folder_ / ("image" + std::to_string(index) + ".png");
+    WriteFile(path, std::string(static_cast<const char*>(png), size));
+    free(png);
+    spng_ctx_free(context);
+    return path;
+  }
+};
+
+TEST_F(ConvctlTest, TheMainJobInTheShell) {
+  EXPECT_EQ(Expect(0, {"health"}).out, "serving\n");
+  EXPECT_THAT(Expect(0, {"datasets", "upload", "uploaded", data_dir()}).out,
+              HasSubstr("train 2,000, test 500"));
+  EXPECT_THAT(Expect(0, {"datasets", "list"}).out, HasSubstr("uploaded"));
+
+  const std::string training = Expect(0, TrainArguments("2")).out;
+  EXPECT_THAT(training, HasSubstr("34,826"));
+  const std::regex epoch(
+      "Epoch 2/2 - [0-9.:s]+ - loss: [0-9]\\.[0-9]{4} - accuracy: 0\\.[0-9]{4} - "
+      "val_loss: [0-9]\\.[0-9]{4} - val_accuracy: 0\\.[0-9]{4}\n");
+  EXPECT_TRUE(std::regex_search(training, epoch)) << training;
+  const std::regex last(
+      "fashion@1: validation accuracy 0\\.[0-9]{4}, [0-9]+\\.[0-9]{2} seconds an epoch\n$");
+  EXPECT_TRUE(std::regex_search(training, last)) << training;
+  EXPECT_EQ(training.find('\x1b'), std::string::npos) << "no escape sequences into a pipe";
+
+  EXPECT_THAT(Expect(0, {"evaluate", "fashion@1", "--dataset", "fashion", "--confusion"}).out,
+              HasSubstr("Accuracy"));
+  const json evaluation = ExpectJson({"evaluate", "fashion:1", "--dataset", "fashion"});
+  EXPECT_EQ(evaluation["evaluation"]["metrics"]["samples"], "500");
+
+  const std::string png = WritePng(0);
+  const json predicted = ExpectJson({"predict", "fashion", png, "--top-k", "3"});
+  ASSERT_EQ(predicted["predictions"].size(), 1u);
+  EXPECT_EQ(predicted["predictions"][0]["top"].size(), 3u);
+  EXPECT_THAT(Expect(0, {"predict", "fashion", png}).out, HasSubstr("image0.png"));
+
+  EXPECT_THAT(Expect(0, {"models"}).out, HasSubstr("34,826"));
+  EXPECT_THAT(Expect(0, {"models", "show", "fashion"}).out, HasSubstr(state()));
+  EXPECT_EQ(ExpectJson({"models", "list"})["models"].size(), 1u);
+  EXPECT_THAT(Expect(0, {"jobs"}).out, HasSubstr("succeeded"));
+  const json jobs = ExpectJson({"jobs"});
+  ASSERT_EQ(jobs["jobs"].size(), 1u);
+  EXPECT_EQ(jobs["jobs"][0]["state"], "JOB_STATE_SUCCEEDED");
+  EXPECT_THAT(Expect(0, {"jobs", jobs["jobs"][0]["id"]}).out, HasSubstr("Epoch 1/2"));
+}
+
+TEST_F(ConvctlTest, ImagesOutOfADatasetFilePredictAsSentPngsDo) {
+  Expect(0, TrainArguments("1"));
+  const json raw = ExpectJson(
+      {"predict", "fashion", "--images", data_dir() + "/t10k-images-idx3-ubyte", "--index", "3,0"});
+  const json png = ExpectJson({"predict", "fashion", WritePng(3), WritePng(0)});
+  EXPECT_EQ(raw["predictions"], png["predictions"]);
+  const std::string drawn =
+      Expect(0, {"predict", "fashion", "--draw", "--images", data_dir() + "/t10k-images-idx3-ubyte",
+                 "--labels", data_dir() + "/t10k-labels-idx1-ubyte", "--index", "0"})
+          .out;
+  EXPECT_THAT(drawn, HasSubstr("@"));  // ink: a pipe has no colours
+  EXPECT_EQ(drawn.find('\x1b'), std::string::npos);
+  EXPECT_THAT(Expect(2, {"predict", "fashion", "--images", data_dir() + "/t10k-images-idx3-ubyte",
+                         "--index", "500"})
+                  .err,
+              HasSubstr("500"));
+}
+
+TEST_F(ConvctlTest, WatchingInJsonIsAnEventALine) {
+  std::vector<std::string> arguments = TrainArguments("2");
+  arguments.push_back("--json");
+  const Finished finished = Expect(0, arguments);
+  std::vector<json> events;
+  for (size_t begin = 0, end; (end = finished.out.find('\n', begin)) != std::string::npos;
+       begin = end + 1) {
+    events.push_back(json::parse(finished.out.substr(begin, end - begin), nullptr, false));
+    ASSERT_FALSE(events.back().is_discarded());
+  }
+  ASSERT_GE(events.size(), 4u);
+  EXPECT_TRUE(events.front().contains("job"));
+  ASSERT_TRUE(events.back().contains("job"));
+  EXPECT_EQ(events.back()["job"]["state"], "JOB_STATE_SUCCEEDED");
+  int epochs = 0;
+  for (const json& event : events) epochs += event.contains("epoch");
+  EXPECT_EQ(epochs, 2);
+}
+
+TEST_F(ConvctlTest, CtrlCStopsWatchingAndTheJobGoesOn) {
+  const std::unique_ptr<Subprocess> following = server_->StartConvctl(TrainArguments("100000"));
+  ASSERT_NE(following, nullptr);
+  ASSERT_TRUE(following->WaitForLine([](const std::string& line) {
+    return line.find("Epoch 1/") == 0;
+  })) << following->out()
+      << following->err();
+  following->Signal(SIGINT);
+  EXPECT_EQ(following->Wait(), 130);
+  EXPECT_THAT(following->err(), HasSubstr("convctl cancel"));
+  const auto jobs = client_->ListJobs();
+  ASSERT_STATUS_OK(jobs);
+  ASSERT_EQ(jobs->size(), 1u);
+  EXPECT_EQ((*jobs)[0].state(), v1::JOB_STATE_RUNNING);
+
+  Expect(0, {"cancel", (*jobs)[0].id()});
+  EXPECT_THAT(Expect(4, {"watch", (*jobs)[0].id()}).err, HasSubstr("was cancelled"));
+  EXPECT_THAT(Expect(1, {"cancel", (*jobs)[0].id()}).err, ::testing::StartsWith("error: "));
+}
+
+TEST_F(ConvctlTest, ErrorsHaveExitCodesAndSentences) {
+  const Finished unknown = Expect(1, {"datasets", "show", "nope"});
+  EXPECT_EQ(unknown.out, "");
+  EXPECT_THAT(unknown.err, HasSubstr("nope"));
+  EXPECT_THAT(unknown.err, HasSubstr("hint: "));
+  const json error =
+      json::parse(Expect(1, {"datasets", "show", "nope", "--json"}).err, nullptr, false);
+  EXPECT_EQ(error["error"]["code"], "NOT_FOUND");
+  EXPECT_EQ(error["error"]["exit_code"], 1);
+  Expect(1, {"train", "--model", "m", "--preset", "nope", "--dataset", "fashion"});
+  Expect(1, {"train", "--model", "m", "--preset", "keras-mnist", "--dataset", "fashion",
+             "--batch-size", "0"});
+  Expect(2, {"predict", "fashion", folder_ / "none.png"});
+  Expect(2, {"datasets", "upload", "x", folder_ / "none"});
+  Expect(2, {"datasets"});
+  Expect(2, {"no-such-command"});
+  Expect(2, {"evaluate", "fashion@0", "--dataset", "fashion"});
+  Expect(2, {"health", "--server", "no-port"});
+
+  server_->process().Signal(SIGKILL);
+  server_->process().Wait();
+  EXPECT_THAT(Expect(3, {"health"}).err, HasSubstr(server_->address()));
+  EXPECT_EQ(json::parse(Expect(3, {"jobs", "--json"}).err, nullptr, false)["error"]["exit_code"],
+            3);
+}
+
+}  // namespace
+}  // namespace convd

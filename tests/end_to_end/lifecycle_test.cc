@@ -1,0 +1,138 @@
+// How the server starts, and how it ends.
+
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "tests/end_to_end/fashion_server.h"
+
+namespace convd {
+namespace {
+
+using ::testing::HasSubstr;
+
+// What orchestrators wait before they kill.
+constexpr absl::Duration kGrace = absl::Seconds(10);
+
+TEST(StartTest, TwoServersStandBesideEachOther) {
+  const TempFolder folder;
+  const auto one = ServerProcess::Start(folder / "one");
+  const auto two = ServerProcess::Start(folder / "two");
+  ASSERT_NE(one, nullptr);
+  ASSERT_NE(two, nullptr);
+  EXPECT_NE(one->address(), two->address());
+  for (const ServerProcess* server : {one.get(), two.get()}) {
+    const auto health = server->Connect()->CheckHealth();
+    ASSERT_STATUS_OK(health);
+    EXPECT_EQ(*health, Health::kServing);
+  }
+}
+
+TEST(StartTest, AStateFolderHasOneServer) {
+  const TempFolder folder;
+  const auto server = ServerProcess::Start(folder / "state");
+  ASSERT_NE(server, nullptr);
+  const Finished second = RunProgram(ServerProcess::CommandLine(folder / "state"));
+  EXPECT_GT(second.code, 0);
+  EXPECT_LT(second.code, 126) << "a sentence, not a signal";
+  EXPECT_THAT(second.err, HasSubstr(folder / "state"));
+  const auto health = server->Connect()->CheckHealth();
+  ASSERT_STATUS_OK(health);
+  EXPECT_EQ(*health, Health::kServing);
+}
+
+TEST(StartTest, AKilledServersStateCanBeUsedAgain) {
+  const TempFolder folder;
+  {
+    const auto server = ServerProcess::Start(folder / "state");
+    ASSERT_NE(server, nullptr);
+    server->process().Signal(SIGKILL);
+    EXPECT_EQ(server->process().Wait(), 128 + SIGKILL);
+  }
+  EXPECT_NE(ServerProcess::Start(folder / "state"), nullptr);
+}
+
+TEST(StartTest, APortInUseIsNamed) {
+  const TempFolder folder;
+  const auto server = ServerProcess::Start(folder / "one");
+  ASSERT_NE(server, nullptr);
+  const Finished second = RunProgram(
+      {CONVD_BIN_DIR "/convd", "--state", folder / "two", "--grpc-address", server->address()});
+  EXPECT_GT(second.code, 0);
+  EXPECT_LT(second.code, 126);
+  EXPECT_THAT(second.err, HasSubstr(server->address()));
+}
+
+TEST(StartTest, AStateFolderThatCannotBeWrittenIsNamed) {
+  const TempFolder folder;
+  WriteFile(folder / "file", "in the way");
+  // Root may write anywhere, but not into /proc, nor into a file.
+  for (const std::string& state : {std::string("/proc/convd-state"), folder / "file"}) {
+    const Finished finished = RunProgram(ServerProcess::CommandLine(state));
+    EXPECT_GT(finished.code, 0) << state;
+    EXPECT_LT(finished.code, 126) << state;
+    EXPECT_THAT(finished.err, HasSubstr(state));
+  }
+}
+
+TEST(StartTest, OtherAddressesNeedInsecure) {
+  const TempFolder folder;
+  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state", folder / "state",
+                                        "--grpc-address", "0.0.0.0:0"};
+  const Finished refused = RunProgram(arguments);
+  EXPECT_GT(refused.code, 0);
+  EXPECT_LT(refused.code, 126);
+  EXPECT_THAT(refused.err, HasSubstr("--insecure"));
+  arguments.push_back("--insecure");
+  const auto allowed = Subprocess::Start(arguments);
+  ASSERT_NE(allowed, nullptr);
+  EXPECT_TRUE(allowed->WaitForLine([](const std::string&) { return true; }).has_value())
+      << allowed->err();
+}
+
+TEST(StopTest, SigtermEndsAnIdleServerWithZero) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    const TempFolder folder;
+    const auto server = ServerProcess::Start(folder / "state");
+    ASSERT_NE(server, nullptr);
+    const absl::Time begin = absl::Now();
+    server->process().Signal(signal);
+    EXPECT_EQ(server->process().Wait(), 0) << server->process().err();
+    EXPECT_LT(absl::Now() - begin, kGrace);
+  }
+}
+
+class BusyStopTest : public FashionServerTest {};
+
+TEST_F(BusyStopTest, SigtermEndsATrainingServerWithOpenWatchesInTime) {
+  const v1::Job job = StartEndlessJob("fashion");
+  WaitUntilAtWork(job.id());
+  ClientOptions options;
+  options.reconnect_timeout = absl::ZeroDuration();
+  auto watcher = Client::Connect(server_->address(), options);
+  ASSERT_STATUS_OK(watcher);
+  absl::Notification watching;
+  absl::Status end;
+  std::thread thread([&] {
+    end = (*watcher)
+              ->Watch(job.id(),
+                      [&](const v1::JobEvent&) {
+                        if (!watching.HasBeenNotified()) watching.Notify();
+                      })
+              .status();
+    if (!watching.HasBeenNotified()) watching.Notify();
+  });
+  watching.WaitForNotification();
+  const absl::Time begin = absl::Now();
+  server_->process().Signal(SIGTERM);
+  EXPECT_EQ(server_->process().Wait(), 0) << server_->process().err();
+  EXPECT_LT(absl::Now() - begin, kGrace);
+  thread.join();
+  EXPECT_EQ(end.code(), absl::StatusCode::kUnavailable) << end;
+}
+
+}  // namespace
+}  // namespace convd

@@ -1,0 +1,71 @@
+#include "tests/end_to_end/server_process.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <regex>
+#include <system_error>
+#include <utility>
+
+namespace convd {
+
+TempFolder::TempFolder() {
+  std::string name = ::testing::TempDir() + "/convd_e2e_XXXXXX";
+  if (mkdtemp(name.data()) == nullptr) ADD_FAILURE() << "can't make " << name;
+  path_ = std::filesystem::canonical(name).string();
+}
+
+TempFolder::~TempFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::vector<std::string> ServerProcess::CommandLine(const std::string& state,
+                                                    const std::vector<std::string>& more_flags) {
+  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state",     state,
+                                        "--grpc-address",       "127.0.0.1:0", "--http-address",
+                                        "127.0.0.1:0"};
+  arguments.insert(arguments.end(), more_flags.begin(), more_flags.end());
+  return arguments;
+}
+
+std::unique_ptr<ServerProcess> ServerProcess::Start(const std::string& state,
+                                                    const std::vector<std::string>& more_flags) {
+  std::unique_ptr<Subprocess> process = Subprocess::Start(CommandLine(state, more_flags));
+  if (process == nullptr) return nullptr;
+  const auto line = process->WaitForLine([](const std::string&) { return true; });
+  std::smatch match;
+  static const std::regex address("grpc[^0-9]*(127\\.0\\.0\\.1:[0-9]+)");
+  if (!line.has_value() || !std::regex_search(*line, match, address)) {
+    process->Wait(absl::Seconds(1));
+    ADD_FAILURE() << "convd's first line on stdout is no address: \"" << line.value_or("")
+                  << "\"; stderr:\n"
+                  << process->err();
+    return nullptr;
+  }
+  return std::unique_ptr<ServerProcess>(new ServerProcess(std::move(process), match[1]));
+}
+
+std::unique_ptr<Client> ServerProcess::Connect() const {
+  ClientOptions options;
+  options.timeout = kPatience;
+  auto client = Client::Connect(address_, options);
+  if (!client.ok()) {
+    ADD_FAILURE() << client.status();
+    return nullptr;
+  }
+  return *std::move(client);
+}
+
+std::unique_ptr<Subprocess> ServerProcess::StartConvctl(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), CONVD_BIN_DIR "/convctl");
+  return Subprocess::Start(arguments, {"CONVD_SERVER=" + address_});
+}
+
+Finished ServerProcess::Convctl(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), CONVD_BIN_DIR "/convctl");
+  return RunProgram(arguments, {"CONVD_SERVER=" + address_});
+}
+
+}  // namespace convd
