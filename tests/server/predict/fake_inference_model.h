@@ -57,6 +57,7 @@ class FakeInferenceModel : public InferenceModel {
     if (on_infer) {
       if (absl::Status status = on_infer(images); !status.ok()) return status;
     }
+    while (until_cancelled && !cancelled()) executor.Cut();
     const int classes = graph_.classes();
     for (int64_t i = 0; i < images.count; ++i) {
       const int first = ClassOf(images, i, classes);
@@ -74,6 +75,7 @@ class FakeInferenceModel : public InferenceModel {
   // Set before the model is shared.
   std::function<absl::Status(const ImageSet&)> on_infer;
   std::function<void(absl::Span<float>)> on_probabilities;
+  bool until_cancelled = false;  // computes until it is told to stop
 
  private:
   const Graph graph_;
