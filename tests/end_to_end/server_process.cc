@@ -23,8 +23,7 @@ TempFolder::~TempFolder() {
 
 std::vector<std::string> ServerProcess::CommandLine(const std::string& state,
                                                     const std::vector<std::string>& more_flags) {
-  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state",     state,
-                                        "--grpc-address",       "127.0.0.1:0", "--http-address",
+  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state", state, "--grpc-address",
                                         "127.0.0.1:0"};
   arguments.insert(arguments.end(), more_flags.begin(), more_flags.end());
   return arguments;
