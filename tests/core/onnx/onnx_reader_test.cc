@@ -82,7 +82,7 @@ TEST_F(OnnxReaderTest, AnotherShape) {
                                HasSubstr("want {8, 2}")));
   kernel.set_dims(0, -8);
   EXPECT_THAT(Refusal(), HasSubstr("got shape {-8, 8}"));
-  for (int i = 0; i < 100000; ++i) kernel.add_dims(1);
+  for (int i = 0; i < 5000; ++i) kernel.add_dims(1);
   EXPECT_LT(Refusal().size(), 600u);
 }
 
