@@ -21,7 +21,8 @@ int64_t ResponseBytes(const v1::ModelCard& card, int64_t images, int k, bool pro
   size_t label = 0;
   for (const std::string& l : card.labels()) label = std::max(label, l.size());
   const int64_t score = 6 + 11 + 6 + static_cast<int64_t>(label) + 5;
-  return images * (6 + k * score + (probabilities ? 6 + int64_t{4} * card.labels_size() : 0));
+  // The model's name and number come once.
+  return 128 + images * (6 + k * score + (probabilities ? 6 + int64_t{4} * card.labels_size() : 0));
 }
 
 }  // namespace
@@ -170,7 +171,8 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model,
       return absl::InvalidArgumentError(absl::StrCat(
           "images: the answer for ", images.count(), " images would take up to ", answer,
           " bytes; this server sends at most ", limits_.max_response_bytes,
-          ". Send fewer images in a request, or ask for fewer figures (top_k, probabilities)"));
+          " (--max-message-mb). Send fewer images in a request, or ask for fewer figures (top_k, "
+          "probabilities)"));
     }
     CONVD_RETURN_IF_ERROR(still_wanted());
     CONVD_RETURN_IF_ERROR(

@@ -154,6 +154,15 @@ absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, c
   return samples;
 }
 
+// An upper bound of what an evaluation takes on the wire, without probabilities.
+int64_t FiguresBytes(const v1::ModelCard& card) {
+  const int64_t classes = card.labels_size();
+  // Three doubles, a count, tags and lengths a class; ten bytes a cell of the confusion matrix.
+  int64_t bytes = 4096 + classes * 64 + classes * classes * 10;
+  for (const std::string& label : card.labels()) bytes += static_cast<int64_t>(label.size());
+  return bytes;
+}
+
 }  // namespace
 
 EvaluatorService::EvaluatorService(ModelRepository& models, DatasetRegistry& datasets,
@@ -201,14 +210,18 @@ absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
   }
   CONVD_RETURN_IF_ERROR(
       CheckFits(request.has_dataset() ? "dataset" : "images", samples.images, graph));
-  // Divided, since the product could be beyond what an int64_t holds.
-  const int64_t max_samples = limits_.max_response_bytes / (int64_t{4} * graph.classes());
-  if (request.probabilities() && samples.images.count > max_samples) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("probabilities: ", samples.images.count, " samples of ", graph.classes(),
-                     " classes are more than the ", limits_.max_response_bytes,
-                     " bytes that this server sends in one answer (", max_samples,
-                     " samples of this model); leave them out, or evaluate fewer samples"));
+  if (request.probabilities()) {
+    // Divided, since the product could be beyond what an int64_t holds.
+    const int64_t max_samples =
+        std::max<int64_t>(0, limits_.max_response_bytes - FiguresBytes(model->card)) /
+        (int64_t{4} * graph.classes());
+    if (samples.images.count > max_samples) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "probabilities: ", samples.images.count, " samples of ", graph.classes(),
+          " classes don't fit the ", limits_.max_response_bytes,
+          " bytes that this server sends in one answer (--max-message-mb), which hold ",
+          max_samples, " samples of this model; leave the probabilities out, or evaluate fewer"));
+    }
   }
 
   std::vector<float> probabilities;

@@ -331,7 +331,8 @@ TEST_F(PredictQueueTest, RefusesARequestWhoseAnswerWouldBeTooLarge) {
 
 // An answer that is let through fits: the bound is one.
 TEST_F(PredictQueueTest, SendsNoAnswerLargerThanItsLimit) {
-  for (int64_t limit = 0; limit < 3000; limit += 50) {
+  int answered = 0;
+  for (int64_t limit = 0; limit < 4000; limit += 50) {
     PredictLimits limits;
     limits.max_response_bytes = limit;
     Open(1, limits);
@@ -341,10 +342,11 @@ TEST_F(PredictQueueTest, SendsNoAnswerLargerThanItsLimit) {
     auto sent = Send(request);
     RunAll();
     if (sent->status.ok()) {
-      sent->response.clear_model();
+      ++answered;
       EXPECT_LE(static_cast<int64_t>(sent->response.ByteSizeLong()), limit);
     }
   }
+  EXPECT_GT(answered, 0);
 }
 
 TEST(PredictQueue, AnswersEveryoneBeforeItIsGone) {

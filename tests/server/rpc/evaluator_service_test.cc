@@ -217,15 +217,30 @@ TEST_F(EvaluatorServiceTest, RefusesWhatDoesNotFitAndKeepsNothing) {
 TEST_F(EvaluatorServiceTest, SendsOnlyAsManyProbabilitiesAsFitAnAnswer) {
   models_.Publish("m");
   EvaluateLimits limits;
-  limits.max_response_bytes = 48;  // three images of four classes
+  limits.max_response_bytes = 20'000;
   Start(limits);
-  v1::EvaluateRequest request = OnImages({0, 1, 2, 3}, {0, 1, 2, 3});
-  EXPECT_TRUE(Evaluate(request).ok());
-  request.set_probabilities(true);
-  ExpectError(request, grpc::INVALID_ARGUMENT, {"4 samples", "48 bytes", "3 samples"});
-  request = OnImages({0, 1, 2}, {0, 1, 2});
-  request.set_probabilities(true);
-  EXPECT_TRUE(Evaluate(request).ok());
+  int answered = 0, refused = 0;
+  for (int count = 100; count <= 2000; count += 100) {
+    v1::EvaluateRequest request =
+        OnImages(std::vector<int>(count, 1), std::vector<int32_t>(count, 1));
+    EXPECT_TRUE(Evaluate(request).ok());
+    request.set_probabilities(true);
+    v1::EvaluateResponse response;
+    const grpc::Status status = Evaluate(request, &response);
+    if (status.ok()) {
+      ++answered;
+      EXPECT_EQ(response.probabilities_size(), count * 4);
+      EXPECT_LE(response.ByteSizeLong(), 20'000u);
+    } else {
+      ++refused;
+      EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+      EXPECT_THAT(status.error_message(),
+                  AllOf(HasSubstr(absl::StrCat(count, " samples")), HasSubstr("20000 bytes"),
+                        HasSubstr("--max-message-mb")));
+    }
+  }
+  EXPECT_GT(answered, 5);
+  EXPECT_GT(refused, 5);
 }
 
 // In these two the model computes until it is told to stop.
