@@ -1,0 +1,426 @@
+#include "core/exec/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using ::testing::IsEmpty;
+
+// What happened, in order.
+class Record {
+ public:
+  void Add(std::string what) {
+    absl::MutexLock lock(&mu_);
+    what_.push_back(std::move(what));
+  }
+  std::vector<std::string> what() {
+    absl::MutexLock lock(&mu_);
+    return what_;
+  }
+
+ private:
+  absl::Mutex mu_;
+  std::vector<std::string> what_ ABSL_GUARDED_BY(mu_);
+};
+
+// Holds one worker inside a task of `lane` until Release().
+class Plug {
+ public:
+  Plug(Executor& executor, Lane lane) {
+    executor.Submit(lane, [this] {
+      started_.Notify();
+      release_.WaitForNotification();
+    });
+    started_.WaitForNotification();
+  }
+  void Release() { release_.Notify(); }
+
+ private:
+  absl::Notification started_;
+  absl::Notification release_;
+};
+
+// Lets nobody pass before `count` threads have come.
+class MeetingPoint {
+ public:
+  explicit MeetingPoint(int count) : missing_(count) {}
+  void Meet() {
+    absl::MutexLock lock(&mu_);
+    --missing_;
+    mu_.Await(absl::Condition(+[](int* missing) { return *missing <= 0; }, &missing_));
+  }
+
+ private:
+  absl::Mutex mu_;
+  int missing_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST(ThreadedExecutor, FreeWorkerTakesPredictThenEvaluateThenTrain) {
+  Record record;
+  {
+    std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+    Plug plug(*executor, Lane::kTrain);
+    executor->Submit(Lane::kTrain, [&] { record.Add("t1"); });
+    executor->Submit(Lane::kEvaluate, [&] { record.Add("e1"); });
+    executor->Submit(Lane::kTrain, [&] { record.Add("t2"); });
+    executor->Submit(Lane::kPredict, [&] { record.Add("p1"); });
+    executor->Submit(Lane::kEvaluate, [&] { record.Add("e2"); });
+    executor->Submit(Lane::kPredict, [&] { record.Add("p2"); });
+    EXPECT_THAT(record.what(), IsEmpty());
+    plug.Release();
+  }
+  EXPECT_THAT(record.what(), ElementsAre("p1", "p2", "e1", "e2", "t1", "t2"));
+}
+
+TEST(ThreadedExecutor, CutRunsWhatWaitsInTheLanesAboveAndNothingElse) {
+  Record record;
+  {
+    std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+    Plug plug(*executor, Lane::kPredict);
+    executor->Submit(Lane::kEvaluate, [&] {
+      executor->Submit(Lane::kTrain, [&] { record.Add("train"); });
+      executor->Submit(Lane::kEvaluate, [&] { record.Add("evaluate"); });
+      executor->Submit(Lane::kPredict, [&] { record.Add("predict 1"); });
+      executor->Submit(Lane::kPredict, [&] { record.Add("predict 2"); });
+      record.Add("before the cut");
+      executor->Cut();
+      record.Add("after the cut");
+      executor->Cut();
+      record.Add("end");
+    });
+    plug.Release();
+  }
+  EXPECT_THAT(record.what(), ElementsAre("before the cut", "predict 1", "predict 2",
+                                         "after the cut", "end", "evaluate", "train"));
+}
+
+TEST(ThreadedExecutor, TaskThatRunsInsideACutCutsInItsOwnLane) {
+  Record record;
+  {
+    std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+    executor->Submit(Lane::kTrain, [&] {
+      executor->Submit(Lane::kEvaluate, [&] {
+        record.Add("evaluate 1 begins");
+        executor->Submit(Lane::kEvaluate, [&] { record.Add("evaluate 2"); });
+        executor->Submit(Lane::kPredict, [&] {
+          record.Add("predict begins");
+          executor->Submit(Lane::kPredict, [&] { record.Add("predict 2"); });
+          executor->Cut();  // nothing is above it
+          record.Add("predict ends");
+        });
+        executor->Cut();
+        record.Add("evaluate 1 ends");
+      });
+      record.Add("train begins");
+      executor->Cut();
+      record.Add("train ends");
+    });
+  }
+  EXPECT_THAT(record.what(),
+              ElementsAre("train begins", "evaluate 1 begins", "predict begins", "predict ends",
+                          "predict 2", "evaluate 1 ends", "evaluate 2", "train ends"));
+}
+
+TEST(ThreadedExecutor, CutOnAThreadThatIsNoWorkerDoesNothing) {
+  Record record;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  std::unique_ptr<Executor> other = NewThreadedExecutor(1);
+  Plug plug(*executor, Lane::kTrain);
+  executor->Submit(Lane::kPredict, [&] { record.Add("predict"); });
+  executor->Cut();
+  absl::Notification cut;
+  other->Submit(Lane::kTrain, [&] {  // a worker, but not of this executor
+    executor->Cut();
+    cut.Notify();
+  });
+  cut.WaitForNotification();
+  EXPECT_THAT(record.what(), IsEmpty());
+  plug.Release();
+  executor.reset();
+  EXPECT_THAT(record.what(), ElementsAre("predict"));
+}
+
+TEST(ThreadedExecutor, SubmitReturnsBeforeTheTaskRunsEvenOnAWorker) {
+  Record record;
+  {
+    std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+    executor->Submit(Lane::kTrain, [&] {
+      executor->Submit(Lane::kPredict, [&] { record.Add("inner"); });
+      record.Add("outer");
+    });
+  }
+  EXPECT_THAT(record.what(), ElementsAre("outer", "inner"));
+}
+
+TEST(ThreadedExecutor, EachTaskWakesAnIdleWorker) {
+  constexpr int kWorkers = 4;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(kWorkers);
+  for (int round = 0; round < 200; ++round) {
+    MeetingPoint together(kWorkers);  // all must be inside a task at once for any to go on
+    absl::BlockingCounter finished(kWorkers);
+    for (int i = 0; i < kWorkers; ++i) {
+      executor->Submit(static_cast<Lane>(i % kLanes), [&] {
+        together.Meet();
+        finished.DecrementCount();
+      });
+    }
+    finished.Wait();
+  }
+}
+
+TEST(ThreadedExecutor, DestructorRunsWhatIsQueuedAndWhatThatSubmits) {
+  for (int workers = 1; workers <= 3; ++workers) {
+    std::atomic<int> ran = 0;
+    {
+      std::unique_ptr<Executor> executor = NewThreadedExecutor(workers);
+      Plug plug(*executor, Lane::kTrain);
+      for (int i = 0; i < 50; ++i) {
+        executor->Submit(static_cast<Lane>(i % kLanes), [&ran, e = executor.get()] {
+          ++ran;
+          e->Submit(Lane::kTrain, [&ran, e] {
+            ++ran;
+            e->Submit(Lane::kPredict, [&ran] { ++ran; });
+          });
+        });
+      }
+      plug.Release();
+    }
+    EXPECT_EQ(ran.load(), 150) << workers << " workers";
+  }
+}
+
+TEST(ThreadedExecutor, WhatATaskHoldsIsReleasedOnceItHasRun) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  auto held = std::make_shared<int>(7);
+  std::weak_ptr<int> watch = held;
+  executor->Submit(Lane::kPredict, [held = std::move(held)] {});
+  absl::Notification next;
+  executor->Submit(Lane::kPredict, [&] {
+    EXPECT_TRUE(watch.expired());
+    next.Notify();
+  });
+  next.WaitForNotification();
+}
+
+class ForEachOnWorkers : public ::testing::TestWithParam<int> {};
+
+TEST_P(ForEachOnWorkers, CallsEachIndexOnceAndShowsItsWritesToTheCaller) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  EXPECT_EQ(executor->workers(), GetParam());
+  for (int64_t count : {0, 1, 2, 3, 7, 64, 1000}) {
+    std::vector<int> calls(count);  // plain ints: a lost write or a race is a failure under TSan
+    executor->ForEach(Lane::kTrain, count, [&](int64_t i) { calls[i] += static_cast<int>(i) + 1; });
+    std::vector<int> expected(count);
+    for (int64_t i = 0; i < count; ++i) expected[i] = static_cast<int>(i) + 1;
+    EXPECT_THAT(calls, ElementsAreArray(expected));
+  }
+}
+
+TEST_P(ForEachOnWorkers, SeesWhatEarlierOnesWrote) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  constexpr int kSize = 64;
+  std::vector<int64_t> values(kSize, 1);
+  std::vector<int64_t> sums(kSize);
+  for (int step = 0; step < 50; ++step) {
+    executor->ForEach(Lane::kTrain, kSize,
+                      [&](int64_t i) { sums[i] = values[i] + values[(i + 1) % kSize]; });
+    executor->ForEach(Lane::kTrain, kSize, [&](int64_t i) { values[i] = sums[i] - values[i]; });
+  }
+  EXPECT_THAT(values, ElementsAreArray(std::vector<int64_t>(kSize, 1)));
+}
+
+TEST_P(ForEachOnWorkers, NegativeCountIsNothing) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  executor->ForEach(Lane::kTrain, -5, [](int64_t) { ADD_FAILURE(); });
+}
+
+TEST_P(ForEachOnWorkers, ManyThreadsMayCallItAtOnceInAnyLane) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  constexpr int kThreads = 6;
+  std::vector<std::vector<int>> calls(kThreads, std::vector<int>(200));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < 20; ++round) {
+        executor->ForEach(static_cast<Lane>(t % kLanes), 200, [&, t](int64_t i) {
+          ++calls[t][i];
+          executor->Cut();
+        });
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(calls,
+              ElementsAreArray(std::vector<std::vector<int>>(kThreads, std::vector<int>(200, 20))));
+}
+
+INSTANTIATE_TEST_SUITE_P(Workers, ForEachOnWorkers, ::testing::Values(1, 2, 3, 4));
+
+TEST(ForEach, TakesTheIndicesInOrder) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  std::vector<int64_t> order;
+  executor->ForEach(Lane::kEvaluate, 5, [&](int64_t i) { order.push_back(i); });
+  EXPECT_THAT(order, ElementsAre(0, 1, 2, 3, 4));
+}
+
+TEST(ForEach, UsesAllWorkersAtOnce) {
+  constexpr int kWorkers = 3;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(kWorkers);
+  MeetingPoint together(kWorkers);
+  executor->ForEach(Lane::kTrain, kWorkers, [&](int64_t) { together.Meet(); });
+}
+
+TEST(ForEach, LetsTheLanesAboveGoFirstBetweenTwoIndices) {
+  Record record;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  executor->ForEach(Lane::kTrain, 3, [&](int64_t i) {
+    record.Add("train " + std::to_string(i));
+    if (i != 0) return;
+    executor->Submit(Lane::kTrain, [&] { record.Add("train task"); });
+    executor->Submit(Lane::kEvaluate, [&] { record.Add("evaluate"); });
+    executor->Submit(Lane::kPredict, [&] { record.Add("predict"); });
+  });
+  EXPECT_THAT(record.what(),
+              ElementsAre("train 0", "predict", "evaluate", "train 1", "train task", "train 2"));
+}
+
+TEST(ForEach, TwoOfOneLaneTakeTurns) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  absl::Notification first_began;
+  absl::Notification second_done;
+  int first_calls = 0;
+  std::thread first([&] {
+    executor->ForEach(Lane::kEvaluate, 1000000, [&](int64_t) {
+      if (++first_calls == 1) first_began.Notify();
+      // What is left takes no time once the other has got through.
+      if (!second_done.HasBeenNotified()) std::this_thread::yield();
+    });
+  });
+  first_began.WaitForNotification();
+  int first_calls_at_end_of_second = 0;
+  executor->ForEach(Lane::kEvaluate, 3, [&](int64_t i) {
+    if (i == 2) first_calls_at_end_of_second = first_calls;
+  });
+  second_done.Notify();
+  first.join();
+  EXPECT_LT(first_calls_at_end_of_second, 1000000) << "the second waited for the whole first";
+  EXPECT_EQ(first_calls, 1000000);
+}
+
+TEST(ForEach, RunsWholeInsideACutOfALowerLane) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  absl::Notification training;
+  absl::Notification predicted;
+  std::vector<int64_t> order;
+  executor->Submit(Lane::kTrain, [&] {
+    training.Notify();
+    while (!predicted.HasBeenNotified()) executor->Cut();
+  });
+  training.WaitForNotification();
+  executor->ForEach(Lane::kPredict, 4, [&](int64_t i) { order.push_back(i); });
+  predicted.Notify();
+  EXPECT_THAT(order, ElementsAre(0, 1, 2, 3));
+}
+
+TEST(ThreadedExecutor, WorkersAreAloneInOpenMpNamedAndNice) {
+  const int own_nice = getpriority(PRIO_PROCESS, 0);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(3, 5);
+  MeetingPoint together(3);
+  std::vector<int> teams(3);
+  std::vector<int> nices(3);
+  std::vector<std::string> names(3);
+  executor->ForEach(Lane::kTrain, 3, [&](int64_t i) {
+    together.Meet();
+    teams[i] = omp_get_max_threads();
+    nices[i] = getpriority(PRIO_PROCESS, static_cast<id_t>(gettid()));
+    char name[16] = "";
+    pthread_getname_np(pthread_self(), name, sizeof(name));
+    names[i] = name;
+  });
+  EXPECT_THAT(teams, ElementsAre(1, 1, 1));
+  EXPECT_THAT(nices, ElementsAre(5, 5, 5));
+  EXPECT_THAT(std::set<std::string>(names.begin(), names.end()),
+              ElementsAre("convd-work-0", "convd-work-1", "convd-work-2"));
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), own_nice) << "only the workers are nice";
+}
+
+TEST(HandCrankedExecutor, RunsTheFirstTaskOfTheFirstLaneAtEachTurn) {
+  Record record;
+  std::unique_ptr<HandCrankedExecutor> executor = NewHandCrankedExecutor(3);
+  EXPECT_EQ(executor->workers(), 3);
+  EXPECT_FALSE(executor->RunOne());
+  executor->Submit(Lane::kTrain, [&] { record.Add("t"); });
+  executor->Submit(Lane::kPredict, [&] { record.Add("p1"); });
+  executor->Submit(Lane::kPredict, [&] { record.Add("p2"); });
+  EXPECT_EQ(executor->pending(Lane::kPredict), 2);
+  EXPECT_EQ(executor->pending(Lane::kEvaluate), 0);
+  EXPECT_EQ(executor->pending(Lane::kTrain), 1);
+  executor->Cut();  // this thread runs no task
+  EXPECT_THAT(record.what(), IsEmpty());
+  EXPECT_TRUE(executor->RunOne());
+  EXPECT_THAT(record.what(), ElementsAre("p1"));
+  EXPECT_TRUE(executor->RunOne());
+  EXPECT_TRUE(executor->RunOne());
+  EXPECT_FALSE(executor->RunOne());
+  EXPECT_THAT(record.what(), ElementsAre("p1", "p2", "t"));
+}
+
+TEST(HandCrankedExecutor, ForEachRunsAtOnceOnTheCallerAndCutsBetweenIndices) {
+  Record record;
+  std::unique_ptr<HandCrankedExecutor> executor = NewHandCrankedExecutor();
+  executor->Submit(Lane::kTrain, [&] { record.Add("train"); });
+  executor->ForEach(Lane::kEvaluate, 3, [&](int64_t i) {
+    record.Add("evaluate " + std::to_string(i));
+    if (i == 1) executor->Submit(Lane::kPredict, [&] { record.Add("predict"); });
+  });
+  EXPECT_THAT(record.what(), ElementsAre("evaluate 0", "evaluate 1", "predict", "evaluate 2"));
+  EXPECT_EQ(executor->pending(Lane::kTrain), 1);
+}
+
+TEST(HandCrankedExecutor, NestedCutsLookOnlyAboveTheTaskThatRuns) {
+  Record record;
+  std::unique_ptr<HandCrankedExecutor> executor = NewHandCrankedExecutor();
+  executor->Submit(Lane::kTrain, [&] {
+    executor->Submit(Lane::kEvaluate, [&] {
+      executor->Submit(Lane::kEvaluate, [&] { record.Add("evaluate 2"); });
+      executor->Cut();
+      record.Add("evaluate 1");
+    });
+    executor->Cut();
+    record.Add("train");
+  });
+  EXPECT_TRUE(executor->RunOne());
+  EXPECT_THAT(record.what(), ElementsAre("evaluate 1", "evaluate 2", "train"));
+}
+
+TEST(HandCrankedExecutor, NeverDropsATask) {
+  int ran = 0;
+  std::unique_ptr<HandCrankedExecutor> executor = NewHandCrankedExecutor();
+  executor->Submit(Lane::kTrain, [&] { ++ran; });
+  executor.reset();
+  EXPECT_EQ(ran, 1);
+}
+
+}  // namespace
+}  // namespace convd
