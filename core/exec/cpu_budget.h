@@ -2,6 +2,7 @@
 #define CONVD_CORE_EXEC_CPU_BUDGET_H_
 
 #include <string>
+#include <vector>
 
 #include "core/storage/file_system.h"
 
@@ -20,6 +21,10 @@ struct CpuBudget {
 // /sys/devices/system/cpu under `root` ("" is the machine's own). Unreadable or malformed files
 // count as no limit. Any thread may call.
 CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root = "");
+
+// The same for a scheduler that allows `allowed_cpus` (numbers of logical CPUs).
+CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root,
+                          const std::vector<int>& allowed_cpus);
 
 }  // namespace convd
 
