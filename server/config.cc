@@ -1,0 +1,234 @@
+#include "server/config.h"
+
+#include <arpa/inet.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/status/status_macros.h"
+#include "server/version.h"
+
+namespace convd {
+namespace {
+
+constexpr size_t kMaxShown = 100;
+constexpr size_t kMaxHost = 253;  // RFC 1035
+const char* const kInstructionSets[] = {"avx2", "avx512"};
+const char* const kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
+
+std::string Quoted(std::string_view text) {
+  return absl::StrCat(
+      "\"", absl::CEscape(absl::string_view(text.data(), std::min(text.size(), kMaxShown))),
+      text.size() > kMaxShown ? "...\"" : "\"");
+}
+
+absl::Status FlagError(absl::string_view flag, std::string_view got, absl::string_view want) {
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": got ", Quoted(got), "; want ", want));
+}
+
+// Flags arrive as text, so that every error is this file's own sentence.
+struct Flags {
+  std::string grpc_address, state, cpus, isa, concurrent_jobs, drain_seconds, max_message_mb;
+  std::string log_level, nice;
+};
+
+absl::Status ReadInteger(absl::string_view flag, const std::string& text, int low, int high,
+                         absl::string_view unit, int& value) {
+  if (text.empty()) return absl::OkStatus();
+  int64_t number = 0;
+  // SimpleAtoi takes white space and signs around the digits; a flag doesn't.
+  const bool plain = text.size() <= 18 && absl::ascii_isdigit(text.back()) &&
+                     (absl::ascii_isdigit(text[0]) || text[0] == '-');
+  if (!plain || !absl::SimpleAtoi(text, &number) || number < low || number > high) {
+    return FlagError(flag, text, absl::StrCat("a whole number", unit, ", ", low, " to ", high));
+  }
+  value = static_cast<int>(number);
+  return absl::OkStatus();
+}
+
+template <size_t n>
+absl::Status ReadChoice(absl::string_view flag, const std::string& text,
+                        const char* const (&choices)[n], std::string& value) {
+  if (text.empty()) return absl::OkStatus();
+  if (std::find(std::begin(choices), std::end(choices), text) == std::end(choices)) {
+    return FlagError(flag, text, absl::StrJoin(choices, ", "));
+  }
+  value = text;
+  return absl::OkStatus();
+}
+
+absl::Status CheckPath(absl::string_view flag, std::string_view path) {
+  if (path.empty()) return FlagError(flag, path, "a folder");
+  // The kernel's limit for a path, less what lies in the folder.
+  if (path.size() > 3072) return FlagError(flag, path, "a path of at most 3072 bytes");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> DefaultStateDir(
+    const std::function<std::string(std::string_view)>& environment) {
+  // The XDG base directory specification has relative paths ignored.
+  const std::string xdg = environment("XDG_STATE_HOME");
+  if (absl::StartsWith(xdg, "/")) return xdg + "/convd";
+  const std::string home = environment("HOME");
+  if (absl::StartsWith(home, "/")) return home + "/.local/state/convd";
+  return absl::InvalidArgumentError(
+      "--state: got none, and neither XDG_STATE_HOME nor HOME says where a home is; want a folder");
+}
+
+absl::Status Check(const Flags& flags, Config& config) {
+  if (!flags.grpc_address.empty()) config.grpc_address = flags.grpc_address;
+  CONVD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(config.grpc_address));
+  config.grpc_address = ToString(address);
+  if (!IsLoopback(address.host) && !config.insecure) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--grpc-address: ", config.grpc_address,
+        " can be reached from other machines, and neither encryption nor tokens protect it; "
+        "listen on 127.0.0.1, or add --insecure if the network is trusted"));
+  }
+  CONVD_RETURN_IF_ERROR(CheckPath("--state", config.state_dir));
+  for (const std::string& dir : config.data_dirs) {
+    CONVD_RETURN_IF_ERROR(CheckPath("--data-dir", dir));
+  }
+  CONVD_RETURN_IF_ERROR(ReadInteger("--cpus", flags.cpus, 0, 1024,
+                                    " of workers (0: what this machine or container "
+                                    "allows)",
+                                    config.cpus));
+  CONVD_RETURN_IF_ERROR(ReadChoice("--isa", flags.isa, kInstructionSets, config.isa));
+  CONVD_RETURN_IF_ERROR(
+      ReadInteger("--concurrent-jobs", flags.concurrent_jobs, 1, 64, "", config.concurrent_jobs));
+  int drain = static_cast<int>(absl::ToInt64Seconds(config.drain));
+  CONVD_RETURN_IF_ERROR(
+      ReadInteger("--drain-seconds", flags.drain_seconds, 1, 3600, " of seconds", drain));
+  config.drain = absl::Seconds(drain);
+  // gRPC counts a message's bytes in an int.
+  CONVD_RETURN_IF_ERROR(ReadInteger("--max-message-mb", flags.max_message_mb, 1, 2047, " of MiB",
+                                    config.max_message_mb));
+  CONVD_RETURN_IF_ERROR(ReadChoice("--log-level", flags.log_level, kLogLevels, config.log_level));
+  return ReadInteger("--nice", flags.nice, 0, 19, "", config.nice);
+}
+
+// CLI11's exceptions in this project's words.
+std::string Sentence(const CLI::ParseError& error) {
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
+  return absl::StrCat(absl::CEscape(text.substr(0, 300)), "; convd --help lists the flags");
+}
+
+}  // namespace
+
+absl::StatusOr<CommandLine> ParseCommandLine(
+    const std::vector<std::string>& arguments,
+    const std::function<std::string(std::string_view)>& environment) {
+  CLI::App app("convd trains small image classifiers on this machine's CPU, and serves them.",
+               "convd");
+  CommandLine command;
+  Config& config = command.config;
+  Flags flags;
+  app.set_version_flag("--version", std::string("convd ") + kVersion, "Print the version");
+  app.add_option("--grpc-address", flags.grpc_address,
+                 "HOST:PORT to listen on; port 0 takes a free one [127.0.0.1:8081]");
+  app.add_flag("--insecure", config.insecure,
+               "Allow an address that other machines reach, without encryption or tokens");
+  CLI::Option* const state = app.add_option(
+      "--state", flags.state,
+      "Folder for models, datasets and jobs, one server each [$XDG_STATE_HOME/convd, or "
+      "~/.local/state/convd]");
+  app.add_option("--data-dir", config.data_dirs,
+                 "Folder that datasets may be registered from; may be given several times")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->expected(1);
+  app.add_option("--cpus", flags.cpus,
+                 "Workers for training and predicting together; 0: what this machine or container "
+                 "allows [0]");
+  app.add_option("--isa", flags.isa, "Highest instruction set to use: avx2 or avx512 [the CPU's]");
+  app.add_option("--concurrent-jobs", flags.concurrent_jobs, "Jobs that train at a time [1]");
+  app.add_option("--drain-seconds", flags.drain_seconds,
+                 "Longest time from SIGTERM or SIGINT to the end [10]");
+  app.add_option("--max-message-mb", flags.max_message_mb,
+                 "Largest message either way, in MiB [64]");
+  app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off [info]");
+  app.add_option("--nice", flags.nice, "Niceness of the workers, 0 to 19 [5]");
+
+  // CLI11 reports by exceptions; none leaves this function.
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::CallForHelp&) {
+    command.text = app.help();
+    return command;
+  } catch (const CLI::CallForVersion&) {
+    command.text = absl::StrCat("convd ", kVersion, "\n");
+    return command;
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(Sentence(error));
+  }
+  config.state_dir = flags.state;
+  if (state->count() == 0) {
+    CONVD_ASSIGN_OR_RETURN(config.state_dir, DefaultStateDir(environment));
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->count() > 0 && option->get_expected_max() > 0 && option->results()[0].empty()) {
+      return FlagError(option->get_name(), "", "a value");
+    }
+  }
+  CONVD_RETURN_IF_ERROR(Check(flags, config));
+  return command;
+}
+
+absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
+  const auto wrong = [text] {
+    return FlagError("--grpc-address", text,
+                     "HOST:PORT or [IPV6]:PORT with a port from 0 (a free one) to 65535");
+  };
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return wrong();
+  ListenAddress address;
+  const std::string_view port = text.substr(colon + 1);
+  if (port.empty() || port.size() > 5 ||
+      port.find_first_not_of("0123456789") != std::string_view::npos ||
+      !absl::SimpleAtoi(absl::string_view(port.data(), port.size()), &address.port) ||
+      address.port > 65535) {
+    return wrong();
+  }
+  std::string_view host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
+    address.host = std::string(host.substr(1, host.size() - 2));
+    in6_addr binary;
+    if (inet_pton(AF_INET6, address.host.c_str(), &binary) != 1 ||
+        address.host.find('\0') != std::string::npos) {
+      return wrong();
+    }
+    return address;
+  }
+  if (host.empty() || host.size() > kMaxHost) return wrong();
+  for (unsigned char c : host) {
+    if (!absl::ascii_isalnum(c) && c != '.' && c != '-' && c != '_') return wrong();
+  }
+  address.host = std::string(host);
+  return address;
+}
+
+std::string ToString(const ListenAddress& address) {
+  return address.host.find(':') == std::string::npos
+             ? absl::StrCat(address.host, ":", address.port)
+             : absl::StrCat("[", address.host, "]:", address.port);
+}
+
+bool IsLoopback(std::string_view host) {
+  if (host == "localhost") return true;
+  const std::string text(host);
+  in_addr v4;
+  if (inet_pton(AF_INET, text.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+  in6_addr v6;
+  return inet_pton(AF_INET6, text.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+}  // namespace convd

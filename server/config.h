@@ -1,0 +1,55 @@
+#ifndef CONVD_SERVER_CONFIG_H_
+#define CONVD_SERVER_CONFIG_H_
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace convd {
+
+// What the command line says, checked. A plain value.
+struct Config {
+  std::string grpc_address = "127.0.0.1:8081";  // port 0: a free one
+  bool insecure = false;                        // addresses beyond this machine are allowed
+  std::string state_dir;
+  std::vector<std::string> data_dirs;
+  int cpus = 0;     // workers; 0 means as many as the budget says
+  std::string isa;  // "avx2", "avx512"; "" leaves it to the CPU
+  int concurrent_jobs = 1;
+  absl::Duration drain = absl::Seconds(10);
+  int max_message_mb = 64;  // both directions
+  std::string log_level = "info";
+  int nice = 5;  // of the workers, so that threads that answer come before those that compute
+};
+
+// Either a configuration, or what the user asked to read (--help, --version).
+struct CommandLine {
+  Config config;
+  std::string text;  // where not empty: print it, exit 0
+};
+
+// INVALID_ARGUMENT is a sentence that names the flag. `environment` is asked for XDG_STATE_HOME and
+// HOME ("" where unset).
+absl::StatusOr<CommandLine> ParseCommandLine(
+    const std::vector<std::string>& arguments,
+    const std::function<std::string(std::string_view)>& environment);
+
+// HOST:PORT or [IPV6]:PORT, taken apart. HOST is a name or a number.
+struct ListenAddress {
+  std::string host;  // without brackets
+  int port = 0;
+};
+absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
+std::string ToString(const ListenAddress& address);
+
+// True for localhost, 127.0.0.0/8 and ::1. Another name may lead anywhere, so it is none.
+bool IsLoopback(std::string_view host);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_CONFIG_H_

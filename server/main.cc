@@ -1,0 +1,81 @@
+// convd: the server. Exit codes: 0 stopped as asked, 1 something failed, 2 a flag is wrong, 128 + n
+// stopped at once by a second signal n.
+
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "server/config.h"
+#include "server/server.h"
+#include "server/stop_signals.h"
+
+namespace convd {
+namespace {
+
+enum ExitCode { kStopped = 0, kFailed = 1, kUsage = 2 };
+
+int Fail(const absl::Status& status) {
+  const std::string message(status.message().data(), status.message().size());
+  std::fprintf(stderr, "convd: %s\n", message.c_str());
+  return absl::IsInvalidArgument(status) ? kUsage : kFailed;
+}
+
+void LogToStderr(const std::string& level) {
+  auto logger = spdlog::stderr_color_mt("convd");
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  logger->set_level(spdlog::level::from_str(level == "error" ? "err" : level));
+  logger->flush_on(spdlog::level::trace);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+int Main(int argc, char** argv) {
+  absl::StatusOr<CommandLine> command =
+      ParseCommandLine(std::vector<std::string>(argv + 1, argv + argc), [](std::string_view name) {
+        const char* value = std::getenv(std::string(name).c_str());
+        return std::string(value == nullptr ? "" : value);
+      });
+  if (!command.ok()) return Fail(command.status());
+  if (!command->text.empty()) {
+    std::fputs(command->text.c_str(), stdout);
+    return std::fflush(stdout) == 0 ? kStopped : kFailed;
+  }
+  const Config& config = command->config;
+
+  // A reader that went away is an error of the write, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+  BlockStopSignals();
+  LogToStderr(config.log_level);
+  const absl::Notification& stop = WatchStopSignals(config.drain);
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config);
+  if (!server.ok()) return Fail(server.status());
+  std::printf("listening on grpc %s\n", (*server)->grpc_address().c_str());
+  std::fflush(stdout);
+  spdlog::info("listening on grpc {}", (*server)->grpc_address());
+
+  stop.WaitForNotification();
+  // A little less than the watchdog allows, so that the end is an orderly one.
+  (*server)->Stop(absl::Now() + 0.8 * config.drain);
+  server->reset();
+  spdlog::info("stopped");
+  return kStopped;
+}
+
+}  // namespace
+}  // namespace convd
+
+int main(int argc, char** argv) {
+  try {
+    return convd::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "convd: %s\n", error.what());
+    return convd::kFailed;
+  }
+}

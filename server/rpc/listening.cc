@@ -1,0 +1,118 @@
+#include "server/rpc/listening.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_builder.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+// Clients that watch for an hour ping this often at most; gRPC's own default, 5 minutes, is longer
+// than the time after which many routers forget a silent connection.
+constexpr int kMinPingIntervalMs = 5'000;
+// How soon the server notices that a watcher's machine is gone.
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kMaxStreams = 1000;  // of one connection
+// The health and reflection services' threads; ours answer on gRPC's callback threads.
+constexpr int kSyncThreads = 4;
+
+absl::Status CantListen(const std::string& address, const char* why) {
+  return absl::UnavailableError(absl::StrCat(
+      "--grpc-address: can't listen on ", address, ": ", why,
+      "; is another program using it? Give another address, or port 0 for a free one"));
+}
+
+// Binds and lets go again, since gRPC keeps to itself why it can't. Whoever takes the port in
+// between is found by gRPC.
+absl::Status CheckCanBind(const std::string& text) {
+  CONVD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int resolved =
+      getaddrinfo(address.host.c_str(), absl::StrCat(address.port).c_str(), &hints, &found);
+  if (resolved != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--grpc-address: ", address.host,
+                     ": not the name or number of an address here: ", gai_strerror(resolved)));
+  }
+  const auto free_found = absl::MakeCleanup([found] { freeaddrinfo(found); });
+  absl::Status error;
+  // A name may stand for several; gRPC serves those that it can.
+  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
+    const int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+    if (fd < 0) {
+      error = CantListen(text, std::strerror(errno));
+      continue;
+    }
+    const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // Listening, too: two sockets may be bound alike until one listens.
+    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0) return absl::OkStatus();
+    const int bind_errno = errno;
+    // In use beats whatever another of the name's addresses says.
+    if (error.ok() || bind_errno == EADDRINUSE) error = CantListen(text, std::strerror(bind_errno));
+  }
+  return error;
+}
+
+}  // namespace
+
+absl::StatusOr<ListeningServer> Listen(const Config& config,
+                                       const std::vector<grpc::Service*>& services) {
+  CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config.grpc_address));
+  CONVD_RETURN_IF_ERROR(CheckCanBind(config.grpc_address));
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(config.grpc_address, grpc::InsecureServerCredentials(), &port);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  const int64_t max_message = int64_t{config.max_message_mb} << 20;
+  builder.SetMaxReceiveMessageSize(static_cast<int>(max_message));
+  builder.SetMaxSendMessageSize(static_cast<int>(max_message));
+  grpc::ResourceQuota quota("convd");
+  // Of messages on their way in; a dozen of the largest at once.
+  quota.Resize(static_cast<size_t>(std::max(int64_t{1} << 30, 12 * max_message)));
+  quota.SetMaxThreads(4 * kSyncThreads);
+  builder.SetResourceQuota(quota);
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kSyncThreads);
+  // A port in use is an error, not a share.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+
+  ListeningServer listening;
+  listening.server = builder.BuildAndStart();
+  if (listening.server == nullptr || port == 0) {
+    return CantListen(config.grpc_address, "gRPC could not bind it");
+  }
+  address.port = port;
+  listening.address = ToString(address);
+  return listening;
+}
+
+}  // namespace convd
