@@ -10,6 +10,7 @@
 
 #include "core/nn/network_text.h"
 #include "gmock/gmock.h"
+#include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
 #include "onnx/checker.h"
 #include "onnx/onnx_pb.h"
@@ -70,6 +71,28 @@ std::vector<float> Floats(const onnx::TensorProto& tensor) {
   std::vector<float> floats(tensor.raw_data().size() / sizeof(float));
   std::memcpy(floats.data(), tensor.raw_data().data(), floats.size() * sizeof(float));
   return floats;
+}
+
+// A version's card holds the network as text; the graph made of it must read the file that the
+// graph of the training job wrote, scale and all.
+TEST(OnnxModelTest, AGraphOutOfACardReadsTheFile) {
+  for (const char* scale : {"0.1", "0.33333334", "1e-38", "1.1754942e-38", "16777217", "3.4e38"}) {
+    const Graph graph = Build(std::string("preprocessing { scale: ") + scale + R"pb(}
+                                                                                    input { height: 2 width: 2 channels: 3 }
+      layers { flatten {} }
+      layers { activation { activation: ACTIVATION_ELU alpha: 0.7 } }
+      layers { dense { units: 2 } })pb");
+    const std::vector<float> parameters = RandomParameters(graph, 1);
+    absl::StatusOr<std::string> bytes = WriteOnnx(graph, parameters, {});
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    std::string card;
+    ASSERT_TRUE(google::protobuf::TextFormat::PrintToString(graph.network(), &card));
+    const Graph again = Build(card);
+    EXPECT_EQ(again.layers()[1].alpha, 0.7f);
+    absl::StatusOr<std::vector<float>> back = ReadOnnxParameters(*bytes, again);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, parameters);
+  }
 }
 
 class ExampleTest : public ::testing::TestWithParam<const char*> {};
