@@ -1,0 +1,37 @@
+#ifndef CONVD_BENCH_MEASUREMENT_H_
+#define CONVD_BENCH_MEASUREMENT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/data/dataset.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// What one run of a benchmark program found, as the peers' scripts report it too.
+struct Measurement {
+  std::string mode;  // "train", "infer"
+  std::string network;
+  int threads = 1;
+  int64_t batch = 1;
+  int64_t images = 0;
+  double seconds = 0;
+  int64_t flop_per_image = 0;
+};
+
+// Measures the FMA peak of `threads` threads and prints the measurement on stdout beside it: a
+// sentence, or a JSON object on one line.
+void PrintMeasurement(const Measurement& measurement, bool json);
+
+// A preset by name, or else a network's textproto by path. Errors name the file.
+absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);
+
+// Labelled uint8 images of the graph's input shape, random but the same on every run: no kernel's
+// time depends on what they show.
+ImageSet SyntheticImages(const Graph& graph, int64_t count);
+
+}  // namespace convd
+
+#endif  // CONVD_BENCH_MEASUREMENT_H_

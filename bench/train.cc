@@ -1,0 +1,101 @@
+// Measures training: epochs of a preset or of a network of one's own, by the trainer that the
+// server runs. `train --help` lists the options.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "bench/measurement.h"
+#include "bench/network_flop.h"
+#include "core/dnn/engine_info.h"
+#include "core/exec/executor.h"
+#include "core/status/status_macros.h"
+#include "core/time/clock.h"
+#include "core/train/trainer.h"
+
+namespace convd {
+namespace {
+
+struct Options {
+  std::string network = "keras-mnist";
+  std::string isa;  // "avx2", "avx512"; empty leaves it to the CPU
+  int threads = 1;
+  int64_t batch = 1000;
+  int64_t micro_batch = 0;
+  int64_t images = 60000;
+  int64_t epochs = 2;  // the fastest counts
+  bool json = false;
+};
+
+// Remembers nothing: the trainer keeps the history.
+class SilentObserver : public TrainingObserver {
+ public:
+  void OnProgress(const TrainingProgress&) override {}
+  void OnEpoch(const v1::EpochRecord&) override {}
+  bool Cancelled() const override { return false; }
+};
+
+absl::Status Measure(const Options& options) {
+  CONVD_RETURN_IF_ERROR(CheckCpu());
+  CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
+  TrainingData data;
+  data.train = SyntheticImages(graph, options.images);
+  for (int i = 0; i < graph.classes(); ++i) data.labels.push_back(std::to_string(i));
+
+  v1::TrainRequest request;
+  request.set_batch_size(options.batch);
+  request.set_micro_batch(options.micro_batch);
+  request.set_epochs(options.epochs);
+  CONVD_RETURN_IF_ERROR(ResolveTraining(request));
+
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
+  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
+                         Trainer::Create(graph, request, data, *executor, Clock::Real()));
+  SilentObserver observer;
+  CONVD_RETURN_IF_ERROR(trainer->Run(observer));
+
+  double rate = 0;
+  for (const v1::EpochRecord& epoch : trainer->history()) {
+    rate = std::max(rate, epoch.images_per_second());
+  }
+  Measurement measurement;
+  measurement.mode = "train";
+  measurement.network = graph.name();
+  measurement.threads = options.threads;
+  measurement.batch = options.batch;
+  measurement.images = options.images;
+  measurement.seconds = static_cast<double>(options.images) / rate;
+  measurement.flop_per_image = TrainingFlop(graph);
+  PrintMeasurement(measurement, options.json);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace convd
+
+int main(int argc, char** argv) {
+  convd::Options options;
+  CLI::App app("Measures training on synthetic images: images/s, and the share of the FMA peak.");
+  app.add_option("--network", options.network, "a preset, or a network's textproto")
+      ->capture_default_str();
+  app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
+  app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--batch", options.batch)->capture_default_str();
+  app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")
+      ->capture_default_str();
+  app.add_option("--images", options.images, "of an epoch")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
+      ->capture_default_str();
+  app.add_option("--epochs", options.epochs, "the fastest counts")->capture_default_str();
+  app.add_flag("--json", options.json, "one JSON object on a line");
+  CLI11_PARSE(app, argc, argv);
+  if (const absl::Status status = convd::Measure(options); !status.ok()) {
+    std::cerr << "train: " << std::string(status.message()) << "\n";
+    return 1;
+  }
+  return 0;
+}

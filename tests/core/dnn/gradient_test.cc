@@ -1,0 +1,360 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <ostream>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/exec/executor.h"
+#include "core/nn/graph.h"
+#include "core/nn/network_text.h"
+#include "core/time/clock.h"
+#include "core/train/trainer.h"
+#include "tests/core/nn/reference_forward.h"
+#include "tests/core/train/training_vectors.h"
+
+// The gradient of every layer kind against finite differences of a forward pass in double. The
+// engine's is read off one step of plain SGD, so all that a training step does is in it: the
+// forward and backward calls, dropout, the slicing into micro-batches, the tree of sums and the
+// mean over the real samples. A layer's gradient by its input is in the gradients of the layers
+// before it, which is why most networks below begin with a convolution or a dense layer.
+
+namespace convd {
+namespace {
+
+struct Case {
+  const char* name;
+  const char* network;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+constexpr uint64_t kSeed = 11;
+constexpr int kSamples = 7;
+
+struct LabelledPixels {
+  std::vector<float> pixels;
+  std::vector<int32_t> labels;
+};
+
+// Pixels in [-1, 1], so that no two are equal and the first layer sees both signs.
+ImageSet RandomImages(const Graph& graph, int count) {
+  auto owner = std::make_shared<LabelledPixels>();
+  std::mt19937 generator(99);
+  for (int64_t i = 0; i < count * graph.input().elements(); ++i) {
+    owner->pixels.push_back(static_cast<float>(generator() / 2147483648.0 - 1));
+  }
+  for (int i = 0; i < count; ++i) {
+    owner->labels.push_back(static_cast<int32_t>(generator() % graph.classes()));
+  }
+  ImageSet images;
+  images.count = count;
+  images.height = graph.input().height;
+  images.width = graph.input().width;
+  images.channels = graph.input().channels;
+  images.type = ElementType::kFloat32;
+  images.pixels = owner->pixels.data();
+  images.labels = owner->labels;
+  images.owner = owner;
+  return images;
+}
+
+// Mean cross-entropy of the first epoch's only batch.
+double ReferenceLoss(const Graph& graph, const std::vector<double>& parameters,
+                     const ImageSet& images) {
+  double sum = 0;
+  for (int64_t s = 0; s < images.count; ++s) {
+    const float* image = reinterpret_cast<const float*>(images.image(s));
+    const std::vector<double> pixels(image, image + images.image_elements());
+    auto dropout = [&](int layer, int64_t element) {
+      const float rate = graph.layers()[layer].rate;
+      return DropoutKeeps(kSeed, layer, 1, static_cast<uint32_t>(s), rate, element)
+                 ? 1 / (1 - double{rate})
+                 : 0.0;
+    };
+    const std::vector<double> scores =
+        ReferenceActivations(graph, parameters, pixels, dropout).back();
+    const int label = images.labels[s];
+    sum += graph.layers().back().activation == v1::ACTIVATION_SOFTMAX
+               ? -std::log(scores[label])
+               : ReferenceCrossEntropy(scores, label);
+  }
+  return sum / static_cast<double>(images.count);
+}
+
+// Derivative by one parameter, central differences.
+double NumericGradient(const Graph& graph, std::vector<double> parameters, const ImageSet& images,
+                       int64_t at) {
+  const double step = 1e-6;  // small enough to cross hardly any kink of a ReLU or a maximum
+  const double middle = parameters[at];
+  parameters[at] = middle + step;
+  const double above = ReferenceLoss(graph, parameters, images);
+  parameters[at] = middle - step;
+  const double below = ReferenceLoss(graph, parameters, images);
+  return (above - below) / (2 * step);
+}
+
+struct EngineStep {
+  std::vector<float> before;
+  std::vector<double> gradient;
+  double loss = 0;
+};
+
+EngineStep RunOneStep(const Graph& graph, const ImageSet& images, int64_t micro_batch,
+                      Executor& executor) {
+  // So long a step that the weights' own magnitude costs the gradient no digits.
+  const double rate = 1024;
+  v1::TrainRequest request;
+  request.mutable_optimizer()->mutable_sgd()->set_learning_rate(rate);
+  request.set_batch_size(images.count);
+  request.set_epochs(1);
+  request.set_seed(kSeed);
+  request.set_micro_batch(micro_batch);
+  EngineStep result;
+  const absl::Status resolved = ResolveTraining(request);
+  EXPECT_TRUE(resolved.ok()) << resolved;
+  auto trainer = Trainer::Create(graph, request, AsTrainingData(images, graph.classes()), executor,
+                                 Clock::Real());
+  EXPECT_TRUE(trainer.ok()) << trainer.status();
+  if (!trainer.ok()) return result;
+  result.before = (*trainer)->parameters();
+  RecordingObserver observer;
+  const absl::Status run = (*trainer)->Run(observer);
+  EXPECT_TRUE(run.ok()) << run;
+  const std::vector<float> after = (*trainer)->parameters();
+  for (size_t i = 0; i < after.size(); ++i) {
+    result.gradient.push_back((double{result.before[i]} - after[i]) / rate);
+  }
+  if (!observer.epochs().empty()) result.loss = observer.epochs()[0].loss();
+  return result;
+}
+
+class GradientTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(GradientTest, AgreesWithFiniteDifferences) {
+  auto network = ParseNetwork(GetParam().network, GetParam().name);
+  ASSERT_TRUE(network.ok()) << network.status();
+  network->set_name("gradient");
+  network->mutable_preprocessing()->set_scale(0.75f);
+  auto graph = Graph::Create(*network);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const ImageSet images = RandomImages(*graph, kSamples);
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+
+  // What the engine chooses; slices of which the last is short; a slice an image.
+  std::vector<EngineStep> steps;
+  for (int64_t micro_batch : {0, 3, 1}) {
+    steps.push_back(RunOneStep(*graph, images, micro_batch, *executor));
+    ASSERT_EQ(steps.back().gradient.size(), static_cast<size_t>(graph->parameter_count()));
+    ASSERT_EQ(steps.back().before, steps.front().before);
+  }
+
+  const std::vector<double> parameters(steps[0].before.begin(), steps[0].before.end());
+  const double loss = ReferenceLoss(*graph, parameters, images);
+  for (const EngineStep& step : steps) EXPECT_NEAR(step.loss, loss, 1e-5 * loss);
+
+  for (const Parameter& parameter : graph->parameters()) {
+    SCOPED_TRACE(parameter.name);
+    // Every element of a small array, about 150 spread over a large one; an odd stride meets every
+    // place of a block of 8 or 16.
+    const int64_t stride = parameter.elements <= 300 ? 1 : parameter.elements / 150 | 1;
+    double largest = 0;
+    std::vector<std::pair<int64_t, double>> numeric;
+    for (int64_t e = 0; e < parameter.elements; e += stride) {
+      numeric.push_back({e, NumericGradient(*graph, parameters, images, parameter.offset + e)});
+      largest = std::max(largest, std::abs(numeric.back().second));
+    }
+    EXPECT_GT(largest, 1e-7) << "nothing to compare";
+    for (const EngineStep& step : steps) {
+      for (const auto& [e, want] : numeric) {
+        ASSERT_NEAR(step.gradient[parameter.offset + e], want, 1e-4 * largest) << "element " << e;
+      }
+    }
+  }
+}
+
+constexpr Case kConvolutions[] = {
+    {"Valid", R"(input { height: 6 width: 5 channels: 3 }
+                 layers { conv { filters: 4 kernel: [3, 2] activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 3 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"OneChannelStridedSame", R"(input { height: 9 width: 9 channels: 1 }
+                 layers { conv { filters: 8 kernel: 3 stride: 2 padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 5 kernel: 3 padding: PADDING_SAME } }
+                 layers { flatten {} }
+                 layers { dense { units: 4 activation: ACTIVATION_SOFTMAX } })"},
+    {"SameWithTheOddRowAtTheEnd", R"(input { height: 8 width: 7 channels: 2 }
+                 layers { conv { filters: 3 kernel: [4, 2] padding: PADDING_SAME } }
+                 layers { conv { filters: 4 kernel: 3 stride: [2, 3] padding: PADDING_SAME } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"StrideBeyondTheKernel", R"(input { height: 10 width: 9 channels: 3 }
+                 layers { conv { filters: 6 kernel: 1 } }
+                 layers { conv { filters: 4 kernel: 2 stride: 3 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"Dilated", R"(input { height: 9 width: 8 channels: 2 }
+                 layers { conv { filters: 4 kernel: 3 dilation: [2, 1] padding: PADDING_SAME } }
+                 layers { conv { filters: 5 kernel: [3, 2] dilation: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"Groups", R"(input { height: 6 width: 6 channels: 4 }
+                 layers { conv { filters: 6 kernel: 3 groups: 2 activation: ACTIVATION_TANH } }
+                 layers { conv { filters: 9 kernel: 2 groups: 3 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"DepthwiseWithMultiplier", R"(input { height: 6 width: 6 channels: 3 }
+                 layers { conv { filters: 3 kernel: 3 groups: 3 padding: PADDING_SAME } }
+                 layers { conv { filters: 6 kernel: 3 groups: 3 stride: 2 padding: PADDING_SAME
+                                 activation: ACTIVATION_SIGMOID } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"DepthwiseOfManyChannels", R"(input { height: 5 width: 5 channels: 2 }
+                 layers { conv { filters: 24 kernel: 2 } }
+                 layers { conv { filters: 24 kernel: 3 groups: 24 padding: PADDING_SAME } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"ChannelsOfWholeBlocks", R"(input { height: 5 width: 5 channels: 16 }
+                 layers { conv { filters: 16 kernel: 3 activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 32 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 16 } })"},
+    {"ChannelsBetweenBlocks", R"(input { height: 5 width: 4 channels: 3 }
+                 layers { conv { filters: 17 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 9 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 11 } })"},
+    {"KernelOfTheWholeImage", R"(input { height: 4 width: 5 channels: 2 }
+                 layers { conv { filters: 7 kernel: [4, 5] activation: ACTIVATION_ELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"EndsTheNetworkOnOnePixel", R"(input { height: 3 width: 3 channels: 2 }
+                 layers { conv { filters: 6 kernel: 2 activation: ACTIVATION_TANH } }
+                 layers { conv { filters: 4 kernel: 2 } } layers { flatten {} })"},
+    {"OneColumn", R"(input { height: 12 width: 1 channels: 2 }
+                 layers { conv { filters: 5 kernel: [3, 1] } }
+                 layers { max_pool { size: [2, 1] } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"WithoutBias", R"(input { height: 5 width: 5 channels: 2 }
+                 layers { conv { filters: 4 kernel: 2 no_bias: true activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 4 kernel: 2 no_bias: true } }
+                 layers { flatten {} } layers { dense { units: 3 no_bias: true } })"},
+};
+
+constexpr Case kPools[] = {
+    {"Max", R"(input { height: 7 width: 8 channels: 2 }
+                 layers { conv { filters: 5 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { max_pool {} }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxOfWholeBlocks", R"(input { height: 10 width: 10 channels: 1 }
+                 layers { conv { filters: 32 kernel: 3 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxOverlappingSame", R"(input { height: 8 width: 7 channels: 2 }
+                 layers { conv { filters: 4 kernel: 2 } }
+                 layers { max_pool { size: 3 stride: 2 padding: PADDING_SAME } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxOfNegativesAtTheBorder", R"(input { height: 5 width: 5 channels: 2 }
+                 layers { conv { filters: 4 kernel: 2 activation: ACTIVATION_ELU } }
+                 layers { max_pool { size: 3 stride: 1 padding: PADDING_SAME } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxOblongLeavingARest", R"(input { height: 8 width: 9 channels: 2 }
+                 layers { conv { filters: 4 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: [3, 1] stride: [2, 3] } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxBeforeAReLU", R"(input { height: 7 width: 7 channels: 1 }
+                 layers { conv { filters: 8 kernel: 2 } }
+                 layers { max_pool { size: 2 } }
+                 layers { activation { activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxOfTheImage", R"(input { height: 6 width: 6 channels: 3 }
+                 layers { max_pool { size: 2 } } layers { conv { filters: 4 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"Average", R"(input { height: 7 width: 8 channels: 2 }
+                 layers { conv { filters: 5 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { average_pool {} }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"AverageWithoutThePadding", R"(input { height: 8 width: 7 channels: 2 }
+                 layers { conv { filters: 4 kernel: 2 } }
+                 layers { average_pool { size: 3 stride: 2 padding: PADDING_SAME } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"AverageOverlapping", R"(input { height: 7 width: 6 channels: 2 }
+                 layers { conv { filters: 8 kernel: 2 } }
+                 layers { average_pool { size: [2, 3] stride: 1 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"AverageOfTheWholeImage", R"(input { height: 6 width: 6 channels: 2 }
+                 layers { conv { filters: 6 kernel: 3 activation: ACTIVATION_TANH } }
+                 layers { average_pool { size: 4 } } layers { flatten {} })"},
+    {"AverageOfTheImage", R"(input { height: 6 width: 6 channels: 1 }
+                 layers { average_pool { size: 2 } } layers { conv { filters: 4 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"PoolAfterPool", R"(input { height: 10 width: 10 channels: 1 }
+                 layers { conv { filters: 4 kernel: 3 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } } layers { average_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+};
+
+constexpr Case kDense[] = {
+    {"OnlyOne", R"(input { height: 3 width: 2 channels: 2 }
+                 layers { flatten {} } layers { dense { units: 5 } })"},
+    {"AfterAnImageInHeightWidthChannelOrder", R"(input { height: 4 width: 3 channels: 2 }
+                 layers { conv { filters: 12 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"TwoClasses", R"(input { height: 3 width: 3 channels: 1 }
+                 layers { flatten {} } layers { dense { units: 6 activation: ACTIVATION_RELU } }
+                 layers { dense { units: 2 activation: ACTIVATION_SOFTMAX } })"},
+    {"ThreeInARow", R"(input { height: 3 width: 3 channels: 1 } layers { flatten {} }
+                 layers { dense { units: 20 activation: ACTIVATION_TANH } }
+                 layers { dense { units: 13 activation: ACTIVATION_SIGMOID no_bias: true } }
+                 layers { dense { units: 7 } }
+                 layers { activation { activation: ACTIVATION_SOFTMAX } })"},
+};
+
+constexpr Case kDropouts[] = {
+    {"OfAVector", R"(input { height: 4 width: 4 channels: 2 }
+                 layers { conv { filters: 5 kernel: 2 } } layers { flatten {} }
+                 layers { dropout { rate: 0.5 } } layers { dense { units: 3 } })"},
+    {"OfAnImageInHeightWidthChannelOrder", R"(input { height: 5 width: 4 channels: 2 }
+                 layers { conv { filters: 9 kernel: 2 } } layers { dropout { rate: 0.3 } }
+                 layers { conv { filters: 3 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"OfTheInput", R"(input { height: 4 width: 4 channels: 2 } layers { dropout { rate: 0.2 } }
+                 layers { conv { filters: 5 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"TwoOfThem", R"(input { height: 4 width: 4 channels: 1 } layers { flatten {} }
+                 layers { dense { units: 10 activation: ACTIVATION_RELU } }
+                 layers { dropout { rate: 0.5 } } layers { dropout { rate: 0.25 } }
+                 layers { dense { units: 3 } })"},
+    {"OfNothing", R"(input { height: 4 width: 4 channels: 1 } layers { flatten {} }
+                 layers { dense { units: 10 activation: ACTIVATION_RELU } }
+                 layers { dropout { rate: 0 } } layers { dense { units: 3 } })"},
+};
+
+#define CONVD_ACTIVATION_CASE(name, fused, standing)                          \
+  {name,                                                                      \
+   "input { height: 6 width: 5 channels: 2 }"                                 \
+   "layers { conv { filters: 6 kernel: 2 activation: " fused                  \
+   " } }"                                                                     \
+   "layers { conv { filters: 5 kernel: 2 } } layers { activation { " standing \
+   " } }"                                                                     \
+   "layers { flatten {} } layers { dense { units: 9 activation: " fused       \
+   " } }"                                                                     \
+   "layers { dense { units: 7 } } layers { activation { " standing            \
+   " } }"                                                                     \
+   "layers { dense { units: 3 } }"}
+constexpr Case kActivations[] = {
+    CONVD_ACTIVATION_CASE("ReLU", "ACTIVATION_RELU", "activation: ACTIVATION_RELU"),
+    CONVD_ACTIVATION_CASE("LeakyReLU", "ACTIVATION_LEAKY_RELU",
+                          "activation: ACTIVATION_LEAKY_RELU alpha: 0.1"),
+    CONVD_ACTIVATION_CASE("ELU", "ACTIVATION_ELU", "activation: ACTIVATION_ELU alpha: 0.7"),
+    CONVD_ACTIVATION_CASE("Sigmoid", "ACTIVATION_SIGMOID", "activation: ACTIVATION_SIGMOID"),
+    CONVD_ACTIVATION_CASE("Tanh", "ACTIVATION_TANH", "activation: ACTIVATION_TANH"),
+};
+#undef CONVD_ACTIVATION_CASE
+
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Convolution, GradientTest, ::testing::ValuesIn(kConvolutions), CaseName);
+INSTANTIATE_TEST_SUITE_P(Pool, GradientTest, ::testing::ValuesIn(kPools), CaseName);
+INSTANTIATE_TEST_SUITE_P(Dense, GradientTest, ::testing::ValuesIn(kDense), CaseName);
+INSTANTIATE_TEST_SUITE_P(Dropout, GradientTest, ::testing::ValuesIn(kDropouts), CaseName);
+INSTANTIATE_TEST_SUITE_P(Activation, GradientTest, ::testing::ValuesIn(kActivations), CaseName);
+
+}  // namespace
+}  // namespace convd
