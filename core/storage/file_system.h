@@ -22,7 +22,9 @@ class WritableFile {
   virtual absl::Status Close() = 0;
 };
 
-// Bytes of a whole file, mapped read-only; valid while it lives. Any thread may read.
+// Bytes of a whole file, mapped read-only; valid while it lives. Any thread may read. For files
+// that nobody else shortens meanwhile: a read past the end of one that was ends the process
+// (SIGBUS).
 class MappedFile {
  public:
   virtual ~MappedFile() = default;
@@ -31,11 +33,13 @@ class MappedFile {
 
 // The seam between this project and the disk, so that tests inject faults. Errors name the path:
 // NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full, file larger than the
-// limit), else INTERNAL. Any thread may call.
+// limit), INVALID_ARGUMENT (a folder or a device where a file is wanted, a path that can't be one),
+// else INTERNAL. Any thread may call.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
 
+  // Empties what lies there already; refuses a symbolic link.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
   // RESOURCE_EXHAUSTED, before anything is allocated, where the file has more than `limit` bytes.
   virtual absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) = 0;
@@ -60,7 +64,8 @@ class FileSystem {
 };
 
 // Writes `data` to `path` so that a crash leaves either the old file or the new one: temporary file
-// beside it, Sync, Rename, SyncDirectory.
+// beside it (path + ".tmp", which a crash may leave), Sync, Rename, SyncDirectory. One writer of a
+// path at a time. On an error before the rename the old file is still there, and nothing else.
 absl::Status WriteFileAtomically(FileSystem& fs, const std::string& path, std::string_view data);
 
 }  // namespace convd

@@ -1,0 +1,398 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
+
+namespace convd {
+namespace {
+
+// Paths come from requests too: printable, and never the whole of a message.
+std::string Shown(const std::string& path) {
+  constexpr size_t kMax = 1000;
+  std::string shown = absl::Utf8SafeCEscape(path.substr(0, kMax));
+  if (path.size() > kMax) absl::StrAppend(&shown, "... (", path.size(), " bytes)");
+  return shown;
+}
+
+absl::Status ErrnoStatus(const std::string& path, absl::string_view what, int error) {
+  const std::string message =
+      absl::StrCat(Shown(path), ": ", what, ": ", std::generic_category().message(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(message);
+    case EEXIST:
+    case ENOTEMPTY:
+      return absl::AlreadyExistsError(message);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EMLINK:
+      return absl::ResourceExhaustedError(message);
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENXIO:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::InternalError(message);
+  }
+}
+
+// The system would read such a path only up to its NUL.
+absl::Status CheckPath(const std::string& path) {
+  if (path.empty()) return absl::InvalidArgumentError("a path is empty");
+  if (path.find('\0') == std::string::npos) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(Shown(path), ": a path can't hold a NUL character"));
+}
+
+template <typename Call>
+auto RetryInterrupted(Call call) {
+  while (true) {
+    const auto result = call();
+    if (result != -1 || errno != EINTR) return result;
+  }
+}
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+class PosixWritableFile final : public WritableFile {
+ public:
+  PosixWritableFile(FileDescriptor fd, std::string path)
+      : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  absl::Status Append(std::string_view data) override {
+    CONVD_RETURN_IF_ERROR(CheckOpen());
+    while (!data.empty()) {
+      const ssize_t n =
+          RetryInterrupted([&] { return write(fd_.get(), data.data(), data.size()); });
+      if (n < 0) return Fail("can't be written", errno);
+      data.remove_prefix(static_cast<size_t>(n));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Sync() override {
+    CONVD_RETURN_IF_ERROR(CheckOpen());
+    if (RetryInterrupted([&] { return fsync(fd_.get()); }) == 0) return absl::OkStatus();
+    return Fail("can't be synced", errno);
+  }
+
+  absl::Status Close() override {
+    if (fd_.get() < 0) return error_;
+    // After EINTR the descriptor is closed on Linux; trying again could close somebody else's.
+    const int fd = fd_.Release();
+    if (close(fd) == 0 || errno == EINTR) return error_;
+    return Fail("can't be closed", errno);
+  }
+
+ private:
+  absl::Status CheckOpen() const {
+    CONVD_RETURN_IF_ERROR(error_);
+    if (fd_.get() >= 0) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(Shown(path_), ": is closed"));
+  }
+
+  // The first error stays: after a failed fsync the kernel may drop what it could not write, and a
+  // second one would say OK.
+  absl::Status Fail(absl::string_view what, int error) {
+    if (error_.ok()) error_ = ErrnoStatus(path_, what, error);
+    return error_;
+  }
+
+  FileDescriptor fd_;
+  const std::string path_;
+  absl::Status error_;
+};
+
+class PosixMappedFile final : public MappedFile {
+ public:
+  PosixMappedFile(void* address, size_t size) : address_(address), size_(size) {}
+  ~PosixMappedFile() override {
+    if (size_ > 0) munmap(address_, size_);
+  }
+  std::string_view data() const override {
+    return size_ == 0 ? std::string_view()
+                      : std::string_view(static_cast<const char*>(address_), size_);
+  }
+
+ private:
+  void* const address_;
+  const size_t size_;
+};
+
+struct OpenedFile {
+  FileDescriptor fd;
+  int64_t size = 0;
+};
+
+// For reading. Anything but a regular file is refused; without O_NONBLOCK a FIFO would block here
+// until somebody writes.
+absl::StatusOr<OpenedFile> OpenRegular(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(CheckPath(path));
+  OpenedFile file;
+  file.fd = FileDescriptor(RetryInterrupted(
+      [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
+  if (file.fd.get() < 0) return ErrnoStatus(path, "can't be opened", errno);
+  struct stat info;
+  if (fstat(file.fd.get(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
+  if (!S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Shown(path), S_ISDIR(info.st_mode) ? ": is a folder; a file is wanted"
+                                                        : ": is not a regular file"));
+  }
+  file.size = info.st_size;
+  return file;
+}
+
+// Closes `directory` in any case.
+absl::StatusOr<std::vector<std::string>> ReadNames(FileDescriptor directory,
+                                                   const std::string& path) {
+  DIR* stream = fdopendir(directory.get());
+  if (stream == nullptr) return ErrnoStatus(path, "can't be listed", errno);
+  directory.Release();
+  absl::Cleanup close_stream = [stream] { closedir(stream); };
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* const entry = readdir(stream);
+    if (entry == nullptr) break;
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  if (errno != 0) return ErrnoStatus(path, "can't be listed", errno);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Removes `name` in the folder `parent`, whatever it is. Each step goes through an open folder and
+// none follows a link, so that nobody can lead it elsewhere by swapping a folder for a link.
+absl::Status RemoveTree(int parent, const std::string& name, const std::string& path) {
+  if (unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT || errno == ENOTDIR) {
+    return absl::OkStatus();
+  }
+  if (errno != EISDIR && errno != EPERM) return ErrnoStatus(path, "can't be removed", errno);
+  const int not_a_file = errno;
+  FileDescriptor folder(RetryInterrupted([&] {
+    return openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  }));
+  if (folder.get() < 0) {
+    return ErrnoStatus(path, "can't be removed", errno == ENOTDIR ? not_a_file : errno);
+  }
+  FileDescriptor listed(RetryInterrupted(
+      [&] { return openat(folder.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (listed.get() < 0) return ErrnoStatus(path, "can't be listed", errno);
+  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, ReadNames(std::move(listed), path));
+  for (const std::string& entry : names) {
+    CONVD_RETURN_IF_ERROR(RemoveTree(folder.get(), entry, absl::StrCat(path, "/", entry)));
+  }
+  if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(path, "can't be removed", errno);
+}
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    FileDescriptor fd(RetryInterrupted([&] { return open(path.c_str(), kFlags, 0644); }));
+    if (fd.get() < 0) return ErrnoStatus(path, "can't be created", errno);
+    return std::make_unique<PosixWritableFile>(std::move(fd), path);
+  }
+
+  absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) override {
+    CONVD_ASSIGN_OR_RETURN(const OpenedFile file, OpenRegular(path));
+    limit = std::max<int64_t>(limit, 0);
+    if (file.size > limit) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(Shown(path), ": has ", file.size, " bytes; the limit is ", limit));
+    }
+    // The size is a hint: files of /proc and /sys say 0 or 4096, and others grow meanwhile.
+    constexpr int64_t kLeast = 4096;
+    std::string data;
+    try {
+      size_t used = 0;
+      while (true) {
+        const int64_t want =
+            used == 0 ? std::max(file.size + 1, kLeast) : 2 * static_cast<int64_t>(data.size());
+        // One more than the limit shows that there is more.
+        data.resize(static_cast<size_t>(std::min(want, limit < want ? limit + 1 : want)));
+        while (used < data.size()) {
+          const ssize_t n = RetryInterrupted(
+              [&] { return read(file.fd.get(), data.data() + used, data.size() - used); });
+          if (n < 0) return ErrnoStatus(path, "can't be read", errno);
+          if (n == 0) {
+            data.resize(used);
+            return data;
+          }
+          used += static_cast<size_t>(n);
+        }
+        if (static_cast<int64_t>(used) > limit) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat(Shown(path), ": has more bytes than the limit of ", limit));
+        }
+      }
+    } catch (const std::exception&) {  // bad_alloc, length_error
+      return absl::ResourceExhaustedError(
+          absl::StrCat(Shown(path), ": no memory for its ", file.size, " bytes"));
+    }
+  }
+
+  absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) override {
+    CONVD_ASSIGN_OR_RETURN(const OpenedFile file, OpenRegular(path));
+    void* address = nullptr;
+    if (file.size > 0) {
+      address =
+          mmap(nullptr, static_cast<size_t>(file.size), PROT_READ, MAP_SHARED, file.fd.get(), 0);
+      if (address == MAP_FAILED) return ErrnoStatus(path, "can't be mapped", errno);
+    }
+    return std::make_unique<PosixMappedFile>(address, static_cast<size_t>(file.size));
+  }
+
+  absl::StatusOr<int64_t> Size(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
+    return int64_t{info.st_size};
+  }
+
+  bool Exists(const std::string& path) override {
+    struct stat info;
+    return CheckPath(path).ok() && stat(path.c_str(), &info) == 0;
+  }
+
+  bool IsDirectory(const std::string& path) override {
+    struct stat info;
+    return CheckPath(path).ok() && stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  }
+
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
+    CONVD_ASSIGN_OR_RETURN(FileDescriptor folder, OpenFolder(path));
+    return ReadNames(std::move(folder), path);
+  }
+
+  absl::Status CreateDirectories(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    for (size_t end = 0; end != std::string::npos;) {
+      end = path.find('/', end + 1);
+      const std::string folder = path.substr(0, end);
+      if (mkdir(folder.c_str(), 0755) == 0) continue;
+      const int error = errno;
+      // A folder that can't be made because the disk is read-only, say, may be there already.
+      if (IsDirectory(folder)) continue;
+      if (error == EEXIST || error == ENOTDIR) {
+        return absl::AlreadyExistsError(
+            absl::StrCat(Shown(folder), ": is not a folder; one is wanted there"));
+      }
+      return ErrnoStatus(folder, "can't be created", error);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(from));
+    CONVD_RETURN_IF_ERROR(CheckPath(to));
+    if (rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+    return ErrnoStatus(from, absl::StrCat("can't be renamed to ", Shown(to)), errno);
+  }
+
+  absl::Status Remove(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    if (remove(path.c_str()) == 0) return absl::OkStatus();
+    return ErrnoStatus(path, "can't be removed", errno);
+  }
+
+  absl::Status RemoveAll(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    // With a slash at its end the path would be what a link leads to.
+    std::string name = path;
+    while (name.size() > 1 && name.back() == '/') name.pop_back();
+    return RemoveTree(AT_FDCWD, name, name);
+  }
+
+  absl::Status SyncDirectory(const std::string& path) override {
+    CONVD_ASSIGN_OR_RETURN(const FileDescriptor folder, OpenFolder(path));
+    // EINVAL: a file system that can't, and has nothing to sync.
+    if (RetryInterrupted([&] { return fsync(folder.get()); }) == 0 || errno == EINVAL) {
+      return absl::OkStatus();
+    }
+    return ErrnoStatus(path, "can't be synced", errno);
+  }
+
+  absl::StatusOr<std::string> Canonical(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    char* const resolved = realpath(path.c_str(), nullptr);
+    if (resolved == nullptr) return ErrnoStatus(path, "can't be resolved", errno);
+    absl::Cleanup release = [resolved] { std::free(resolved); };
+    return std::string(resolved);
+  }
+
+ private:
+  static absl::StatusOr<FileDescriptor> OpenFolder(const std::string& path) {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    FileDescriptor folder(
+        RetryInterrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (folder.get() >= 0) return folder;
+    if (errno == ENOTDIR) {
+      struct stat info;
+      if (stat(path.c_str(), &info) == 0) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(Shown(path), ": is not a folder; one is wanted"));
+      }
+      errno = ENOTDIR;
+    }
+    return ErrnoStatus(path, "can't be opened", errno);
+  }
+};
+
+}  // namespace
+
+FileSystem& FileSystem::Posix() {
+  static PosixFileSystem* const file_system = new PosixFileSystem;
+  return *file_system;
+}
+
+}  // namespace convd
