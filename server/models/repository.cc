@@ -6,40 +6,27 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "core/names/names.h"
 #include "core/nn/summary.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
+#include "server/models/found_versions.h"
 #include "server/models/version_folder.h"
 
 namespace convd {
 namespace {
 
 constexpr char kTemporaryPrefix[] = "model-";
-constexpr char kEvaluationsSuffix[] = ".evaluations.textproto";
 // How long a damaged version is taken for damaged before its files are read again.
 constexpr absl::Duration kReadAgainAfter = absl::Seconds(10);
 constexpr size_t kMaxWarnings = 1000;
-
-// A version's number as its folder is named: decimal, no sign, no leading zero.
-std::optional<int64_t> ParseNumber(absl::string_view text) {
-  int64_t number;
-  if (!absl::SimpleAtoi(text, &number) || number < 1 || absl::StrCat(number) != text) return {};
-  return number;
-}
-
-std::string Shown(absl::string_view name) { return absl::CEscape(name.substr(0, 100)); }
 
 // What is known of one version. Guarded by the repository's mutex; never removed.
 struct Version {
@@ -47,7 +34,8 @@ struct Version {
   std::string path;
   std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
   int64_t size_bytes = 0;
-  std::vector<v1::Evaluation> evaluations;  // oldest first
+  // Oldest first; an error where the file was there and could not be read.
+  absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
   std::shared_ptr<const LoadedModel> loaded;
   bool loading = false;
   absl::Status error;  // of the last reading
@@ -82,7 +70,6 @@ class DiskModelRepository : public ModelRepository {
  private:
   using VersionsByNumber = std::map<int64_t, Version, std::greater<>>;  // newest first
 
-  void ScanName(const std::string& name);
   std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
   std::string NewTemporary();
   absl::StatusOr<int64_t> NextNumber(const std::string& name);
@@ -142,65 +129,22 @@ absl::Status DiskModelRepository::Scan() {
     Warn(status.ok() ? absl::StrCat(path, ": removed; a publication was interrupted")
                      : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
-  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(models_dir_));
-  for (const std::string& name : names) ScanName(name);
+  CONVD_ASSIGN_OR_RETURN(FoundModels found, FindVersions(fs_, models_dir_));
+  absl::MutexLock lock(&mu_);
+  for (std::string& ignored : found.ignored) Warn(std::move(ignored));
+  for (FoundVersion& f : found.versions) {
+    Version& version = names_[f.id.name()][f.id.version()];
+    version.id = f.id;
+    version.path = f.path;
+    if (f.card.ok()) {
+      version.card = std::make_shared<const v1::ModelCard>(std::move(f.card->card));
+      version.size_bytes = f.card->size_bytes;
+    } else {
+      SetError(version, f.card.status());
+    }
+    version.evaluations = std::move(f.evaluations);
+  }
   return absl::OkStatus();
-}
-
-void DiskModelRepository::ScanName(const std::string& name) {
-  const std::string dir = NameDir(name);
-  const auto ignore = [this](absl::string_view path, absl::string_view why) {
-    absl::MutexLock lock(&mu_);
-    Warn(absl::StrCat(path, ": ignored: ", why));
-  };
-  if (absl::Status status = CheckName("model", name); !status.ok()) {
-    ignore(absl::StrCat(models_dir_, "/", Shown(name)), status.message());
-    return;
-  }
-  // A symbolic link could lead anywhere.
-  const absl::StatusOr<std::string> canonical = fs_.Canonical(dir);
-  if (!canonical.ok() || *canonical != dir || !fs_.IsDirectory(dir)) {
-    return ignore(dir, "not a folder of its own");
-  }
-  const absl::StatusOr<std::vector<std::string>> entries = fs_.List(dir);
-  if (!entries.ok()) return ignore(dir, entries.status().message());
-  for (const std::string& entry : *entries) {
-    const std::string path = absl::StrCat(dir, "/", Shown(entry));
-    absl::string_view stem = entry;
-    if (absl::ConsumeSuffix(&stem, kEvaluationsSuffix) && ParseNumber(stem)) continue;
-    const std::optional<int64_t> number = ParseNumber(entry);
-    if (!number) {
-      ignore(path, "not a version's number");
-      continue;
-    }
-    const absl::StatusOr<std::string> real = fs_.Canonical(path);
-    if (!real.ok() || *real != path || !fs_.IsDirectory(path)) {
-      ignore(path, "not a folder of its own");
-      continue;
-    }
-    Version version;
-    version.id.set_name(name);
-    version.id.set_version(*number);
-    version.path = path;
-    absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, path, version.id);
-    if (card.ok()) {
-      version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
-      version.size_bytes = card->size_bytes;
-    }
-    const std::string evaluations_path = path + kEvaluationsSuffix;
-    if (fs_.Exists(evaluations_path)) {
-      absl::StatusOr<std::vector<v1::Evaluation>> evaluations =
-          ReadEvaluations(fs_, evaluations_path);
-      if (evaluations.ok()) {
-        version.evaluations = *std::move(evaluations);
-      } else {
-        ignore(evaluations_path, evaluations.status().message());
-      }
-    }
-    absl::MutexLock lock(&mu_);
-    if (!card.ok()) SetError(version, card.status());
-    names_[name].emplace(*number, std::move(version));
-  }
 }
 
 std::string DiskModelRepository::NewTemporary() {
@@ -267,15 +211,7 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
 absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name) {
   // What lies on disk counts, listed or not: nothing is ever written over, and a new version never
   // inherits the evaluations of one that was deleted by hand.
-  int64_t highest = 0;
-  if (fs_.Exists(NameDir(name))) {
-    CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> entries, fs_.List(NameDir(name)));
-    for (const std::string& entry : entries) {
-      const std::optional<int64_t> number =
-          ParseNumber(absl::StripSuffix(entry, kEvaluationsSuffix));
-      highest = std::max(highest, number.value_or(0));
-    }
-  }
+  CONVD_ASSIGN_OR_RETURN(int64_t highest, HighestNumber(fs_, NameDir(name)));
   {
     absl::MutexLock lock(&mu_);
     const auto it = names_.find(name);
@@ -446,7 +382,9 @@ absl::StatusOr<v1::Model> DiskModelRepository::Get(const v1::ModelVersion& id) {
 v1::Model DiskModelRepository::Describe(const Version& version) {
   v1::Model model;
   *model.mutable_card() = *version.card;
-  model.mutable_evaluations()->Add(version.evaluations.begin(), version.evaluations.end());
+  if (version.evaluations.ok()) {
+    model.mutable_evaluations()->Add(version.evaluations->begin(), version.evaluations->end());
+  }
   model.set_path(version.path);
   model.set_size_bytes(version.size_bytes);
   return model;
@@ -483,14 +421,24 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   }
   absl::MutexLock replacing(&evaluations_mu_);
   Version* version;
-  std::vector<v1::Evaluation> evaluations;
+  absl::StatusOr<std::vector<v1::Evaluation>> kept;
   std::string path;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(version, FindListed(evaluation.model()));
-    evaluations = version->evaluations;
-    path = version->path;
+    kept = version->evaluations;
+    path = EvaluationsPath(version->path);
   }
+  if (!kept.ok()) {
+    // What could not be read is never written over: it is read again, or moved aside.
+    kept = ReadEvaluations(fs_, path);
+    if (absl::IsDataLoss(kept.status())) {
+      CONVD_RETURN_IF_ERROR(fs_.Rename(path, path + ".damaged"));
+      kept = std::vector<v1::Evaluation>();
+    }
+    CONVD_RETURN_IF_ERROR(kept.status());
+  }
+  std::vector<v1::Evaluation> evaluations = *std::move(kept);
   evaluations.push_back(evaluation);
   const std::string text = EvaluationsText(evaluations);
   const std::string tmp = NewTemporary();
@@ -501,7 +449,7 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
     CONVD_RETURN_IF_ERROR(file->Sync());
     CONVD_RETURN_IF_ERROR(file->Close());
   }
-  CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path + kEvaluationsSuffix));
+  CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
   std::move(sweep).Cancel();
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
   absl::MutexLock lock(&mu_);

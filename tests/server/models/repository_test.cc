@@ -399,6 +399,31 @@ TEST_F(ModelRepositoryTest, IgnoresWhatIsNotItsOwn) {
   EXPECT_EQ(MustPublish("m").version(), 8) << "7 is taken, by whatever it is";
 }
 
+TEST_F(ModelRepositoryTest, NeverWritesOverEvaluationsThatItCouldNotRead) {
+  MustPublish("m");
+  ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.25)).ok());
+  const std::string path = "/state/models/m/1.evaluations.textproto";
+  const std::string good = fs_->Bytes(path);
+  // The disk fails once, while the file is read.
+  for (int64_t k = 1;; ++k) {
+    fs_->FailAt(k);
+    auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler());
+    const bool failed = fs_->operations() >= k;
+    fs_->FailAt(0);
+    if (!failed) break;
+    if (!opened.ok() || (*opened)->List("").empty()) continue;
+    ASSERT_TRUE((*opened)->AddEvaluation(EvaluationOf(Id("m", 1), 0.5)).ok()) << k;
+    EXPECT_EQ((*opened)->Get(Id("m"))->evaluations_size(), 2) << k;
+    fs_->Bytes(path) = good;
+  }
+  // The file is damaged.
+  fs_->Bytes(path) = "evaluations { nonsense }";
+  Reopen();
+  ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.5)).ok());
+  EXPECT_EQ(repository_->Get(Id("m"))->evaluations_size(), 1);
+  EXPECT_EQ(fs_->Bytes(path + ".damaged"), "evaluations { nonsense }");
+}
+
 TEST_F(ModelRepositoryTest, NeverGivesAVersionTheEvaluationsOfAnother) {
   MustPublish("m");
   ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.5)).ok());

@@ -1,0 +1,43 @@
+#ifndef CONVD_SERVER_MODELS_FOUND_VERSIONS_H_
+#define CONVD_SERVER_MODELS_FOUND_VERSIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "convd/v1/model.pb.h"
+#include "core/storage/file_system.h"
+#include "server/models/version_folder.h"
+
+// What lies in STATE/models, whoever put it there. Functions only; any thread may call.
+
+namespace convd {
+
+struct FoundVersion {
+  v1::ModelVersion id;
+  std::string path;  // of its folder
+  absl::StatusOr<CheckedCard> card;
+  absl::StatusOr<std::vector<v1::Evaluation>> evaluations;  // oldest first; none where no file is
+};
+
+struct FoundModels {
+  std::vector<FoundVersion> versions;
+  std::vector<std::string> ignored;  // what else there is, each with the reason
+};
+
+// Looks at NAME/N and NAME/N.evaluations.textproto for every name that is one (CheckName) and every
+// number from 1 written plainly. Symbolic links, which could lead anywhere, are ignored like all
+// else.
+absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir);
+
+// The highest number that anything in NAME's folder bears: a version, or the evaluations that one
+// left behind. 0 where there is none.
+absl::StatusOr<int64_t> HighestNumber(FileSystem& fs, const std::string& name_dir);
+
+// Beside a version's folder.
+std::string EvaluationsPath(const std::string& version_path);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_MODELS_FOUND_VERSIONS_H_
