@@ -9,7 +9,11 @@ namespace convd {
 absl::Status FromGrpcStatus(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   std::string message = status.error_message();
-  if (message.empty()) message = "the server gave no reason";
+  if (message.empty()) {
+    message = status.error_code() == grpc::StatusCode::UNIMPLEMENTED
+                  ? "the server doesn't know this call; it may be older than this client"
+                  : "the server gave no reason";
+  }
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
       message == "Deadline Exceeded") {
     message = "no answer within the time allowed";

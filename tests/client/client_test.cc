@@ -163,6 +163,13 @@ TEST(ClientTest, ErrorsKeepTheServersCodeAndMessage) {
   EXPECT_EQ(ConnectTo(server)->GetJob("x").status(), absl::NotFoundError("no job \"x\""));
 }
 
+TEST(ClientTest, ACallThatTheServerLacksIsExplained) {
+  FakeServer server;
+  const absl::Status status = ConnectTo(server)->CancelJob("x").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("doesn't know this call"));
+}
+
 TEST(ClientTest, UploadsFilesInOrderInChunksOfAMebibyte) {
   FakeServer server;
   const std::string big(2'500'000, 'b');
