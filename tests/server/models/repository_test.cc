@@ -5,7 +5,10 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -15,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "core/nn/presets.h"
@@ -540,6 +544,42 @@ TEST_F(ModelRepositoryTest, KeepsAnEvaluationOrNotWhateverFails) {
       }
     }
   }
+}
+
+TEST_F(ModelRepositoryTest, WorksOnARealDiskAndFollowsNoLinks) {
+  namespace fs = std::filesystem;
+  std::string state = testing::TempDir() + "repository_test_XXXXXX";
+  ASSERT_NE(mkdtemp(state.data()), nullptr);
+  const auto remove = absl::MakeCleanup([&] { fs::remove_all(state); });
+  const auto open = [&] {
+    auto opened = ModelRepository::Open(FileSystem::Posix(), clock_, state + "/a/b", Compiler());
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    repository_ = *std::move(opened);
+  };
+  open();
+  MustPublish("m");
+  MustPublish("m");
+  ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.5)).ok());
+  ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.75)).ok());
+  const fs::path models = fs::canonical(state) / "a/b/models";
+  fs::create_directory_symlink(models / "m", models / "n");
+  fs::create_directory_symlink(models / "m/1", models / "m/3");
+  fs::create_directory_symlink("/", models / "m/4");
+  std::ofstream(models / "m/2/model.onnx", std::ios::app) << "x";
+  open();
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+  EXPECT_EQ(repository_->TakeWarnings().size(), 4u);
+  const auto loaded = repository_->Load(Id("m"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(read_parameters_, parameters_);
+  const v1::Model model = *repository_->Get(Id("m"));
+  EXPECT_EQ(model.path(), (models / "m/1").string());
+  EXPECT_EQ(model.evaluations_size(), 2);
+  EXPECT_TRUE(fs::is_empty(fs::canonical(state) / "a/b/tmp"));
+  EXPECT_EQ(MustPublish("m").version(), 5);
+  // Nothing is published through a link.
+  EXPECT_EQ(repository_->Publish(graph_, parameters_, Card("n")).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(ModelRepositoryTest, TellsACompilersErrorAsItsOwn) {
