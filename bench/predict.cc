@@ -21,9 +21,9 @@
 #include "core/dnn/inference_model.h"
 #include "core/exec/executor.h"
 #include "core/onnx/onnx_model.h"
+#include "core/random/random.h"
 #include "core/status/status_macros.h"
 #include "core/time/clock.h"
-#include "core/train/random.h"
 
 namespace convd {
 namespace {

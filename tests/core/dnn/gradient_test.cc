@@ -3,25 +3,27 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <ostream>
 #include <random>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "core/exec/executor.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "core/dnn/aligned_buffer.h"
+#include "core/dnn/plan.h"
 #include "core/nn/graph.h"
 #include "core/nn/network_text.h"
-#include "core/time/clock.h"
-#include "core/train/trainer.h"
+#include "core/random/random.h"
+#include "core/status/status_macros.h"
+#include "tests/core/nn/random_parameters.h"
 #include "tests/core/nn/reference_forward.h"
-#include "tests/core/train/training_vectors.h"
 
-// The gradient of every layer kind against finite differences of a forward pass in double. The
-// engine's is read off one step of plain SGD, so all that a training step does is in it: the
-// forward and backward calls, dropout, the slicing into micro-batches, the tree of sums and the
-// mean over the real samples. A layer's gradient by its input is in the gradients of the layers
-// before it, which is why most networks below begin with a convolution or a dense layer.
+// The gradient of every layer kind, as a training plan computes it, against finite differences of a
+// forward pass in double. A layer's gradient by its input is in the gradients of the layers before
+// it, which is why most networks below begin with a convolution or a dense layer.
 
 namespace convd {
 namespace {
@@ -33,8 +35,17 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
-constexpr uint64_t kSeed = 11;
+constexpr uint64_t kSeed = 0xfeedfacecafe;
+constexpr uint32_t kEpoch = 3;
 constexpr int kSamples = 7;
+
+// What dropout, as random.h says it draws, multiplies an element by.
+double DropoutFactorOf(int layer, uint32_t sample, float rate, int64_t element) {
+  const RandomStream stream{kSeed, RandomPurpose::kDropout, static_cast<uint32_t>(layer), kEpoch,
+                            sample};
+  const uint32_t word = RandomBlock(stream, static_cast<uint32_t>(element / 4))[element % 4];
+  return word >= DropoutThreshold(rate) ? 1 / (1 - double{rate}) : 0.0;
+}
 
 struct LabelledPixels {
   std::vector<float> pixels;
@@ -63,22 +74,22 @@ ImageSet RandomImages(const Graph& graph, int count) {
   return images;
 }
 
-// Mean cross-entropy of the first epoch's only batch.
+// Mean cross-entropy in epoch kEpoch, dropout on.
 double ReferenceLoss(const Graph& graph, const std::vector<double>& parameters,
-                     const ImageSet& images) {
+                     const ImageSet& images, int64_t* correct = nullptr) {
   double sum = 0;
   for (int64_t s = 0; s < images.count; ++s) {
     const float* image = reinterpret_cast<const float*>(images.image(s));
     const std::vector<double> pixels(image, image + images.image_elements());
     auto dropout = [&](int layer, int64_t element) {
-      const float rate = graph.layers()[layer].rate;
-      return DropoutKeeps(kSeed, layer, 1, static_cast<uint32_t>(s), rate, element)
-                 ? 1 / (1 - double{rate})
-                 : 0.0;
+      return DropoutFactorOf(layer, static_cast<uint32_t>(s), graph.layers()[layer].rate, element);
     };
     const std::vector<double> scores =
         ReferenceActivations(graph, parameters, pixels, dropout).back();
     const int label = images.labels[s];
+    if (correct != nullptr) {
+      *correct += std::max_element(scores.begin(), scores.end()) - scores.begin() == label;
+    }
     sum += graph.layers().back().activation == v1::ACTIVATION_SOFTMAX
                ? -std::log(scores[label])
                : ReferenceCrossEntropy(scores, label);
@@ -98,39 +109,47 @@ double NumericGradient(const Graph& graph, std::vector<double> parameters, const
   return (above - below) / (2 * step);
 }
 
-struct EngineStep {
-  std::vector<float> before;
-  std::vector<double> gradient;
-  double loss = 0;
+struct PlanGradient {
+  std::vector<double> gradient;  // canonical
+  double loss = 0;               // mean over the samples
+  int64_t correct = 0;
 };
 
-EngineStep RunOneStep(const Graph& graph, const ImageSet& images, int64_t micro_batch,
-                      Executor& executor) {
-  // So long a step that the weights' own magnitude costs the gradient no digits.
-  const double rate = 1024;
-  v1::TrainRequest request;
-  request.mutable_optimizer()->mutable_sgd()->set_learning_rate(rate);
-  request.set_batch_size(images.count);
-  request.set_epochs(1);
-  request.set_seed(kSeed);
-  request.set_micro_batch(micro_batch);
-  EngineStep result;
-  const absl::Status resolved = ResolveTraining(request);
-  EXPECT_TRUE(resolved.ok()) << resolved;
-  auto trainer = Trainer::Create(graph, request, AsTrainingData(images, graph.classes()), executor,
-                                 Clock::Real());
-  EXPECT_TRUE(trainer.ok()) << trainer.status();
-  if (!trainer.ok()) return result;
-  result.before = (*trainer)->parameters();
-  RecordingObserver observer;
-  const absl::Status run = (*trainer)->Run(observer);
-  EXPECT_TRUE(run.ok()) << run;
-  const std::vector<float> after = (*trainer)->parameters();
-  for (size_t i = 0; i < after.size(); ++i) {
-    result.gradient.push_back((double{result.before[i]} - after[i]) / rate);
+absl::Status RunPlan(const Graph& graph, const std::vector<float>& parameters,
+                     const ImageSet& images, int64_t micro_batch, PlanGradient* result) {
+  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> plan,
+                         Plan::Compile(graph, {.training = true, .images = micro_batch}));
+  AlignedBuffer packed(plan->packed_size()), derived(plan->derived_size());
+  CONVD_RETURN_IF_ERROR(plan->Pack(parameters, packed.data()));
+  for (int part = 0; part < plan->derive_parts(); ++part) {
+    CONVD_RETURN_IF_ERROR(plan->Derive(part, packed.data(), derived.data()));
   }
-  if (!observer.epochs().empty()) result.loss = observer.epochs()[0].loss();
-  return result;
+  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
+                         plan->NewWorkspace(packed.data(), derived.data()));
+  std::vector<uint32_t> samples(images.count);
+  std::iota(samples.begin(), samples.end(), 0);
+  result->gradient.assign(graph.parameter_count(), 0);
+  AlignedBuffer gradient(plan->packed_size());
+  std::vector<float> canonical(graph.parameter_count());
+  for (int64_t at = 0; at < images.count; at += micro_batch) {
+    // Whatever lies in the buffer is overwritten.
+    std::fill(gradient.data(), gradient.data() + gradient.size(), NAN);
+    MicroBatch batch;
+    batch.images = &images;
+    batch.samples = absl::MakeConstSpan(samples).subspan(at, micro_batch);  // the last may be short
+    batch.loss_scale = 1 / static_cast<float>(images.count);
+    batch.seed = kSeed;
+    batch.epoch = kEpoch;
+    batch.gradient = gradient.data();
+    for (int phase = 0; phase < plan->phases(); ++phase) {
+      CONVD_RETURN_IF_ERROR(plan->RunPhase(phase, *workspace, batch, [] { return true; }));
+    }
+    CONVD_RETURN_IF_ERROR(plan->Unpack(gradient.data(), absl::MakeSpan(canonical)));
+    for (size_t i = 0; i < canonical.size(); ++i) result->gradient[i] += canonical[i];
+    result->loss += batch.loss_sum / static_cast<double>(images.count);
+    result->correct += batch.correct;
+  }
+  return absl::OkStatus();
 }
 
 class GradientTest : public ::testing::TestWithParam<Case> {};
@@ -143,19 +162,24 @@ TEST_P(GradientTest, AgreesWithFiniteDifferences) {
   auto graph = Graph::Create(*network);
   ASSERT_TRUE(graph.ok()) << graph.status();
   const ImageSet images = RandomImages(*graph, kSamples);
-  const std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  const std::vector<float> initial = RandomParameters(*graph, 5);
 
-  // What the engine chooses; slices of which the last is short; a slice an image.
-  std::vector<EngineStep> steps;
-  for (int64_t micro_batch : {0, 3, 1}) {
-    steps.push_back(RunOneStep(*graph, images, micro_batch, *executor));
-    ASSERT_EQ(steps.back().gradient.size(), static_cast<size_t>(graph->parameter_count()));
-    ASSERT_EQ(steps.back().before, steps.front().before);
+  // All images at once; slices of which the last is short; a slice an image; a slice with blanks.
+  std::vector<PlanGradient> plans;
+  for (int64_t micro_batch : {7, 3, 1, 10}) {
+    SCOPED_TRACE("micro-batch " + std::to_string(micro_batch));
+    const absl::Status status =
+        RunPlan(*graph, initial, images, micro_batch, &plans.emplace_back());
+    ASSERT_TRUE(status.ok()) << status;
   }
 
-  const std::vector<double> parameters(steps[0].before.begin(), steps[0].before.end());
-  const double loss = ReferenceLoss(*graph, parameters, images);
-  for (const EngineStep& step : steps) EXPECT_NEAR(step.loss, loss, 1e-5 * loss);
+  const std::vector<double> parameters(initial.begin(), initial.end());
+  int64_t correct = 0;
+  const double loss = ReferenceLoss(*graph, parameters, images, &correct);
+  for (const PlanGradient& plan : plans) {
+    EXPECT_NEAR(plan.loss, loss, 1e-5 * loss);
+    EXPECT_EQ(plan.correct, correct);
+  }
 
   for (const Parameter& parameter : graph->parameters()) {
     SCOPED_TRACE(parameter.name);
@@ -169,9 +193,9 @@ TEST_P(GradientTest, AgreesWithFiniteDifferences) {
       largest = std::max(largest, std::abs(numeric.back().second));
     }
     EXPECT_GT(largest, 1e-7) << "nothing to compare";
-    for (const EngineStep& step : steps) {
+    for (const PlanGradient& plan : plans) {
       for (const auto& [e, want] : numeric) {
-        ASSERT_NEAR(step.gradient[parameter.offset + e], want, 1e-4 * largest) << "element " << e;
+        ASSERT_NEAR(plan.gradient[parameter.offset + e], want, 1e-4 * largest) << "element " << e;
       }
     }
   }
@@ -284,6 +308,17 @@ constexpr Case kPools[] = {
     {"AverageOfTheImage", R"(input { height: 6 width: 6 channels: 1 }
                  layers { average_pool { size: 2 } } layers { conv { filters: 4 kernel: 2 } }
                  layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxThenDropout", R"(input { height: 7 width: 7 channels: 1 }
+                 layers { conv { filters: 8 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } } layers { dropout { rate: 0.5 } }
+                 layers { conv { filters: 5 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { dropout { rate: 0.25 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"MaxThenTanh", R"(input { height: 7 width: 7 channels: 1 }
+                 layers { conv { filters: 8 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } }
+                 layers { activation { activation: ACTIVATION_TANH } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
     {"PoolAfterPool", R"(input { height: 10 width: 10 channels: 1 }
                  layers { conv { filters: 4 kernel: 3 activation: ACTIVATION_RELU } }
                  layers { max_pool { size: 2 } } layers { average_pool { size: 2 } }
@@ -320,6 +355,15 @@ constexpr Case kDropouts[] = {
     {"TwoOfThem", R"(input { height: 4 width: 4 channels: 1 } layers { flatten {} }
                  layers { dense { units: 10 activation: ACTIVATION_RELU } }
                  layers { dropout { rate: 0.5 } } layers { dropout { rate: 0.25 } }
+                 layers { dense { units: 3 } })"},
+    {"BetweenActivations", R"(input { height: 5 width: 5 channels: 2 }
+                 layers { conv { filters: 6 kernel: 2 activation: ACTIVATION_TANH } }
+                 layers { dropout { rate: 0.5 } }
+                 layers { activation { activation: ACTIVATION_SIGMOID } }
+                 layers { activation { activation: ACTIVATION_ELU } } layers { flatten {} }
+                 layers { dense { units: 9 activation: ACTIVATION_RELU } }
+                 layers { dropout { rate: 0.25 } }
+                 layers { activation { activation: ACTIVATION_LEAKY_RELU } }
                  layers { dense { units: 3 } })"},
     {"OfNothing", R"(input { height: 4 width: 4 channels: 1 } layers { flatten {} }
                  layers { dense { units: 10 activation: ACTIVATION_RELU } }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -14,7 +13,10 @@
 #include <string_view>
 #include <utility>
 
-#include "core/train/random.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/data/npy.h"
+#include "core/random/random.h"
 
 namespace convd {
 namespace {
@@ -24,37 +26,7 @@ namespace {
   std::abort();
 }
 
-// Elements of T, little endian, to doubles.
-template <typename T>
-std::vector<double> Widen(std::string_view bytes) {
-  std::vector<double> values(bytes.size() / sizeof(T));
-  for (size_t i = 0; i < values.size(); ++i) {
-    T element;
-    std::memcpy(&element, bytes.data() + i * sizeof(T), sizeof(T));
-    values[i] = static_cast<double>(element);
-  }
-  return values;
-}
-
-// An .npy file of version 1.0 in C order, of the types that make_vectors.py stores; flat. Trusts
-// the file: it is the repository's own. (core/data has the reader for everybody's.)
-std::vector<double> ParseNpy(std::string_view file, const std::string& name) {
-  if (file.size() < 10 || file.substr(0, 8) != std::string_view("\x93NUMPY\x01\x00", 8)) {
-    Fail(name + ": not an .npy file of version 1.0");
-  }
-  const size_t length = static_cast<uint8_t>(file[8]) | static_cast<uint8_t>(file[9]) << 8;
-  const std::string_view header = file.substr(10, length), data = file.substr(10 + length);
-  auto is = [header](std::string_view type) {
-    return header.find("'descr': '" + std::string(type) + "'") != std::string_view::npos;
-  };
-  if (header.find("'fortran_order': False") == std::string_view::npos) Fail(name + ": not C order");
-  if (is("|u1")) return Widen<uint8_t>(data);
-  if (is("<f4")) return Widen<float>(data);
-  if (is("<f8")) return Widen<double>(data);
-  Fail(name + ": " + std::string(header));
-}
-
-std::map<std::string, std::vector<double>> ReadNpz(const std::string& path) {
+std::map<std::string, std::vector<double>> ReadArrays(const std::string& path) {
   int error = 0;
   const std::unique_ptr<zip_t, void (*)(zip_t*)> archive(zip_open(path.c_str(), ZIP_RDONLY, &error),
                                                          zip_discard);
@@ -72,7 +44,12 @@ std::map<std::string, std::vector<double>> ReadNpz(const std::string& path) {
     }
     std::string name = entry.name;
     name.resize(name.size() - std::string_view(".npy").size());
-    arrays[name] = ParseNpy(bytes, path + ", " + name);
+    const absl::StatusOr<NpyHeader> header = ParseNpyHeader(bytes, path + ", " + name);
+    if (!header.ok()) Fail(header.status().ToString());
+    std::vector<double>& array = arrays[name];
+    for (int64_t e = 0; e < header->elements; ++e) {
+      array.push_back(NpyElement(*header, bytes.data() + header->data_offset, e));
+    }
   }
   return arrays;
 }
@@ -136,7 +113,7 @@ TrainingVectors ReadTrainingVectors(const std::string& run) {
   if (const absl::Status status = ResolveTraining(request); !status.ok()) Fail(status.ToString());
   absl::StatusOr<Graph> graph = Graph::Create(request.network());
   if (!graph.ok()) Fail(graph.status().ToString());
-  TrainingVectors vectors{std::move(request), *std::move(graph), {}, ReadNpz(base + ".npz")};
+  TrainingVectors vectors{std::move(request), *std::move(graph), {}, ReadArrays(base + ".npz")};
   vectors.images =
       AsImages(vectors.array("images"), vectors.array("labels"), vectors.graph.input());
   return vectors;

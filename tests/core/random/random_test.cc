@@ -1,4 +1,4 @@
-#include "core/train/random.h"
+#include "core/random/random.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -40,7 +40,7 @@ TEST(RandomBlock, PutsEachFieldInItsWordOfTheCounter) {
             Philox4x32({0x99aabbcc, 0x55667788, 0x11223344, 0x03abcdef}, {0x89abcdef, 0x01234567}));
 }
 
-// The values below are counter_random.py's.
+// The values below are those of tests/core/train/counter_random.py.
 TEST(ShuffledOrder, MatchesNumpy) {
   EXPECT_THAT(ShuffledOrder(0, 1, 8), ElementsAre(0, 1, 2, 4, 6, 3, 5, 7));
   EXPECT_THAT(ShuffledOrder(0, 2, 8), ElementsAre(7, 2, 0, 3, 6, 4, 1, 5));
