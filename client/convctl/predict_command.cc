@@ -1,11 +1,16 @@
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/convctl/commands.h"
 #include "client/convctl/exit_code.h"
+#include "client/convctl/image_drawing.h"
 #include "client/convctl/local_file.h"
+#include "client/convctl/local_images.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/prediction_text.h"
 #include "core/status/status_macros.h"
@@ -14,29 +19,148 @@ namespace convd {
 namespace {
 
 constexpr int64_t kLargestImageFile = int64_t{64} << 20;
+// One request's files; more are sent in several, since servers bound a message.
+constexpr int64_t kRequestBytes = int64_t{16} << 20;
+constexpr int kUsualTopK = 3;
+constexpr int kMostDrawnColumns = 64;
+constexpr int kGap = 3;
 
 struct PredictFlags {
   std::string model;
   std::vector<std::string> files;
+  std::string images_file;
+  std::string labels_file;
+  std::vector<int64_t> indices;
   std::optional<int32_t> top_k;
+  bool probabilities = false;
+  bool draw = false;
 };
+
+// What is to be classified, as requests' images and one by one.
+struct Input {
+  std::vector<v1::Images> requests;
+  std::vector<std::string> names;
+  std::vector<int32_t> labels;   // empty where they aren't known
+  std::vector<ImageSet> pixels;  // one an image, where they are drawn
+};
+
+absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
+  Input input;
+  int64_t bytes = kRequestBytes;
+  for (const std::string& file : flags.files) {
+    CONVD_ASSIGN_OR_RETURN(std::string data, ReadLocalFile(file, kLargestImageFile));
+    if (flags.draw) {
+      CONVD_ASSIGN_OR_RETURN(ImageSet pixels, DecodeImageFile(data, file));
+      input.pixels.push_back(std::move(pixels));
+    }
+    if (bytes + static_cast<int64_t>(data.size()) > kRequestBytes) {
+      input.requests.emplace_back();
+      bytes = 0;
+    }
+    bytes += static_cast<int64_t>(data.size());
+    input.requests.back().mutable_encoded()->add_files(std::move(data));
+    input.names.push_back(file);
+  }
+  return input;
+}
+
+absl::StatusOr<Input> ReadImagesFile(const PredictFlags& flags) {
+  CONVD_ASSIGN_OR_RETURN(const ImageSet images,
+                         ReadChosenImages(flags.images_file, flags.labels_file, flags.indices));
+  Input input;
+  const int64_t a_request =
+      std::max<int64_t>(1, kRequestBytes / std::max<int64_t>(1, images.image_bytes()));
+  for (int64_t begin = 0; begin < images.count; begin += a_request) {
+    input.requests.push_back(
+        RawImagesOf(images.Slice(begin, std::min(a_request, images.count - begin))));
+  }
+  for (int64_t i = 0; i < images.count; ++i) {
+    input.names.push_back(absl::StrCat("image ", flags.indices[i]));
+    input.pixels.push_back(images.Slice(i, 1));
+  }
+  input.labels.assign(images.labels.begin(), images.labels.end());
+  return input;
+}
+
+absl::Status CheckFlags(const PredictFlags& flags, bool json) {
+  if (flags.files.empty() == flags.images_file.empty()) {
+    return UsageError("name image files, or --images FILE with --index");
+  }
+  if (flags.images_file.empty() != flags.indices.empty()) {
+    return UsageError("--images and --index go together");
+  }
+  if (flags.images_file.empty() && !flags.labels_file.empty()) {
+    return UsageError("--labels goes with --images");
+  }
+  if (flags.probabilities && !json) {
+    return UsageError("--probabilities goes with --json");
+  }
+  return absl::OkStatus();
+}
+
+// Drawings under each other, or in columns where the terminal is wide enough.
+std::string DrawPredictions(const std::vector<PredictedImage>& images, const Input& input,
+                            const Terminal& terminal, int width) {
+  std::vector<TextBlock> blocks;
+  int widest = 1;
+  for (size_t i = 0; i < images.size(); ++i) {
+    std::vector<uint8_t> buffer;
+    const PixelImage pixels = Drawable(input.pixels[i], 0, buffer);
+    blocks.push_back(Beside(
+        {DrawImage(pixels, kMostDrawnColumns, terminal), PredictionBlock(images[i], terminal)},
+        kGap));
+    widest = std::max(widest, blocks.back().width);
+  }
+  const int columns = std::max(1, (width + kGap) / (widest + kGap));
+  std::string text;
+  for (size_t begin = 0; begin < blocks.size(); begin += columns) {
+    const size_t end = std::min(blocks.size(), begin + columns);
+    const TextBlock row = Beside({blocks.begin() + begin, blocks.begin() + end}, kGap);
+    for (const std::string& line : row.lines) absl::StrAppend(&text, line, "\n");
+    text += "\n";
+  }
+  return text;
+}
 
 absl::Status Predict(Session& session, const PredictFlags& flags) {
   v1::PredictRequest request;
   CONVD_ASSIGN_OR_RETURN(*request.mutable_model(), ParseModelSpec(flags.model));
-  for (const std::string& file : flags.files) {
-    CONVD_ASSIGN_OR_RETURN(*request.mutable_images()->mutable_encoded()->add_files(),
-                           ReadLocalFile(file, kLargestImageFile));
-  }
-  request.set_top_k(flags.top_k.value_or(1));
+  CONVD_RETURN_IF_ERROR(CheckFlags(flags, session.json()));
+  CONVD_ASSIGN_OR_RETURN(const Input input,
+                         flags.files.empty() ? ReadImagesFile(flags) : ReadFiles(flags));
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
-  CONVD_ASSIGN_OR_RETURN(const v1::PredictResponse response, client->Predict(request));
-  if (session.json()) return session.PrintJson(response);
-  std::vector<PredictedImage> images;
-  for (int i = 0; i < response.predictions_size(); ++i) {
-    images.push_back({flags.files[i], "", response.predictions(i)});
+  // The card says how many classes there are and what they are called; asking for its version from
+  // then on keeps the answers of several requests one version's.
+  CONVD_ASSIGN_OR_RETURN(const v1::Model model, client->GetModel(request.model()));
+  *request.mutable_model() = model.card().model();
+  const int classes = model.card().labels_size();
+  request.set_top_k(flags.top_k.value_or(std::clamp(classes, 1, kUsualTopK)));
+  request.set_probabilities(flags.probabilities);
+
+  v1::PredictResponse all;
+  for (const v1::Images& images : input.requests) {
+    *request.mutable_images() = images;
+    CONVD_ASSIGN_OR_RETURN(const v1::PredictResponse response, client->Predict(request));
+    all.MergeFrom(response);
   }
-  session.Print(PredictionTable(images));
+  if (all.predictions_size() != static_cast<int>(input.names.size())) {
+    return absl::InternalError(absl::StrCat("the server answered ", all.predictions_size(),
+                                            " predictions for ", input.names.size(), " images"));
+  }
+  if (session.json()) return session.PrintJson(all);
+
+  std::vector<PredictedImage> images;
+  for (int i = 0; i < all.predictions_size(); ++i) {
+    std::string truth;
+    if (!input.labels.empty()) {
+      const int32_t label = input.labels[i];
+      truth = label >= 0 && label < classes ? model.card().labels(label)
+                                            : absl::StrCat("label ", label);
+    }
+    images.push_back({input.names[i], std::move(truth), all.predictions(i)});
+  }
+  session.Print(flags.draw ? DrawPredictions(images, input, session.terminal(), session.width())
+                           : PredictionTable(images));
   return absl::OkStatus();
 }
 
@@ -44,12 +168,28 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
 
 void AddPredictCommand(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<PredictFlags>();
-  CLI::App* const predict = app.add_subcommand("predict", "Classify images");
+  CLI::App* const predict = app.add_subcommand(
+      "predict", "Classify PNG and JPEG files, or images out of a dataset's file");
   predict->add_option("model", flags->model, "Which one; the newest version unless given")
       ->required()
       ->type_name("NAME[@VERSION]");
-  predict->add_option("files", flags->files, "PNG or JPEG files")->type_name("FILE")->required();
-  predict->add_option("--top-k", flags->top_k, "Classes to show for each image")->type_name("K");
+  predict->add_option("files", flags->files, "PNG or JPEG files of the model's size")
+      ->type_name("FILE");
+  predict
+      ->add_option("--images,--idx", flags->images_file,
+                   "Take images out of this local IDX, CIFAR-10 or npz file instead")
+      ->type_name("FILE");
+  predict->add_option("--index", flags->indices, "Which of them, from 0")
+      ->delimiter(',')
+      ->type_name("I,J,...");
+  predict
+      ->add_option("--labels", flags->labels_file, "Their IDX labels, to show beside the answers")
+      ->type_name("FILE");
+  predict->add_option("--top-k", flags->top_k, "Classes to show for each image (default: 3)")
+      ->type_name("K");
+  predict->add_flag("--probabilities", flags->probabilities,
+                    "With --json: every class's probability");
+  predict->add_flag("--draw", flags->draw, "Draw the images beside their classes");
   predict->callback([flags, &chosen] {
     chosen = [flags](Session& session) { return Predict(session, *flags); };
   });

@@ -1,0 +1,115 @@
+#include "client/convctl/local_images.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "client/convctl/exit_code.h"
+#include "core/data/cifar10.h"
+#include "core/data/file_format.h"
+#include "core/data/gzip.h"
+#include "core/data/idx.h"
+#include "core/data/image_decode.h"
+#include "core/data/limits.h"
+#include "core/data/npz.h"
+#include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
+
+namespace convd {
+
+namespace {
+
+// What the readers of core/data say of a local file is the user's to put right.
+absl::Status AsUsageError(const absl::Status& status) {
+  return UsageError(std::string_view(status.message().data(), status.message().size()));
+}
+
+absl::StatusOr<ImageSet> ReadImages(std::string_view bytes, const std::string& path,
+                                    const std::string& labels_path) {
+  const DataLimits limits;
+  CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
+                         InflateIfGzip(bytes, path, limits.decompressed_bytes));
+  const FileFormat format = DetectFileFormat(plain.view);
+  if (format == FileFormat::kIdx && !labels_path.empty()) {
+    CONVD_ASSIGN_OR_RETURN(const auto labels, FileSystem::Posix().Map(labels_path));
+    return ReadIdx(plain.view, path, labels->data(), labels_path, limits);
+  }
+  if (!labels_path.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is no IDX file, and holds its own labels; leave --labels out"));
+  }
+  if (format == FileFormat::kIdx) return ReadIdxImages(plain.view, path, limits);
+  if (format == FileFormat::kZip) return ReadNpz(plain.view, path, limits);
+  if (format == FileFormat::kUnknown) return ReadCifar10(plain.view, path, limits);
+  return absl::InvalidArgumentError(absl::StrCat(path, ": is ", DescribeFileFormat(plain.view),
+                                                 "; want an IDX, CIFAR-10 or npz file"));
+}
+
+}  // namespace
+
+absl::StatusOr<ImageSet> ReadChosenImages(const std::string& path, const std::string& labels_path,
+                                          const std::vector<int64_t>& indices) {
+  const auto file = FileSystem::Posix().Map(path);
+  if (!file.ok()) return AsUsageError(file.status());
+  const absl::StatusOr<ImageSet> all = ReadImages((*file)->data(), path, labels_path);
+  if (!all.ok()) return AsUsageError(all.status());
+  struct Chosen {
+    std::vector<char> pixels;
+    std::vector<int32_t> labels;
+  };
+  const auto chosen = std::make_shared<Chosen>();
+  for (const int64_t index : indices) {
+    if (index < 0 || index >= all->count) {
+      return UsageError(absl::StrCat("--index ", index, ": ", path, " has ", all->count,
+                                     " images, from 0 to ", all->count - 1));
+    }
+    chosen->pixels.insert(chosen->pixels.end(), all->image(index),
+                          all->image(index) + all->image_bytes());
+    if (!all->labels.empty()) chosen->labels.push_back(all->labels[index]);
+  }
+  ImageSet images = *all;
+  images.count = static_cast<int64_t>(indices.size());
+  images.pixels = chosen->pixels.data();
+  images.labels = absl::MakeConstSpan(chosen->labels);
+  images.owner = chosen;
+  return images;
+}
+
+v1::Images RawImagesOf(const ImageSet& images) {
+  v1::Images request;
+  v1::RawImages& raw =
+      images.type == ElementType::kUint8 ? *request.mutable_uint8() : *request.mutable_float32();
+  raw.set_count(images.count);
+  raw.set_height(images.height);
+  raw.set_width(images.width);
+  raw.set_channels(images.channels);
+  raw.set_data(images.image(0), static_cast<size_t>(images.count * images.image_bytes()));
+  return request;
+}
+
+absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path) {
+  absl::StatusOr<ImageSet> image = DecodeImage(data, path);
+  if (!image.ok()) return AsUsageError(image.status());
+  return image;
+}
+
+PixelImage Drawable(const ImageSet& images, int64_t i, std::vector<uint8_t>& buffer) {
+  const size_t elements = static_cast<size_t>(images.image_elements());
+  PixelImage image = {images.height, images.width, images.channels, {}};
+  if (images.type == ElementType::kUint8) {
+    image.pixels = absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(images.image(i)), elements);
+    return image;
+  }
+  const float* const values = reinterpret_cast<const float*>(images.image(i));
+  buffer.resize(elements);
+  for (size_t e = 0; e < elements; ++e) {
+    // Not a number is black.
+    buffer[e] = values[e] > 0 ? static_cast<uint8_t>(std::lround(std::min(values[e], 255.0f))) : 0;
+  }
+  image.pixels = absl::MakeConstSpan(buffer);
+  return image;
+}
+
+}  // namespace convd
