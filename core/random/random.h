@@ -1,5 +1,5 @@
-#ifndef CONVD_CORE_TRAIN_RANDOM_H_
-#define CONVD_CORE_TRAIN_RANDOM_H_
+#ifndef CONVD_CORE_RANDOM_RANDOM_H_
+#define CONVD_CORE_RANDOM_RANDOM_H_
 
 #include <array>
 #include <cstdint>
@@ -47,4 +47,4 @@ uint32_t DropoutThreshold(float rate);
 
 }  // namespace convd
 
-#endif  // CONVD_CORE_TRAIN_RANDOM_H_
+#endif  // CONVD_CORE_RANDOM_RANDOM_H_

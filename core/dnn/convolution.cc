@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "core/dnn/kernels.h"
+#include "core/dnn/operation.h"
+
+// Convolution by oneDNN: bias and ReLU fused forward, gradients backward.
+
+namespace convd {
+namespace {
+
+using dnnl::memory;
+using Arguments = std::unordered_map<int, memory>;
+
+int64_t Floats(const memory::desc& desc) { return (static_cast<int64_t>(desc.get_size()) + 3) / 4; }
+int64_t RoundedUp(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+memory At(const memory::desc& desc, const void* data) {
+  return memory(desc, CpuEngine(), const_cast<void*>(data));  // oneDNN has no const memory
+}
+
+void Reorder(const memory::desc& from, const float* source, const memory::desc& to,
+             float* destination) {
+  memory a = At(from, source), b = At(to, destination);
+  dnnl::stream stream(CpuEngine());
+  dnnl::reorder(a, b).execute(stream, a, b);
+  stream.wait();
+}
+
+class Convolution : public Operation {
+ public:
+  Convolution(const GraphLayer& layer, Shape in, int64_t images, bool training, bool relu)
+      : Operation(layer.name), channels_(layer.in.channels), training_(training) {
+    shape_.images = images;
+    shape_.in = in;  // as it lies in memory: channels may be padded
+    shape_.out = layer.out;
+    shape_.window = layer.window;
+    shape_.groups = layer.groups;
+    shape_.bias = layer.bias >= 0;
+    shape_.relu = relu;
+    kernel = layer.kernel;
+    bias = layer.bias;
+    in_elements = in.elements();
+    out_elements = layer.out.elements();
+  }
+
+  bool has_relu() const override { return shape_.relu; }
+
+  void Prepare() override {
+    forward_.emplace(ConvolutionForward(shape_, training_));
+    forward_primitive_.emplace(*forward_);
+    const memory::desc weights = forward_->weights_desc();
+    scratch_bytes_ = forward_->scratchpad_desc().get_size();
+    if (!training_) return;
+    // The gradient is best made in the layout that the weights are kept in; where oneDNN can't, or
+    // only by its reference, it makes it in its own and a reorder follows.
+    try {
+      backward_weights_.emplace(ConvolutionBackwardWeights(shape_, weights, *forward_));
+      if (IsReferenceKernel(backward_weights_->impl_info_str())) backward_weights_.reset();
+    } catch (const dnnl::error&) {
+      backward_weights_.reset();
+    }
+    if (!backward_weights_) {
+      backward_weights_.emplace(
+          ConvolutionBackwardWeights(shape_, shape_.any_weights(), *forward_));
+    }
+    const memory::desc gradient = backward_weights_->diff_weights_desc();
+    backward_weights_primitive_.emplace(*backward_weights_);
+    if (!SameLayout(gradient, weights)) {
+      gradient_reorder_.emplace(dnnl::reorder::primitive_desc(CpuEngine(), gradient, CpuEngine(),
+                                                              weights, dnnl::primitive_attr()));
+    }
+    scratch_bytes_ =
+        std::max<int64_t>(scratch_bytes_, backward_weights_->scratchpad_desc().get_size());
+    if (needs_dx) {
+      backward_data_.emplace(ConvolutionBackwardData(shape_, *forward_));
+      backward_data_primitive_.emplace(*backward_data_);
+      scratch_bytes_ =
+          std::max<int64_t>(scratch_bytes_, backward_data_->scratchpad_desc().get_size());
+    }
+  }
+
+  int64_t scratch_bytes() const override { return scratch_bytes_; }
+  int64_t kernel_size() const { return RoundedUp(Floats(forward_->weights_desc())); }
+  int64_t packed_size() const override {
+    return kernel_size() + (shape_.bias ? RoundedUp(shape_.out.channels) : 0);
+  }
+  int64_t derived_size() const override {
+    return backward_data_ ? RoundedUp(Floats(backward_data_->weights_desc())) : 0;
+  }
+
+  void Pack(const float* kernel, const float* bias, float* packed) const override {
+    AlignedBuffer canonical(CanonicalSize());
+    ForEachKernel([&](int64_t dense, int64_t padded, int64_t n) {
+      std::memcpy(canonical.data() + padded, kernel + dense, n * sizeof(float));
+    });
+    Reorder(shape_.canonical_weights(), canonical.data(), forward_->weights_desc(), packed);
+    if (shape_.bias) std::memcpy(packed + kernel_size(), bias, shape_.out.channels * sizeof(float));
+  }
+
+  void Unpack(const float* packed, float* kernel, float* bias) const override {
+    AlignedBuffer canonical(CanonicalSize());
+    Reorder(forward_->weights_desc(), packed, shape_.canonical_weights(), canonical.data());
+    ForEachKernel([&](int64_t dense, int64_t padded, int64_t n) {
+      std::memcpy(kernel + dense, canonical.data() + padded, n * sizeof(float));
+    });
+    if (shape_.bias) std::memcpy(bias, packed + kernel_size(), shape_.out.channels * sizeof(float));
+  }
+
+  void Derive(const float* packed, float* derived) const override {
+    if (backward_data_)
+      Reorder(forward_->weights_desc(), packed, backward_data_->weights_desc(), derived);
+  }
+
+  void Bind(const Binding& b) const override {
+    Arguments arguments = {{DNNL_ARG_SRC, At(shape_.source(), b.x)},
+                           {DNNL_ARG_WEIGHTS, At(forward_->weights_desc(), b.weights)},
+                           {DNNL_ARG_DST, At(shape_.destination(), b.y)},
+                           {DNNL_ARG_SCRATCHPAD, At(forward_->scratchpad_desc(), b.scratch)}};
+    if (shape_.bias)
+      arguments.insert({DNNL_ARG_BIAS, At(shape_.bias_desc(), b.weights + kernel_size())});
+    b.forward->push_back([primitive = *forward_primitive_, arguments, stream = b.stream](
+                             MicroBatch&) { primitive.execute(*stream, arguments); });
+    if (!training_) return;
+    if (masks_relu) {
+      const int64_t n = shape_.images * out_elements;
+      b.backward->push_back(
+          [n, y = b.y, dy = b.dy](MicroBatch&) { ActiveKernels().relu_mask(n, y, dy); });
+    }
+    BindBackwardWeights(b);
+    if (!backward_data_ || b.dx == nullptr) return;
+    Arguments data = {{DNNL_ARG_DIFF_SRC, At(shape_.source(), b.dx)},
+                      {DNNL_ARG_WEIGHTS, At(backward_data_->weights_desc(), b.derived)},
+                      {DNNL_ARG_DIFF_DST, At(shape_.destination(), b.dy)},
+                      {DNNL_ARG_SCRATCHPAD, At(backward_data_->scratchpad_desc(), b.scratch)}};
+    b.backward->push_back([primitive = *backward_data_primitive_, data,
+                           stream = b.stream](MicroBatch&) { primitive.execute(*stream, data); });
+  }
+
+  std::vector<std::string> Describe() const override {
+    std::vector<std::string> lines = {name() + " forward " + forward_->impl_info_str()};
+    if (backward_weights_) {
+      lines.push_back(name() + " backward_weights " + backward_weights_->impl_info_str());
+    }
+    if (backward_data_)
+      lines.push_back(name() + " backward_data " + backward_data_->impl_info_str());
+    return lines;
+  }
+
+  bool uses_reference() const {
+    for (const std::string& line : Describe())
+      if (IsReferenceKernel(line.substr(line.rfind(' ') + 1))) return true;
+    return false;
+  }
+
+ private:
+  int64_t CanonicalSize() const {
+    return int64_t{shape_.out.channels} * (shape_.in.channels / shape_.groups) *
+           shape_.window.kernel_h * shape_.window.kernel_w;
+  }
+
+  // Calls f(offset in the graph's kernel, offset in the padded one, length) for the stretches both
+  // have.
+  template <typename F>
+  void ForEachKernel(F f) const {
+    const int64_t window = int64_t{shape_.window.kernel_h} * shape_.window.kernel_w;
+    const int64_t dense = channels_ / shape_.groups * window,
+                  padded = shape_.in.channels / shape_.groups * window;
+    for (int64_t o = 0; o < shape_.out.channels; ++o) f(o * dense, o * padded, dense);
+  }
+
+  void BindBackwardWeights(const Binding& b) const {
+    const memory::desc gradient_desc = backward_weights_->diff_weights_desc();
+    memory own;  // where the gradient isn't made in the weights' layout
+    if (gradient_reorder_) {
+      b.extra->emplace_back(Floats(gradient_desc));
+      own = At(gradient_desc, b.extra->back().data());
+    }
+    memory packed = At(forward_->weights_desc(), nullptr);
+    memory kernel_gradient = gradient_reorder_ ? own : At(gradient_desc, nullptr);
+    memory bias_gradient;
+    Arguments arguments = {
+        {DNNL_ARG_SRC, At(shape_.source(), b.x)},
+        {DNNL_ARG_DIFF_DST, At(shape_.destination(), b.dy)},
+        {DNNL_ARG_DIFF_WEIGHTS, kernel_gradient},
+        {DNNL_ARG_SCRATCHPAD, At(backward_weights_->scratchpad_desc(), b.scratch)}};
+    if (shape_.bias) {
+      bias_gradient = At(shape_.bias_desc(), nullptr);
+      arguments.insert({DNNL_ARG_DIFF_BIAS, bias_gradient});
+    }
+    std::optional<dnnl::reorder> reorder;
+    if (gradient_reorder_) reorder.emplace(*gradient_reorder_);
+    b.backward->push_back([=, primitive = *backward_weights_primitive_, stream = b.stream,
+                           offset = b.gradient_offset, bias_offset = kernel_size(),
+                           has_bias = shape_.bias](MicroBatch& batch) mutable {
+      float* to = batch.gradient + offset;
+      if (has_bias) bias_gradient.set_data_handle(to + bias_offset);
+      if (reorder) {
+        primitive.execute(*stream, arguments);
+        packed.set_data_handle(to);
+        reorder->execute(*stream, kernel_gradient, packed);
+      } else {
+        kernel_gradient.set_data_handle(to);
+        primitive.execute(*stream, arguments);
+      }
+    });
+  }
+
+  ConvolutionShape shape_;
+  const int channels_;  // of the layer, without padding
+  const bool training_;
+  int64_t scratch_bytes_ = 0;
+  std::optional<dnnl::convolution_forward::primitive_desc> forward_;
+  std::optional<dnnl::convolution_forward> forward_primitive_;
+  std::optional<dnnl::convolution_backward_weights::primitive_desc> backward_weights_;
+  std::optional<dnnl::convolution_backward_weights> backward_weights_primitive_;
+  std::optional<dnnl::reorder::primitive_desc> gradient_reorder_;
+  std::optional<dnnl::convolution_backward_data::primitive_desc> backward_data_;
+  std::optional<dnnl::convolution_backward_data> backward_data_primitive_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in, int64_t images,
+                                          bool training, bool relu) {
+  return std::make_unique<Convolution>(layer, in, images, training, relu);
+}
+
+bool UsesReferenceKernel(const Operation& operation) {
+  const auto* convolution = dynamic_cast<const Convolution*>(&operation);
+  return convolution != nullptr && convolution->uses_reference();
+}
+
+}  // namespace convd

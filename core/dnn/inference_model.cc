@@ -1,0 +1,165 @@
+#include "core/dnn/inference_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <list>
+#include <new>
+#include <numeric>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/dnn/aligned_buffer.h"
+#include "core/dnn/plan.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+// Plans for one image and for a few keep small requests quick; the largest is a call of about half
+// a millisecond.
+constexpr int64_t kFewImages = 4;
+
+class CompiledModel : public InferenceModel {
+ public:
+  explicit CompiledModel(const Graph& graph) : graph_(graph) {}
+
+  absl::Status Build(absl::Span<const float> parameters) {
+    const int64_t most = MicroBatchImages(graph_, int64_t{1} << 20);
+    for (int64_t images : {most, kFewImages, int64_t{1}}) {
+      if (!sizes_.empty() && images >= sizes_.back()->plan->images()) continue;
+      auto size = std::make_unique<Size>();
+      CONVD_ASSIGN_OR_RETURN(size->plan,
+                             Plan::Compile(graph_, {.training = false, .images = images}));
+      AlignedBuffer packed(size->plan->packed_size());
+      CONVD_RETURN_IF_ERROR(size->plan->Pack(parameters, packed.data()));
+      // The layouts are nearly always the same for all sizes: then one copy serves them.
+      const AlignedBuffer* shared = nullptr;
+      for (const AlignedBuffer& other : weights_) {
+        if (other.size() == packed.size() &&
+            std::memcmp(other.data(), packed.data(), packed.size() * 4) == 0) {
+          shared = &other;
+        }
+      }
+      if (shared == nullptr) {
+        weights_.push_back(std::move(packed));
+        shared = &weights_.back();
+      }
+      size->weights = shared->data();
+      sizes_.push_back(std::move(size));
+    }
+    return absl::OkStatus();
+  }
+
+  const Graph& graph() const override { return graph_; }
+  int64_t preferred_images() const override { return sizes_[0]->plan->images(); }
+
+  absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities, Executor& executor,
+                     absl::FunctionRef<bool()> cancelled) const override {
+    CONVD_RETURN_IF_ERROR(Check(images, probabilities));
+    auto at_cut = [&] {
+      executor.Cut();
+      return !cancelled();
+    };
+    std::vector<uint32_t> samples(preferred_images());
+    for (int64_t done = 0; done < images.count;) {
+      const int64_t left = images.count - done;
+      const Size* size = sizes_.back().get();
+      for (const auto& candidate : sizes_) {
+        if (candidate->plan->images() <= left) {
+          size = candidate.get();
+          break;
+        }
+      }
+      const int64_t n = std::min(size->plan->images(), left);
+      std::iota(samples.begin(), samples.begin() + n, static_cast<uint32_t>(0));
+      const ImageSet piece = images.Slice(done, n);
+      MicroBatch batch;
+      batch.images = &piece;
+      batch.samples = absl::MakeConstSpan(samples).subspan(0, n);
+      batch.probabilities = probabilities.data() + done * graph_.classes();
+      CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, size->Take());
+      const absl::Status status = size->plan->RunPhase(0, *workspace, batch, at_cut);
+      size->Return(std::move(workspace));
+      CONVD_RETURN_IF_ERROR(status);
+      done += n;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // A plan for one number of images, and the workspaces that no task is using.
+  struct Size {
+    std::shared_ptr<const Plan> plan;
+    const float* weights = nullptr;
+    mutable absl::Mutex mutex;
+    mutable std::vector<std::unique_ptr<Workspace>> idle ABSL_GUARDED_BY(mutex);
+
+    absl::StatusOr<std::unique_ptr<Workspace>> Take() const {
+      {
+        absl::MutexLock lock(&mutex);
+        if (!idle.empty()) {
+          std::unique_ptr<Workspace> workspace = std::move(idle.back());
+          idle.pop_back();
+          return workspace;
+        }
+      }
+      return plan->NewWorkspace(weights, nullptr);
+    }
+    void Return(std::unique_ptr<Workspace> workspace) const {
+      absl::MutexLock lock(&mutex);
+      idle.push_back(std::move(workspace));
+    }
+  };
+
+  absl::Status Check(const ImageSet& images, absl::Span<float> probabilities) const {
+    const Shape want = graph_.input();
+    if (images.height != want.height || images.width != want.width ||
+        images.channels != want.channels) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("images: got ", images.height, "x", images.width, "x", images.channels,
+                       "; the model takes ", want.height, "x", want.width, "x", want.channels));
+    }
+    if (static_cast<int64_t>(probabilities.size()) != images.count * graph_.classes()) {
+      return absl::InvalidArgumentError(absl::StrCat("probabilities: got room for ",
+                                                     probabilities.size(), "; want ", images.count,
+                                                     " x ", graph_.classes()));
+    }
+    if (images.type == ElementType::kFloat32) {
+      const float* pixels = static_cast<const float*>(images.pixels);
+      for (int64_t i = 0; i < images.count * images.image_elements(); ++i) {
+        if (!std::isfinite(pixels[i])) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("images: pixel ", i % images.image_elements(), " of image ",
+                           i / images.image_elements(), " is not finite"));
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const Graph graph_;
+  std::list<AlignedBuffer> weights_;
+  std::vector<std::unique_ptr<Size>> sizes_;  // largest first
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
+    const Graph& graph, absl::Span<const float> parameters) {
+  if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
+    return absl::InvalidArgumentError(absl::StrCat("parameters: got ", parameters.size(),
+                                                   "; the network has ", graph.parameter_count()));
+  }
+  try {
+    auto model = std::make_shared<CompiledModel>(graph);
+    CONVD_RETURN_IF_ERROR(model->Build(parameters));
+    return std::shared_ptr<const InferenceModel>(std::move(model));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory for the model's weights");
+  }
+}
+
+}  // namespace convd

@@ -1,0 +1,81 @@
+#ifndef CONVD_CORE_DNN_KERNELS_H_
+#define CONVD_CORE_DNN_KERNELS_H_
+
+#include <cstdint>
+
+namespace convd {
+
+// Dense kernels are stored with their units padded to a multiple of this, zeros in the padding.
+inline constexpr int kUnitBlock = 16;
+constexpr int64_t PaddedUnits(int64_t units) {
+  return (units + kUnitBlock - 1) / kUnitBlock * kUnitBlock;
+}
+
+// A pooling window over NHWC images.
+struct PoolShape {
+  int64_t images = 0;
+  int in_h = 0, in_w = 0, channels = 0;
+  int out_h = 0, out_w = 0;
+  int kernel_h = 0, kernel_w = 0;  // kernel_h * kernel_w <= 255 for max pooling in training
+  int stride_h = 0, stride_w = 0;
+  int pad_top = 0, pad_left = 0;
+};
+
+// Figures of one Adam step, worked out in double once a step.
+struct AdamStep {
+  float beta_1, one_minus_beta_1, beta_2, one_minus_beta_2;
+  float step_size;          // learning_rate / (1 - beta_1^t)
+  float inverse_root_bias;  // 1 / sqrt(1 - beta_2^t)
+  float epsilon;
+};
+
+// The engine's own kernels, compiled once an instruction set (kernels_v3.cc, kernels_v4.cc) from
+// kernels_body.inc. All arrays are float, NHWC or rows; every element's additions run in one fixed
+// order, so a row's bits don't depend on the rows beside it. Any thread may call.
+struct Kernels {
+  const char* name;
+  // `index`, if not null, gets which position of the window won (the first of equal ones), one byte
+  // an output.
+  void (*max_pool_forward)(const PoolShape&, const float* x, float* y, uint8_t* index);
+  // dx is written whole. With `y` not null the gradient passes only where y > 0: the mask of a ReLU
+  // before the pool.
+  void (*max_pool_backward)(const PoolShape&, const float* dy, const uint8_t* index, const float* y,
+                            float* dx);
+  // Padded positions don't count in the mean.
+  void (*average_pool_forward)(const PoolShape&, const float* x, float* y);
+  void (*average_pool_backward)(const PoolShape&, const float* dy, float* dx);
+  // y[n][j] = bias[j] + sum over k of x[n][k] w[k][j]; w is inputs x PaddedUnits(units), y is rows
+  // x units.
+  void (*dense_forward)(int64_t rows, int64_t inputs, int64_t units, const float* x, const float* w,
+                        const float* bias, bool relu, float* y);
+  // dx[n][k] = sum over j of dy[n][j] wt[j][k]; wt is units x inputs.
+  void (*dense_backward_data)(int64_t rows, int64_t inputs, int64_t units, const float* dy,
+                              const float* wt, float* dx);
+  // dw[k][j] = sum over n of x[n][k] dy[n][j]; dy has PaddedUnits(units) columns, zeros in the
+  // padding; db may be null.
+  void (*dense_backward_weights)(int64_t rows, int64_t inputs, int64_t units, const float* x,
+                                 const float* dy, float* dw, float* db);
+  void (*relu_mask)(int64_t n, const float* y, float* dy);  // dy = y > 0 ? dy : 0
+  void (*add)(int64_t n, const float* b, float* a);         // a += b
+  void (*scale_uint8)(int64_t n, const uint8_t* x, float scale, float* y);
+  // Dropout by Philox (core/random/random.h): block i of counter {i, sample, epoch, purpose_index}
+  // and the key gives elements 4i to 4i+3; keep[e] = word >= threshold; y = keep ? x * scale : 0.
+  void (*dropout_forward)(int64_t n, uint32_t sample, uint32_t epoch, uint32_t purpose_index,
+                          uint64_t seed, uint32_t threshold, float scale, const float* x, float* y,
+                          uint8_t* keep);
+  void (*dropout_backward)(int64_t n, const uint8_t* keep, float scale, const float* dy, float* dx);
+  void (*adam)(int64_t n, const AdamStep&, const float* g, float* m, float* v, float* w);
+  void (*sgd)(int64_t n, float learning_rate, float momentum, bool nesterov, const float* g,
+              float* buffer, float* w);
+};
+
+// The table for oneDNN's effective instruction set, so that one switch (--isa, ONEDNN_MAX_CPU_ISA)
+// moves both.
+const Kernels& ActiveKernels();
+
+extern const Kernels kKernelsV3;  // x86-64-v3: AVX2, FMA
+extern const Kernels kKernelsV4;  // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_KERNELS_H_

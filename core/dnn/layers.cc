@@ -1,0 +1,276 @@
+#include <algorithm>
+#include <cstring>
+
+#include "core/dnn/kernels.h"
+#include "core/dnn/operation.h"
+#include "core/random/random.h"
+
+// Every operation but convolution: dense, pooling, dropout by the engine's own kernels, activations
+// by oneDNN.
+
+namespace convd {
+namespace {
+
+using dnnl::memory;
+
+class Dense : public Operation {
+ public:
+  Dense(const GraphLayer& layer, int64_t images, bool training, bool relu)
+      : Operation(layer.name),
+        images_(images),
+        inputs_(layer.in.elements()),
+        units_(layer.out.channels),
+        training_(training),
+        relu_(relu) {
+    kernel = layer.kernel;
+    bias = layer.bias;
+    in_elements = inputs_;
+    out_elements = units_;
+  }
+
+  bool has_relu() const override { return relu_; }
+  int64_t kernel_size() const { return inputs_ * PaddedUnits(units_); }
+  int64_t packed_size() const override {
+    return kernel_size() + (bias >= 0 ? PaddedUnits(units_) : 0);
+  }
+  int64_t derived_size() const override {
+    return training_ && needs_dx ? (inputs_ * units_ + 15) / 16 * 16 : 0;
+  }
+
+  void Pack(const float* from, const float* from_bias, float* packed) const override {
+    const int64_t stride = PaddedUnits(units_);
+    for (int64_t k = 0; k < inputs_; ++k)
+      std::memcpy(packed + k * stride, from + k * units_, units_ * sizeof(float));
+    if (bias >= 0) std::memcpy(packed + kernel_size(), from_bias, units_ * sizeof(float));
+  }
+
+  void Unpack(const float* packed, float* to, float* to_bias) const override {
+    const int64_t stride = PaddedUnits(units_);
+    for (int64_t k = 0; k < inputs_; ++k)
+      std::memcpy(to + k * units_, packed + k * stride, units_ * sizeof(float));
+    if (bias >= 0) std::memcpy(to_bias, packed + kernel_size(), units_ * sizeof(float));
+  }
+
+  void Derive(const float* packed, float* derived) const override {
+    if (derived_size() == 0) return;
+    const int64_t stride = PaddedUnits(units_);
+    for (int64_t j = 0; j < units_; ++j)
+      for (int64_t k = 0; k < inputs_; ++k) derived[j * inputs_ + k] = packed[k * stride + j];
+  }
+
+  void Bind(const Binding& b) const override {
+    const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
+    b.forward->push_back([this, bias_data, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
+      ActiveKernels().dense_forward(images_, inputs_, units_, x, w, bias_data, relu_, y);
+    });
+    if (!training_) return;
+    b.extra->emplace_back(images_ * PaddedUnits(units_));
+    b.backward->push_back([this, x = b.x, y = b.y, dy = b.dy, padded = b.extra->back().data(),
+                           offset = b.gradient_offset](MicroBatch& batch) {
+      if (masks_relu) ActiveKernels().relu_mask(images_ * units_, y, dy);
+      const int64_t stride = PaddedUnits(units_);
+      for (int64_t n = 0; n < images_; ++n)
+        std::memcpy(padded + n * stride, dy + n * units_, units_ * sizeof(float));
+      float* to = batch.gradient + offset;
+      float* to_bias = bias >= 0 ? to + kernel_size() : nullptr;
+      ActiveKernels().dense_backward_weights(images_, inputs_, units_, x, padded, to, to_bias);
+      // The rest of the bias's block is never read, but it is summed and stepped with the rest.
+      if (to_bias != nullptr) std::memset(to_bias + units_, 0, (stride - units_) * sizeof(float));
+    });
+    if (b.dx == nullptr) return;
+    b.backward->push_back([this, dy = b.dy, dx = b.dx, wt = b.derived](MicroBatch&) {
+      ActiveKernels().dense_backward_data(images_, inputs_, units_, dy, wt, dx);
+    });
+  }
+
+  std::vector<std::string> Describe() const override {
+    const std::string own = std::string(" own:") + ActiveKernels().name;
+    std::vector<std::string> lines = {name() + " forward" + own};
+    if (training_) lines.push_back(name() + " backward_weights" + own);
+    if (derived_size() > 0) lines.push_back(name() + " backward_data" + own);
+    return lines;
+  }
+
+ private:
+  const int64_t images_, inputs_, units_;
+  const bool training_, relu_;
+};
+
+class Pool : public Operation {
+ public:
+  Pool(const GraphLayer& layer, int64_t images, bool training)
+      : Operation(layer.name), max_(layer.kind == LayerKind::kMaxPool), training_(training) {
+    const Window& w = layer.window;
+    shape_ = {images,           layer.in.height, layer.in.width, layer.in.channels,
+              layer.out.height, layer.out.width, w.kernel_h,     w.kernel_w,
+              w.stride_h,       w.stride_w,      w.pad_top,      w.pad_left};
+    in_elements = layer.in.elements();
+    out_elements = layer.out.elements();
+  }
+
+  bool is_max_pool() const override { return max_; }
+  bool backward_reads_output() const override { return pool_masks_relu; }
+
+  void Bind(const Binding& b) const override {
+    if (!max_) {
+      b.forward->push_back([this, x = b.x, y = b.y](MicroBatch&) {
+        ActiveKernels().average_pool_forward(shape_, x, y);
+      });
+      if (b.dx == nullptr) return;
+      b.backward->push_back([this, dy = b.dy, dx = b.dx](MicroBatch&) {
+        ActiveKernels().average_pool_backward(shape_, dy, dx);
+      });
+      return;
+    }
+    uint8_t* index = nullptr;
+    if (training_ && b.dx != nullptr) {
+      b.extra->emplace_back((shape_.images * out_elements + 3) / 4);
+      index = reinterpret_cast<uint8_t*>(b.extra->back().data());
+    }
+    b.forward->push_back([this, x = b.x, y = b.y, index](MicroBatch&) {
+      ActiveKernels().max_pool_forward(shape_, x, y, index);
+    });
+    if (b.dx == nullptr) return;
+    b.backward->push_back(
+        [this, dy = b.dy, dx = b.dx, index, mask = pool_masks_relu ? b.y : nullptr](MicroBatch&) {
+          ActiveKernels().max_pool_backward(shape_, dy, index, mask, dx);
+        });
+  }
+
+  std::vector<std::string> Describe() const override {
+    const std::string own = std::string(" own:") + ActiveKernels().name;
+    std::vector<std::string> lines = {name() + " forward" + own};
+    if (training_ && needs_dx) lines.push_back(name() + " backward" + own);
+    return lines;
+  }
+
+ private:
+  const bool max_, training_;
+  PoolShape shape_;
+};
+
+class Dropout : public Operation {
+ public:
+  Dropout(const GraphLayer& layer, int layer_index, int64_t images)
+      : Operation(layer.name),
+        images_(images),
+        rate_(layer.rate),
+        purpose_index_(static_cast<uint32_t>(RandomPurpose::kDropout) << 24 |
+                       static_cast<uint32_t>(layer_index)) {
+    in_elements = out_elements = layer.in.elements();
+  }
+
+  void Bind(const Binding& b) const override {
+    b.extra->emplace_back((images_ * in_elements + 3) / 4);
+    uint8_t* keep = reinterpret_cast<uint8_t*>(b.extra->back().data());
+    const float scale = 1.0f / (1.0f - rate_);
+    b.forward->push_back([this, scale, x = b.x, y = b.y, keep,
+                          threshold = DropoutThreshold(rate_)](MicroBatch& batch) {
+      const int64_t n = in_elements;
+      const int64_t given = static_cast<int64_t>(batch.samples.size());
+      for (int64_t i = 0; i < given; ++i) {
+        ActiveKernels().dropout_forward(n, batch.samples[i], batch.epoch, purpose_index_,
+                                        batch.seed, threshold, scale, x + i * n, y + i * n,
+                                        keep + i * n);
+      }
+      std::memset(y + given * n, 0, (images_ - given) * n * sizeof(float));
+      std::memset(keep + given * n, 0, (images_ - given) * n);
+    });
+    if (b.dx == nullptr) return;
+    b.backward->push_back(
+        [n = images_ * in_elements, scale, dy = b.dy, dx = b.dx, keep](MicroBatch&) {
+          ActiveKernels().dropout_backward(n, keep, scale, dy, dx);
+        });
+  }
+
+  std::vector<std::string> Describe() const override {
+    const std::string own = std::string(" own:") + ActiveKernels().name;
+    std::vector<std::string> lines = {name() + " forward" + own};
+    if (needs_dx) lines.push_back(name() + " backward" + own);
+    return lines;
+  }
+
+ private:
+  const int64_t images_;
+  const float rate_;
+  const uint32_t purpose_index_;
+};
+
+class ActivationOperation : public Operation {
+ public:
+  ActivationOperation(const std::string& name, v1::Activation activation, float alpha, Shape shape,
+                      int64_t images, bool training)
+      : Operation(name),
+        training_(training),
+        n_(images * shape.elements()),
+        forward_(ActivationForward(activation, alpha, n_)),
+        forward_primitive_(forward_),
+        backward_(ActivationBackward(activation, alpha, n_, forward_)),
+        backward_primitive_(backward_) {
+    in_elements = out_elements = shape.elements();
+  }
+
+  bool can_run_in_place() const override { return true; }
+  bool backward_reads_output() const override { return true; }
+  int64_t scratch_bytes() const override {
+    return std::max(forward_.scratchpad_desc().get_size(), backward_.scratchpad_desc().get_size());
+  }
+
+  void Bind(const Binding& b) const override {
+    const memory::desc flat({n_}, memory::data_type::f32, memory::format_tag::x);
+    auto at = [&](float* data) { return memory(flat, CpuEngine(), data); };
+    std::unordered_map<int, memory> forward = {
+        {DNNL_ARG_SRC, at(b.x)},
+        {DNNL_ARG_DST, at(b.y)},
+        {DNNL_ARG_SCRATCHPAD, memory(forward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
+    b.forward->push_back([p = forward_primitive_, forward, stream = b.stream](MicroBatch&) {
+      p.execute(*stream, forward);
+    });
+    if (!training_ || b.dx == nullptr) return;
+    std::unordered_map<int, memory> backward = {
+        {DNNL_ARG_DST, at(b.y)},
+        {DNNL_ARG_DIFF_DST, at(b.dy)},
+        {DNNL_ARG_DIFF_SRC, at(b.dx)},
+        {DNNL_ARG_SCRATCHPAD, memory(backward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
+    b.backward->push_back([p = backward_primitive_, backward, stream = b.stream](MicroBatch&) {
+      p.execute(*stream, backward);
+    });
+  }
+
+  std::vector<std::string> Describe() const override {
+    std::vector<std::string> lines = {name() + " forward " + forward_.impl_info_str()};
+    if (training_ && needs_dx)
+      lines.push_back(name() + " backward " + std::string(backward_.impl_info_str()));
+    return lines;
+  }
+
+ private:
+  const bool training_;
+  const int64_t n_;
+  dnnl::eltwise_forward::primitive_desc forward_;
+  dnnl::eltwise_forward forward_primitive_;
+  dnnl::eltwise_backward::primitive_desc backward_;
+  dnnl::eltwise_backward backward_primitive_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, bool training,
+                                    bool relu) {
+  return std::make_unique<Dense>(layer, images, training, relu);
+}
+
+std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training) {
+  return std::make_unique<Pool>(layer, images, training);
+}
+
+std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images) {
+  return std::make_unique<Dropout>(layer, layer_index, images);
+}
+
+std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
+                                         float alpha, Shape shape, int64_t images, bool training) {
+  return std::make_unique<ActivationOperation>(name, activation, alpha, shape, images, training);
+}
+
+}  // namespace convd

@@ -1,0 +1,59 @@
+#ifndef CONVD_CORE_DNN_ONEDNN_H_
+#define CONVD_CORE_DNN_ONEDNN_H_
+
+#include <oneapi/dnnl/dnnl.hpp>
+#include <string>
+
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// What differs between oneDNN 2.6 and 3.x: onednn_v2.cc or onednn_v3.cc is compiled, by what Debian
+// has. These throw dnnl::error, as oneDNN does; CatchOneDnn in plan.cc turns it into a Status.
+
+// A convolution over `images` NHWC images, f32. Source and destination are plain NHWC on every
+// instruction set (as fast as the blocked layouts where measured: docs/architecture.md); the layout
+// of the weights is oneDNN's choice.
+struct ConvolutionShape {
+  int64_t images = 0;
+  Shape in, out;
+  Window window;
+  int groups = 1;
+  bool bias = false;
+  bool relu = false;  // fused into forward
+
+  dnnl::memory::desc source() const;
+  dnnl::memory::desc destination() const;
+  dnnl::memory::desc bias_desc() const;
+  // In the canonical order {[groups,] filters, channels, kernel_h, kernel_w}.
+  dnnl::memory::desc canonical_weights() const;
+  dnnl::memory::desc any_weights() const;
+};
+
+const dnnl::engine& CpuEngine();
+
+dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionShape& shape,
+                                                             bool training);
+dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
+    const ConvolutionShape& shape, const dnnl::convolution_forward::primitive_desc& hint);
+// `weights` is the layout wanted for the gradient; CpuEngine() may have no kernel for it:
+// dnnl::error.
+dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
+    const ConvolutionShape& shape, const dnnl::memory::desc& weights,
+    const dnnl::convolution_forward::primitive_desc& hint);
+
+// An elementwise activation over n floats; backward works from the forward's output.
+dnnl::eltwise_forward::primitive_desc ActivationForward(v1::Activation activation, float alpha,
+                                                        int64_t n);
+dnnl::eltwise_backward::primitive_desc ActivationBackward(
+    v1::Activation activation, float alpha, int64_t n,
+    const dnnl::eltwise_forward::primitive_desc& hint);
+
+bool SameLayout(const dnnl::memory::desc& a, const dnnl::memory::desc& b);
+
+// True for the kernels that oneDNN falls back to when it has no good one.
+bool IsReferenceKernel(const std::string& impl_info);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_ONEDNN_H_

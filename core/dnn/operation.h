@@ -1,0 +1,93 @@
+#ifndef CONVD_CORE_DNN_OPERATION_H_
+#define CONVD_CORE_DNN_OPERATION_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/dnn/aligned_buffer.h"
+#include "core/dnn/onednn.h"
+#include "core/dnn/plan.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// One single-threaded kernel on a micro-batch, bound to its buffers.
+using Call = std::function<void(MicroBatch&)>;
+
+// The buffers that an operation is bound to, in one workspace. Null where the plan has no use for
+// one.
+struct Binding {
+  const float* weights = nullptr;  // of this operation, packed: kernel, then bias at `bias_offset`
+  const float* derived = nullptr;
+  int64_t gradient_offset = 0;  // of the operation's weights in the packed gradient
+  float* x = nullptr;
+  float* y = nullptr;
+  float* dx = nullptr;  // null where nothing before has parameters
+  float* dy = nullptr;
+  void* scratch = nullptr;
+  dnnl::stream* stream = nullptr;
+  std::vector<AlignedBuffer>* extra =
+      nullptr;  // for what the operation keeps between forward and backward
+  std::vector<Call>* forward = nullptr;
+  std::vector<Call>* backward =
+      nullptr;  // in the operation's own order; the plan runs operations back to front
+};
+
+// One step of a plan: a layer, or what is left of it after fusing. Throws dnnl::error and
+// std::bad_alloc, which the plan catches. Immutable once the plan is built.
+class Operation {
+ public:
+  explicit Operation(std::string name) : name_(std::move(name)) {}
+  virtual ~Operation() = default;
+
+  const std::string& name() const { return name_; }
+  int64_t in_elements = 0;  // of one image
+  int64_t out_elements = 0;
+
+  // What the plan decides before Prepare:
+  bool in_place = false;         // y is x
+  bool needs_dx = false;         // something before it has parameters
+  bool masks_relu = false;       // its own fused ReLU is undone by itself in backward
+  bool pool_masks_relu = false;  // a max pool that undoes the ReLU of the operation before it
+
+  virtual bool can_run_in_place() const { return false; }
+  virtual bool has_relu() const { return false; }
+  virtual bool is_max_pool() const { return false; }
+  // Backward reads y, so nobody may overwrite it before.
+  virtual bool backward_reads_output() const { return masks_relu; }
+
+  virtual void Prepare() {}
+  virtual int64_t scratch_bytes() const { return 0; }
+  virtual int64_t packed_size() const { return 0; }
+  virtual int64_t derived_size() const { return 0; }
+  int kernel = -1, bias = -1;  // indices into Graph::parameters()
+  virtual void Pack(const float* /*kernel*/, const float* /*bias*/, float* /*packed*/) const {}
+  virtual void Unpack(const float* /*packed*/, float* /*kernel*/, float* /*bias*/) const {}
+  virtual void Derive(const float* /*packed*/, float* /*derived*/) const {}
+  virtual void Bind(const Binding& binding) const = 0;
+  // One line a call, forward and backward.
+  virtual std::vector<std::string> Describe() const = 0;
+
+ private:
+  std::string name_;
+};
+
+// Factories; `images` is the plan's micro-batch.
+std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in, int64_t images,
+                                          bool training, bool relu);
+std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, bool training,
+                                    bool relu);
+std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training);
+std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images);
+std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
+                                         float alpha, Shape shape, int64_t images, bool training);
+
+// True where a kernel of the prepared convolution is one of oneDNN's references.
+bool UsesReferenceKernel(const Operation& operation);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_OPERATION_H_

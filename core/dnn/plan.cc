@@ -1,0 +1,361 @@
+#include "core/dnn/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+
+#include "absl/strings/str_cat.h"
+#include "core/dnn/kernels.h"
+#include "core/dnn/operation.h"
+#include "core/dnn/softmax.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+// A call of this many FLOP takes about half a millisecond on one core with AVX2 or AVX-512 (100 to
+// 170 GFLOP/s).
+constexpr double kCallFlop = 72e6;
+constexpr int64_t kLeastMicroBatches = 16;
+constexpr int64_t kMostImages = 64;
+
+// oneDNN has kernels for first layers of three channels everywhere, for fewer not (2.6 on AVX2:
+// backward weights).
+constexpr int kPaddedInputChannels = 3;
+
+template <typename F>
+absl::Status CatchOneDnn(F f) {
+  try {
+    f();
+    return absl::OkStatus();
+  } catch (const dnnl::error& error) {
+    return absl::InternalError(
+        absl::StrCat("oneDNN: ", error.what(), " (status ", error.status, ")"));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory for the network's buffers");
+  }
+}
+
+// An operation's place among the packed parameters.
+struct Segment {
+  int64_t packed = 0, derived = 0;
+};
+
+class BoundWorkspace : public Workspace {
+ public:
+  dnnl::stream stream{CpuEngine()};
+  std::vector<AlignedBuffer> buffers;
+  std::vector<AlignedBuffer> extra;
+  AlignedBuffer scratch;
+  std::vector<Call> calls;  // of the one phase, in order
+};
+
+class CompiledPlan : public Plan {
+ public:
+  CompiledPlan(const Graph& graph, const PlanOptions& options)
+      : graph_(graph), options_(options), input_(graph.input()) {}
+
+  // Throws; Compile catches.
+  void Build() {
+    AddOperations(graph_.input());
+    Prepare();
+    if (!operations_.empty() && UsesReferenceKernel(*operations_[0]) &&
+        graph_.input().channels < kPaddedInputChannels) {
+      input_.channels = kPaddedInputChannels;
+      AddOperations(input_);
+      Prepare();
+    }
+    for (const auto& operation : operations_) {
+      segments_.push_back({packed_size_, derived_size_});
+      packed_size_ += operation->packed_size();
+      derived_size_ += operation->derived_size();
+    }
+  }
+
+  const Graph& graph() const override { return graph_; }
+  int64_t images() const override { return options_.images; }
+  int phases() const override { return 1; }
+  int64_t packed_size() const override { return packed_size_; }
+  int64_t derived_size() const override { return derived_size_; }
+  int derive_parts() const override { return static_cast<int>(operations_.size()); }
+
+  std::vector<std::string> calls() const override {
+    std::vector<std::string> lines;
+    for (const auto& operation : operations_)
+      for (std::string& line : operation->Describe()) lines.push_back(std::move(line));
+    return lines;
+  }
+
+  absl::Status Pack(absl::Span<const float> canonical, float* packed) const override {
+    std::memset(packed, 0, packed_size_ * sizeof(float));
+    return CatchOneDnn([&] {
+      for (size_t i = 0; i < operations_.size(); ++i) {
+        const Operation& o = *operations_[i];
+        if (o.kernel >= 0)
+          o.Pack(At(canonical, o.kernel), At(canonical, o.bias), packed + segments_[i].packed);
+      }
+    });
+  }
+
+  absl::Status Unpack(const float* packed, absl::Span<float> canonical) const override {
+    return CatchOneDnn([&] {
+      for (size_t i = 0; i < operations_.size(); ++i) {
+        const Operation& o = *operations_[i];
+        if (o.kernel >= 0)
+          o.Unpack(packed + segments_[i].packed, At(canonical, o.kernel), At(canonical, o.bias));
+      }
+    });
+  }
+
+  absl::Status Derive(int part, const float* packed, float* derived) const override {
+    return CatchOneDnn([&] {
+      operations_[part]->Derive(packed + segments_[part].packed, derived + segments_[part].derived);
+    });
+  }
+
+  absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(const float* packed,
+                                                          const float* derived) const override {
+    auto workspace = std::make_unique<BoundWorkspace>();
+    CONVD_RETURN_IF_ERROR(CatchOneDnn([&] { Bind(packed, derived, *workspace); }));
+    return std::unique_ptr<Workspace>(std::move(workspace));
+  }
+
+  absl::Status RunPhase(int /*phase*/, Workspace& workspace, MicroBatch& batch,
+                        absl::FunctionRef<bool()> at_cut) const override {
+    auto& bound = static_cast<BoundWorkspace&>(workspace);
+    bool stopped = false;
+    CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
+      for (const Call& call : bound.calls) {
+        call(batch);
+        if (!at_cut()) {
+          stopped = true;
+          return;
+        }
+      }
+    }));
+    return stopped ? absl::CancelledError("stopped at a cut") : absl::OkStatus();
+  }
+
+ private:
+  template <typename T>
+  T* At(absl::Span<T> canonical, int parameter) const {
+    return parameter < 0 ? nullptr : canonical.data() + graph_.parameters()[parameter].offset;
+  }
+
+  // The graph's layers as operations: flatten and, for inference, dropout are gone; a ReLU is fused
+  // into the layer before it; the softmax that ends the network belongs to the loss.
+  void AddOperations(Shape in) {
+    operations_.clear();
+    const std::vector<GraphLayer>& layers = graph_.layers();
+    const int64_t n = options_.images;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const GraphLayer& layer = layers[i];
+      v1::Activation activation = layer.activation;
+      float alpha = layer.alpha;
+      switch (layer.kind) {
+        case LayerKind::kConv2D:
+        case LayerKind::kDense: {
+          const bool next_is_relu = i + 1 < layers.size() &&
+                                    layers[i + 1].kind == LayerKind::kActivation &&
+                                    layers[i + 1].activation == v1::ACTIVATION_RELU;
+          const bool relu = activation == v1::ACTIVATION_RELU ||
+                            (activation == v1::ACTIVATION_UNSPECIFIED && next_is_relu);
+          if (layer.kind == LayerKind::kConv2D) {
+            operations_.push_back(
+                NewConvolution(layer, i == 0 ? in : layer.in, n, options_.training, relu));
+          } else {
+            operations_.push_back(NewDense(layer, n, options_.training, relu));
+          }
+          if (relu) {
+            if (activation != v1::ACTIVATION_RELU) ++i;
+            continue;
+          }
+          break;
+        }
+        case LayerKind::kMaxPool:
+        case LayerKind::kAveragePool:
+          operations_.push_back(NewPool(layer, n, options_.training));
+          continue;
+        case LayerKind::kDropout:
+          if (options_.training && layer.rate > 0) {
+            operations_.push_back(NewDropout(layer, static_cast<int>(i), n));
+          }
+          continue;
+        case LayerKind::kFlatten:
+          continue;
+        case LayerKind::kActivation:
+          break;
+      }
+      if (activation == v1::ACTIVATION_UNSPECIFIED || activation == v1::ACTIVATION_SOFTMAX)
+        continue;
+      operations_.push_back(
+          NewActivation(layer.name, activation, alpha, layer.out, n, options_.training));
+    }
+  }
+
+  void Prepare() {
+    bool parameters_before = false;
+    for (size_t i = 0; i < operations_.size(); ++i) {
+      Operation& o = *operations_[i];
+      Operation* before = i > 0 ? operations_[i - 1].get() : nullptr;
+      const bool pool_next = i + 1 < operations_.size() && operations_[i + 1]->is_max_pool();
+      o.needs_dx = parameters_before;
+      o.masks_relu = o.has_relu() && !pool_next;
+      o.pool_masks_relu = o.is_max_pool() && before != nullptr && before->has_relu();
+      o.in_place = o.can_run_in_place() && before != nullptr && !before->backward_reads_output();
+      o.Prepare();
+      parameters_before = parameters_before || o.kernel >= 0;
+    }
+  }
+
+  void Bind(const float* packed, const float* derived, BoundWorkspace& w) const {
+    const int64_t n = options_.images;
+    int64_t scratch_bytes = 64;
+    for (const auto& o : operations_) scratch_bytes = std::max(scratch_bytes, o->scratch_bytes());
+    w.scratch = AlignedBuffer((scratch_bytes + 3) / 4);
+    auto buffer = [&](int64_t elements) {
+      w.buffers.emplace_back(n * elements);
+      return w.buffers.back().data();
+    };
+
+    float* x = buffer(input_.elements());
+    w.calls.push_back([this, x](MicroBatch& batch) { Gather(batch, x); });
+    float* dx = nullptr;
+    std::vector<std::vector<Call>> backward(operations_.size());
+    for (size_t i = 0; i < operations_.size(); ++i) {
+      const Operation& o = *operations_[i];
+      Binding b;
+      b.weights = packed + segments_[i].packed;
+      b.derived = derived == nullptr ? nullptr : derived + segments_[i].derived;
+      b.gradient_offset = segments_[i].packed;
+      b.x = x;
+      b.y = o.in_place ? x : buffer(o.out_elements);
+      b.dx = o.needs_dx ? dx : nullptr;
+      if (options_.training) {
+        // A max pool's backward doesn't read what it pooled, and a layer whose ReLU the pool undoes
+        // doesn't read its output: the gradient may lie where that output lay, in cache.
+        const bool reuse = i + 1 < operations_.size() && operations_[i + 1]->is_max_pool() &&
+                           !o.backward_reads_output() && !o.in_place;
+        b.dy = reuse ? b.y : (o.in_place && o.needs_dx) ? dx : buffer(o.out_elements);
+      }
+      b.scratch = w.scratch.data();
+      b.stream = &w.stream;
+      b.extra = &w.extra;
+      b.forward = &w.calls;
+      b.backward = &backward[i];
+      o.Bind(b);
+      x = b.y;
+      dx = b.dy;
+    }
+    const int classes = graph_.classes();
+    w.extra.emplace_back(n * classes);
+    w.calls.push_back(
+        [this, x, dx, own = w.extra.back().data()](MicroBatch& batch) { Loss(batch, x, own, dx); });
+    if (!options_.training) return;
+    for (size_t i = operations_.size(); i-- > 0;)
+      for (Call& call : backward[i]) w.calls.push_back(std::move(call));
+  }
+
+  // Pixels times the scale into the input buffer; blank images and channels are zeros.
+  void Gather(MicroBatch& batch, float* to) const {
+    const ImageSet& images = *batch.images;
+    const float scale = graph_.scale();
+    const int64_t elements = input_.elements();
+    const int channels = graph_.input().channels;
+    for (uint32_t sample : batch.samples) {
+      const char* from = images.image(sample);
+      if (images.type == ElementType::kUint8) {
+        const uint8_t* pixels = reinterpret_cast<const uint8_t*>(from);
+        if (channels == input_.channels) {
+          ActiveKernels().scale_uint8(elements, pixels, scale, to);
+        } else {
+          Spread(pixels, scale, to);
+        }
+      } else {
+        const float* pixels = reinterpret_cast<const float*>(from);
+        if (channels == input_.channels) {
+          for (int64_t i = 0; i < elements; ++i) to[i] = pixels[i] * scale;
+        } else {
+          Spread(pixels, scale, to);
+        }
+      }
+      to += elements;
+    }
+    const int64_t blank = options_.images - static_cast<int64_t>(batch.samples.size());
+    std::memset(to, 0, blank * elements * sizeof(float));
+  }
+
+  template <typename T>
+  void Spread(const T* pixels, float scale, float* to) const {
+    const int channels = graph_.input().channels;
+    for (int64_t p = 0; p < int64_t{input_.height} * input_.width; ++p)
+      for (int c = 0; c < channels; ++c)
+        to[p * input_.channels + c] = static_cast<float>(pixels[p * channels + c]) * scale;
+  }
+
+  // Probabilities, and when training the loss, the hits and the gradient of the scores.
+  void Loss(MicroBatch& batch, const float* scores, float* own, float* gradient) const {
+    const int classes = graph_.classes();
+    const int64_t given = static_cast<int64_t>(batch.samples.size());
+    float* p = batch.probabilities != nullptr ? batch.probabilities : own;
+    for (int64_t i = 0; i < given; ++i) Softmax(classes, scores + i * classes, p + i * classes);
+    if (!options_.training) return;
+    batch.loss_sum = 0;
+    batch.correct = 0;
+    std::memset(gradient + given * classes, 0, (options_.images - given) * classes * sizeof(float));
+    for (int64_t i = 0; i < given; ++i) {
+      const int32_t label = batch.images->labels[batch.samples[i]];
+      batch.loss_sum += CrossEntropy(classes, scores + i * classes, label);
+      batch.correct += MostProbable(classes, p + i * classes) == label;
+      for (int c = 0; c < classes; ++c)
+        gradient[i * classes + c] =
+            (p[i * classes + c] - (c == label ? 1.0f : 0.0f)) * batch.loss_scale;
+    }
+  }
+
+  const Graph graph_;
+  const PlanOptions options_;
+  Shape input_;  // as it lies in memory: channels may be padded
+  std::vector<std::unique_ptr<Operation>> operations_;
+  std::vector<Segment> segments_;  // one an operation
+  int64_t packed_size_ = 0, derived_size_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
+                                                          const PlanOptions& options) {
+  if (options.images < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("micro_batch: got ", options.images, "; want at least 1"));
+  }
+  std::shared_ptr<CompiledPlan> plan;
+  CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
+    plan = std::make_shared<CompiledPlan>(graph, options);
+    plan->Build();
+  }));
+  return std::shared_ptr<const Plan>(std::move(plan));
+}
+
+int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
+  double largest = 1;
+  for (const GraphLayer& layer : graph.layers()) {
+    double flop = 0;
+    if (layer.kind == LayerKind::kConv2D) {
+      flop = 2.0 * layer.out.elements() * layer.window.kernel_h * layer.window.kernel_w *
+             layer.in.channels / layer.groups;
+    } else if (layer.kind == LayerKind::kDense) {
+      flop = 2.0 * layer.in.elements() * layer.out.elements();
+    }
+    largest = std::max(largest, flop);
+  }
+  const int64_t by_flop =
+      std::clamp<int64_t>(static_cast<int64_t>(kCallFlop / largest), 1, kMostImages);
+  const int64_t images = std::min(by_flop, (batch + kLeastMicroBatches - 1) / kLeastMicroBatches);
+  // As even as can be: the last one of a batch has few blanks.
+  const int64_t count = (batch + images - 1) / images;
+  return (batch + count - 1) / count;
+}
+
+}  // namespace convd

@@ -1,0 +1,93 @@
+#ifndef CONVD_CORE_DNN_PLAN_H_
+#define CONVD_CORE_DNN_PLAN_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/data/dataset.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+struct PlanOptions {
+  bool training = false;
+  int64_t images = 1;  // the micro-batch: how many images one run takes
+};
+
+// What one run of a micro-batch is about. Points to what the caller keeps alive until the run ends.
+struct MicroBatch {
+  const ImageSet* images = nullptr;
+  absl::Span<const uint32_t> samples;  // indices into `images`, at most the plan's images
+  // Training only:
+  float loss_scale = 0;  // of each sample's gradient: 1 / the batch's samples
+  uint64_t seed = 0;     // dropout's
+  uint32_t epoch = 0;
+  float* gradient = nullptr;  // packed; written whole
+  // Results, over the given samples, in their order:
+  float* probabilities = nullptr;  // samples x classes; may be null when training
+  double loss_sum = 0;
+  int64_t correct = 0;
+};
+
+// One worker's buffers for one plan and one set of weights: activations, gradients, scratchpad and
+// the bound calls. One thread at a time.
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+};
+
+// A network compiled for one micro-batch size: phases of calls over fixed buffers, with a barrier
+// wanted between phases (there is one today; batch normalization needs more). Immutable; any thread
+// may call.
+//
+// Parameters are kept packed: in the layouts that the kernels want, padded with zeros. Elementwise
+// work (optimizer, sums of gradients) runs on packed arrays as they are. Derived weights are the
+// copies that backward wants, made from the packed ones after each step.
+class Plan {
+ public:
+  virtual ~Plan() = default;
+
+  // RESOURCE_EXHAUSTED where memory runs out, INTERNAL with oneDNN's word where it has no kernel at
+  // all.
+  static absl::StatusOr<std::shared_ptr<const Plan>> Compile(const Graph& graph,
+                                                             const PlanOptions& options);
+
+  virtual const Graph& graph() const = 0;
+  virtual int64_t images() const = 0;
+  virtual int phases() const = 0;
+  // One line a call: "conv2d forward jit:avx2".
+  virtual std::vector<std::string> calls() const = 0;
+
+  virtual int64_t packed_size() const = 0;   // floats
+  virtual int64_t derived_size() const = 0;  // floats; 0 for inference
+  virtual absl::Status Pack(absl::Span<const float> canonical, float* packed) const = 0;
+  virtual absl::Status Unpack(const float* packed, absl::Span<float> canonical) const = 0;
+  // How many independent parts Derive has, and part `part` of it.
+  virtual int derive_parts() const = 0;
+  virtual absl::Status Derive(int part, const float* packed, float* derived) const = 0;
+
+  // `packed` and `derived` are the caller's and outlive the workspace.
+  virtual absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(const float* packed,
+                                                                  const float* derived) const = 0;
+
+  // Runs one phase on the calling thread, `at_cut` after each call; it returns true to go on, false
+  // to stop (then CANCELLED). Fewer samples than images() are padded with blank ones that add
+  // nothing anywhere.
+  virtual absl::Status RunPhase(int phase, Workspace& workspace, MicroBatch& batch,
+                                absl::FunctionRef<bool()> at_cut) const = 0;
+};
+
+// How many images make a micro-batch of a batch of `batch`: as many as keep the largest call near
+// half a millisecond, and no more than leave min(batch, 16) micro-batches. From FLOP and constants
+// alone, so the same on every machine.
+int64_t MicroBatchImages(const Graph& graph, int64_t batch);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_PLAN_H_

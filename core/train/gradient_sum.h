@@ -1,0 +1,43 @@
+#ifndef CONVD_CORE_TRAIN_GRADIENT_SUM_H_
+#define CONVD_CORE_TRAIN_GRADIENT_SUM_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "core/dnn/aligned_buffer.h"
+
+namespace convd {
+
+// The sum of a batch's gradients as a pairwise tree over the micro-batch index: at each level
+// neighbours 2i and 2i+1 add, an odd one out moves up. Who adds depends on who comes last, the
+// order of additions doesn't. Leaves that have been added are used again, so only about workers +
+// log2(micro-batches) buffers are ever alive. Any thread may call; Begin and Result only between
+// steps.
+class GradientSum {
+ public:
+  explicit GradientSum(int64_t floats) : floats_(floats) {}
+
+  // REQUIRES: no leaf is out. `leaves` >= 1.
+  void Begin(int64_t leaves);
+  // A buffer for one leaf's gradient; the caller writes all of it, then gives it to Add.
+  float* NewLeaf();
+  void Add(int64_t leaf, float* gradient);
+  // For a leaf that was not computed after all.
+  void Drop(float* gradient);
+  // The sum, after every leaf was added; valid until the next Begin.
+  const float* Result();
+
+ private:
+  const int64_t floats_;
+  absl::Mutex mutex_;
+  std::vector<AlignedBuffer> buffers_ ABSL_GUARDED_BY(mutex_);
+  std::vector<float*> idle_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::vector<float*>> waiting_
+      ABSL_GUARDED_BY(mutex_);  // by level and index; null: not there yet
+};
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_TRAIN_GRADIENT_SUM_H_

@@ -1,0 +1,85 @@
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/status/status_macros.h"
+#include "core/train/trainer.h"
+
+// ResolveTraining: what a request's training figures may be, and what stands for those it leaves
+// out.
+
+namespace convd {
+namespace {
+
+constexpr int64_t kMostBatch = 1 << 20;
+constexpr int64_t kMostEpochs = 100000;
+
+absl::Status Within(const char* field, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": got ", value, "; want ", least, " to ", most));
+}
+
+// A rate in [0, 1).
+absl::Status Rate(const char* field, double value) {
+  if (value >= 0 && value < 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": got ", value, "; want 0 or more, and less than 1"));
+}
+
+// Finite as the float that the kernels compute with, and above zero.
+absl::Status Positive(const char* field, double value) {
+  const float rounded = static_cast<float>(value);
+  if (std::isfinite(rounded) && rounded > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": got ", value, "; want a finite number above 0"));
+}
+
+absl::Status ResolveAdam(v1::Adam& adam) {
+  if (!adam.has_learning_rate()) adam.set_learning_rate(0.001);
+  if (!adam.has_beta_1()) adam.set_beta_1(0.9);
+  if (!adam.has_beta_2()) adam.set_beta_2(0.999);
+  if (!adam.has_epsilon()) adam.set_epsilon(1e-7);
+  CONVD_RETURN_IF_ERROR(Positive("optimizer.adam.learning_rate", adam.learning_rate()));
+  CONVD_RETURN_IF_ERROR(Rate("optimizer.adam.beta_1", adam.beta_1()));
+  CONVD_RETURN_IF_ERROR(Rate("optimizer.adam.beta_2", adam.beta_2()));
+  return Positive("optimizer.adam.epsilon", adam.epsilon());
+}
+
+absl::Status ResolveSgd(v1::Sgd& sgd) {
+  if (!sgd.has_learning_rate()) sgd.set_learning_rate(0.01);
+  if (!sgd.has_momentum()) sgd.set_momentum(0);
+  CONVD_RETURN_IF_ERROR(Positive("optimizer.sgd.learning_rate", sgd.learning_rate()));
+  CONVD_RETURN_IF_ERROR(Rate("optimizer.sgd.momentum", sgd.momentum()));
+  if (sgd.nesterov() && sgd.momentum() == 0) {
+    return absl::InvalidArgumentError(
+        "optimizer.sgd.nesterov: got true with momentum 0; want a momentum above 0");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ResolveTraining(v1::TrainRequest& request) {
+  if (request.optimizer().kind_case() == v1::Optimizer::KIND_NOT_SET)
+    request.mutable_optimizer()->mutable_adam();
+  if (request.optimizer().has_adam()) {
+    CONVD_RETURN_IF_ERROR(ResolveAdam(*request.mutable_optimizer()->mutable_adam()));
+  } else {
+    CONVD_RETURN_IF_ERROR(ResolveSgd(*request.mutable_optimizer()->mutable_sgd()));
+  }
+  if (!request.has_batch_size()) request.set_batch_size(32);
+  if (!request.has_epochs()) request.set_epochs(1);
+  if (!request.has_seed()) request.set_seed(0);
+  if (!request.has_shuffle()) request.set_shuffle(true);
+  CONVD_RETURN_IF_ERROR(Within("batch_size", request.batch_size(), 1, kMostBatch));
+  CONVD_RETURN_IF_ERROR(Within("epochs", request.epochs(), 1, kMostEpochs));
+  CONVD_RETURN_IF_ERROR(Within("micro_batch", request.micro_batch(), 0, request.batch_size()));
+  if (request.precision() == v1::PRECISION_UNSPECIFIED) request.set_precision(v1::PRECISION_F32);
+  if (request.precision() != v1::PRECISION_F32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("precision: got ", request.precision(), "; this server trains in f32 only"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace convd

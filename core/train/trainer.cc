@@ -1,0 +1,345 @@
+#include "core/train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <numeric>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/dnn/aligned_buffer.h"
+#include "core/dnn/inference_model.h"
+#include "core/dnn/kernels.h"
+#include "core/dnn/plan.h"
+#include "core/eval/evaluate.h"
+#include "core/random/random.h"
+#include "core/status/status_macros.h"
+#include "core/train/gradient_sum.h"
+
+namespace convd {
+namespace {
+
+// Parameters that one task of the optimizer steps: 64 KiB of weights, moments and gradient in all.
+constexpr int64_t kShard = 4096;
+
+absl::Status CheckImages(const char* what, const ImageSet& images, const Graph& graph) {
+  const Shape want = graph.input();
+  if (images.height != want.height || images.width != want.width ||
+      images.channels != want.channels) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        what, ": images are ", images.height, "x", images.width, "x", images.channels, "; network ",
+        graph.name(), " takes ", want.height, "x", want.width, "x", want.channels));
+  }
+  if (static_cast<int64_t>(images.labels.size()) != images.count || images.count > UINT32_MAX) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, ": ", images.labels.size(), " labels for ", images.count, " images"));
+  }
+  for (int64_t i = 0; i < images.count; ++i) {
+    if (images.labels[i] < 0 || images.labels[i] >= graph.classes()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          what, ": label ", images.labels[i], " of sample ", i, "; network ", graph.name(), " has ",
+          graph.classes(), " outputs, so labels go from 0 to ", graph.classes() - 1));
+    }
+  }
+  if (images.type == ElementType::kFloat32) {
+    const float* pixels = static_cast<const float*>(images.pixels);
+    for (int64_t i = 0; i < images.count * images.image_elements(); ++i) {
+      if (!std::isfinite(pixels[i])) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(what, ": pixel ", i % images.image_elements(), " of sample ",
+                         i / images.image_elements(), " is not finite"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+class PlanTrainer : public Trainer {
+ public:
+  PlanTrainer(const Graph& graph, const v1::TrainRequest& request, TrainingData data,
+              Executor& executor, const Clock& clock)
+      : graph_(graph),
+        request_(request),
+        data_(std::move(data)),
+        executor_(executor),
+        clock_(clock) {}
+
+  absl::Status Build() {
+    const int64_t batch = std::min<int64_t>(request_.batch_size(), data_.train.count);
+    const int64_t images = request_.micro_batch() > 0 ? std::min(request_.micro_batch(), batch)
+                                                      : MicroBatchImages(graph_, batch);
+    CONVD_ASSIGN_OR_RETURN(plan_, Plan::Compile(graph_, {.training = true, .images = images}));
+    weights_ = AlignedBuffer(plan_->packed_size());
+    derived_ = AlignedBuffer(std::max<int64_t>(1, plan_->derived_size()));
+    first_moment_ = AlignedBuffer(plan_->packed_size());
+    if (request_.optimizer().has_adam()) second_moment_ = AlignedBuffer(plan_->packed_size());
+    sum_ = std::make_unique<GradientSum>(plan_->packed_size());
+    std::vector<float> initial(graph_.parameter_count());
+    for (size_t i = 0; i < graph_.parameters().size(); ++i) {
+      const Parameter& p = graph_.parameters()[i];
+      if (p.fan_in == 0) continue;  // a bias: zero
+      GlorotUniform(request_.seed(), static_cast<uint32_t>(i), p.fan_in, p.fan_out, p.elements,
+                    initial.data() + p.offset);
+    }
+    CONVD_RETURN_IF_ERROR(plan_->Pack(initial, weights_.data()));
+    return DeriveWeights();
+  }
+
+  absl::Status Run(TrainingObserver& observer) override {
+    while (epoch_ < request_.epochs()) {
+      ++epoch_;
+      CONVD_RETURN_IF_ERROR(RunEpoch(observer));
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<float> parameters() const override {
+    std::vector<float> canonical(graph_.parameter_count());
+    unpacked_ = plan_->Unpack(weights_.data(), absl::MakeSpan(canonical));
+    return canonical;
+  }
+
+  const std::vector<v1::EpochRecord>& history() const override { return history_; }
+  const v1::Metrics& validation() const override { return validation_; }
+
+ private:
+  int64_t steps() const {
+    return (data_.train.count + request_.batch_size() - 1) / request_.batch_size();
+  }
+
+  absl::Status RunEpoch(TrainingObserver& observer) {
+    const absl::Duration start = clock_.Monotonic();
+    const uint32_t count = static_cast<uint32_t>(data_.train.count);
+    std::vector<uint32_t> order;
+    if (request_.shuffle()) {
+      order = ShuffledOrder(request_.seed(), static_cast<uint32_t>(epoch_), count);
+    } else {
+      order.resize(count);
+      std::iota(order.begin(), order.end(), 0u);
+    }
+    loss_sum_ = 0;
+    correct_ = 0;
+    seen_ = 0;
+    for (int64_t begin = 0; begin < count; begin += request_.batch_size()) {
+      const int64_t n = std::min<int64_t>(request_.batch_size(), count - begin);
+      CONVD_RETURN_IF_ERROR(Step(absl::MakeConstSpan(order).subspan(begin, n), observer));
+      observer.OnProgress(Where(start, false));
+    }
+    const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
+    v1::EpochRecord record;
+    record.set_epoch(epoch_);
+    record.set_loss(loss_sum_ / seen_);
+    record.set_accuracy(static_cast<double>(correct_) / seen_);
+    record.set_images_per_second(seconds > 0 ? seen_ / seconds : 0);
+    if (data_.validation.count > 0) {
+      observer.OnProgress(Where(start, true));
+      CONVD_RETURN_IF_ERROR(Validate(observer));
+      record.set_val_loss(validation_.loss());
+      record.set_val_accuracy(validation_.accuracy());
+    }
+    record.set_seconds(absl::ToDoubleSeconds(clock_.Monotonic() - start));
+    seconds_done_ += record.seconds();
+    history_.push_back(record);
+    observer.OnEpoch(record);
+    return absl::OkStatus();
+  }
+
+  // One batch: gradients of its micro-batches, their sum, the optimizer, the weights that backward
+  // wants.
+  absl::Status Step(absl::Span<const uint32_t> samples, TrainingObserver& observer) {
+    const int64_t images = plan_->images();
+    const int64_t leaves = (static_cast<int64_t>(samples.size()) + images - 1) / images;
+    const float loss_scale = 1.0f / static_cast<float>(samples.size());
+    std::vector<MicroBatch> batches(leaves);
+    sum_->Begin(leaves);
+    auto at_cut = [&] {
+      executor_.Cut();
+      return !observer.Cancelled();
+    };
+    executor_.ForEach(Lane::kTrain, leaves, [&](int64_t i) {
+      MicroBatch& batch = batches[i];
+      batch.images = &data_.train;
+      batch.samples =
+          samples.subspan(i * images, std::min<int64_t>(images, samples.size() - i * images));
+      batch.loss_scale = loss_scale;
+      batch.seed = request_.seed();
+      batch.epoch = static_cast<uint32_t>(epoch_);
+      Note(RunMicroBatch(i, batch, at_cut));
+    });
+    CONVD_RETURN_IF_ERROR(TakeError());
+    double loss = 0;
+    for (const MicroBatch& batch : batches) {
+      loss += batch.loss_sum;
+      correct_ += batch.correct;
+    }
+    ++step_;
+    if (!std::isfinite(loss)) {
+      return absl::DataLossError(absl::StrCat(
+          "loss is ", loss, " at epoch ", epoch_, ", step ", seen_ / request_.batch_size() + 1,
+          ": training diverged; a smaller learning rate may help"));
+    }
+    loss_sum_ += loss;
+    seen_ += static_cast<int64_t>(samples.size());
+    Optimize(sum_->Result());
+    return DeriveWeights();
+  }
+
+  absl::Status RunMicroBatch(int64_t leaf, MicroBatch& batch, absl::FunctionRef<bool()> at_cut) {
+    if (!at_cut()) return absl::CancelledError("cancelled");
+    CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, TakeWorkspace());
+    batch.gradient = sum_->NewLeaf();
+    absl::Status status;
+    for (int phase = 0; phase < plan_->phases() && status.ok(); ++phase) {
+      status = plan_->RunPhase(phase, *workspace, batch, at_cut);
+    }
+    if (status.ok()) {
+      sum_->Add(leaf, batch.gradient);
+    } else {
+      sum_->Drop(batch.gradient);
+    }
+    absl::MutexLock lock(&mutex_);
+    idle_.push_back(std::move(workspace));
+    return status;
+  }
+
+  // Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root as PyTorch has it;
+  // momentum as PyTorch's SGD.
+  void Optimize(const float* gradient) {
+    const int64_t n = plan_->packed_size();
+    AdamStep adam{};
+    if (request_.optimizer().has_adam()) {
+      const v1::Adam& a = request_.optimizer().adam();
+      const double t = static_cast<double>(step_);
+      adam.beta_1 = static_cast<float>(a.beta_1());
+      adam.one_minus_beta_1 = static_cast<float>(1 - a.beta_1());
+      adam.beta_2 = static_cast<float>(a.beta_2());
+      adam.one_minus_beta_2 = static_cast<float>(1 - a.beta_2());
+      adam.step_size = static_cast<float>(a.learning_rate() / (1 - std::pow(a.beta_1(), t)));
+      adam.inverse_root_bias = static_cast<float>(1 / std::sqrt(1 - std::pow(a.beta_2(), t)));
+      adam.epsilon = static_cast<float>(a.epsilon());
+    }
+    executor_.ForEach(Lane::kTrain, (n + kShard - 1) / kShard, [&](int64_t i) {
+      const int64_t begin = i * kShard, size = std::min(kShard, n - begin);
+      float* w = weights_.data() + begin;
+      float* m = first_moment_.data() + begin;
+      if (request_.optimizer().has_adam()) {
+        ActiveKernels().adam(size, adam, gradient + begin, m, second_moment_.data() + begin, w);
+      } else {
+        const v1::Sgd& s = request_.optimizer().sgd();
+        ActiveKernels().sgd(size, static_cast<float>(s.learning_rate()),
+                            static_cast<float>(s.momentum()), s.nesterov(), gradient + begin, m, w);
+      }
+    });
+  }
+
+  absl::Status DeriveWeights() {
+    executor_.ForEach(Lane::kTrain, plan_->derive_parts(), [&](int64_t i) {
+      Note(plan_->Derive(static_cast<int>(i), weights_.data(), derived_.data()));
+    });
+    return TakeError();
+  }
+
+  // The serving plan at the serving precision: what Evaluate and Predict will answer.
+  absl::Status Validate(TrainingObserver& observer) {
+    const std::vector<float> current = parameters();
+    CONVD_RETURN_IF_ERROR(unpacked_);
+    CONVD_ASSIGN_OR_RETURN(std::shared_ptr<const InferenceModel> model,
+                           CompileInferenceModel(graph_, current));
+    CONVD_ASSIGN_OR_RETURN(validation_,
+                           Evaluate(*model, data_.validation, data_.labels, executor_, Lane::kTrain,
+                                    [&] { return observer.Cancelled(); }));
+    return absl::OkStatus();
+  }
+
+  TrainingProgress Where(absl::Duration start, bool validating) const {
+    TrainingProgress p;
+    p.epoch = epoch_;
+    p.epochs = request_.epochs();
+    p.steps = steps();
+    p.step = (seen_ + request_.batch_size() - 1) / request_.batch_size();
+    p.loss = loss_sum_ / seen_;
+    p.accuracy = static_cast<double>(correct_) / seen_;
+    const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
+    if (seconds > 0) p.images_per_second = seen_ / seconds;
+    // Finished epochs say what validation costs; before there are any, training alone does.
+    const double an_epoch =
+        epoch_ > 1 ? seconds_done_ / (epoch_ - 1) : seconds * data_.train.count / seen_;
+    p.seconds_left = std::max(0.0, an_epoch * (p.epochs - epoch_ + 1) - seconds);
+    p.validating = validating;
+    return p;
+  }
+
+  absl::StatusOr<std::unique_ptr<Workspace>> TakeWorkspace() {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!idle_.empty()) {
+        std::unique_ptr<Workspace> workspace = std::move(idle_.back());
+        idle_.pop_back();
+        return workspace;
+      }
+    }
+    return plan_->NewWorkspace(weights_.data(), derived_.data());
+  }
+
+  void Note(const absl::Status& status) {
+    if (status.ok()) return;
+    absl::MutexLock lock(&mutex_);
+    error_.Update(status);
+  }
+  absl::Status TakeError() {
+    absl::MutexLock lock(&mutex_);
+    return std::exchange(error_, absl::OkStatus());
+  }
+
+  const Graph graph_;
+  const v1::TrainRequest request_;
+  const TrainingData data_;
+  Executor& executor_;
+  const Clock& clock_;
+
+  std::shared_ptr<const Plan> plan_;
+  AlignedBuffer weights_, derived_, first_moment_, second_moment_;  // packed, as the plan has them
+  std::unique_ptr<GradientSum> sum_;
+  mutable absl::Status unpacked_;
+
+  int64_t epoch_ = 0;  // the running one, from 1
+  int64_t step_ = 0;   // optimizer updates so far
+  double loss_sum_ = 0;
+  int64_t correct_ = 0, seen_ = 0;  // of this epoch
+  double seconds_done_ = 0;
+  std::vector<v1::EpochRecord> history_;
+  v1::Metrics validation_;
+
+  absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);  // the first of a step's
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Graph& graph,
+                                                         const v1::TrainRequest& request,
+                                                         TrainingData data, Executor& executor,
+                                                         const Clock& clock) {
+  if (data.train.count == 0)
+    return absl::InvalidArgumentError("dataset: there are no samples to train on");
+  CONVD_RETURN_IF_ERROR(CheckImages("dataset", data.train, graph));
+  if (data.validation.count > 0)
+    CONVD_RETURN_IF_ERROR(CheckImages("validation", data.validation, graph));
+  if (static_cast<int64_t>(data.labels.size()) != graph.classes()) {
+    return absl::InvalidArgumentError(absl::StrCat("dataset: it has ", data.labels.size(),
+                                                   " classes; network ", graph.name(), " has ",
+                                                   graph.classes(), " outputs"));
+  }
+  try {
+    auto trainer = std::make_unique<PlanTrainer>(graph, request, std::move(data), executor, clock);
+    CONVD_RETURN_IF_ERROR(trainer->Build());
+    return std::unique_ptr<Trainer>(std::move(trainer));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory for the network's weights and gradients");
+  }
+}
+
+}  // namespace convd
