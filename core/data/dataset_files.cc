@@ -1,0 +1,328 @@
+#include "core/data/dataset_files.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/data/cifar10.h"
+#include "core/data/image_file.h"
+#include "core/data/image_storage.h"
+#include "core/data/label_names.h"
+#include "core/names/names.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+constexpr char kCifarFolder[] = "cifar-10-batches-bin";
+constexpr char kLabelNamesFile[] = "batches.meta.txt";
+constexpr int64_t kMaxLabelNamesBytes = int64_t{4} << 20;
+
+// A folder's files by name.
+class Folder {
+ public:
+  // `prefix` stands before names in messages.
+  static absl::StatusOr<Folder> Open(FileSystem& fs, const std::string& path,
+                                     const std::string& prefix) {
+    CONVD_ASSIGN_OR_RETURN(std::vector<std::string> names, fs.List(path));
+    Folder folder;
+    folder.path_ = path;
+    folder.prefix_ = prefix;
+    folder.names_.insert(names.begin(), names.end());
+    return folder;
+  }
+
+  bool Has(const std::string& name) const { return names_.count(name) > 0; }
+  DataFile File(const std::string& name) const {
+    return {absl::StrCat(path_, "/", name), prefix_ + name};
+  }
+  // The first of the names, each plain or with .gz, that is there; an empty path where none is.
+  DataFile Find(const std::vector<std::string>& names) const {
+    for (const std::string& name : names) {
+      for (const char* suffix : {"", ".gz"}) {
+        if (Has(name + suffix)) return File(name + suffix);
+      }
+    }
+    return {};
+  }
+  const std::set<std::string>& names() const { return names_; }
+
+ private:
+  std::string path_;
+  std::string prefix_;
+  std::set<std::string> names_;
+};
+
+bool Found(const DataFile& file) { return !file.path.empty(); }
+
+// MNIST's four files, those of them that are there. NOT_FOUND where one of a pair is missing.
+absl::Status FindMnist(const Folder& folder, const std::string& name, DatasetFiles& files) {
+  for (const auto& [split, stem] : {std::pair{"train", "train"}, std::pair{"test", "t10k"}}) {
+    const std::string images = absl::StrCat(stem, "-images");
+    const std::string labels = absl::StrCat(stem, "-labels");
+    const DataFile image_file = folder.Find({images + "-idx3-ubyte", images + ".idx3-ubyte"});
+    const DataFile label_file = folder.Find({labels + "-idx1-ubyte", labels + ".idx1-ubyte"});
+    if (Found(image_file) != Found(label_file)) {
+      return absl::NotFoundError(absl::StrCat(
+          name, ": has ", Found(image_file) ? image_file.name : label_file.name, ", but not ",
+          Found(image_file) ? labels + "-idx1-ubyte" : images + "-idx3-ubyte",
+          " (or the same with .gz)"));
+    }
+    if (Found(image_file)) files.splits.push_back({split, {image_file}, {label_file}});
+  }
+  return absl::OkStatus();
+}
+
+// CIFAR-10's batches. NOT_FOUND where only some of the training batches are there.
+absl::Status FindCifar10(const Folder& folder, const std::string& name, DatasetFiles& files) {
+  DatasetFiles::Split train;
+  train.name = "train";
+  std::vector<std::string> missing;
+  for (int i = 1; i <= 5; ++i) {
+    const std::string batch = absl::StrCat("data_batch_", i, ".bin");
+    const DataFile file = folder.Find({batch});
+    if (Found(file)) {
+      train.images.push_back(file);
+    } else {
+      missing.push_back(batch);
+    }
+  }
+  if (!train.images.empty() && !missing.empty()) {
+    return absl::NotFoundError(absl::StrCat(name, ": has ", train.images[0].name, ", but not ",
+                                            absl::StrJoin(missing, ", "),
+                                            "; name the files to use some of them"));
+  }
+  if (!train.images.empty()) files.splits.push_back(std::move(train));
+  const DataFile test = folder.Find({"test_batch.bin"});
+  if (Found(test)) files.splits.push_back({"test", {test}, {}});
+  if (!files.splits.empty() && folder.Has(kLabelNamesFile)) {
+    files.label_names = folder.File(kLabelNamesFile);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& path,
+                                            const std::string& name) {
+  CONVD_ASSIGN_OR_RETURN(const Folder folder, Folder::Open(fs, path, ""));
+  std::vector<std::pair<std::string, DatasetFiles>> found;
+  DatasetFiles files;
+  CONVD_RETURN_IF_ERROR(FindMnist(folder, name, files));
+  if (!files.splits.empty()) found.emplace_back("MNIST's IDX files", std::move(files));
+  files = {};
+  CONVD_RETURN_IF_ERROR(FindCifar10(folder, name, files));
+  const std::string subfolder = absl::StrCat(path, "/", kCifarFolder);
+  if (files.splits.empty() && folder.Has(kCifarFolder) && fs.IsDirectory(subfolder)) {
+    CONVD_ASSIGN_OR_RETURN(const Folder batches,
+                           Folder::Open(fs, subfolder, absl::StrCat(kCifarFolder, "/")));
+    CONVD_RETURN_IF_ERROR(FindCifar10(batches, name, files));
+  }
+  if (!files.splits.empty()) found.emplace_back("CIFAR-10's batches", std::move(files));
+  for (const std::string& entry : folder.names()) {
+    if (!absl::EndsWithIgnoreCase(entry, ".npz")) continue;
+    files = {};
+    files.splits.push_back({"train", {folder.File(entry)}, {}});
+    found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(files));
+  }
+  if (found.size() == 1) return std::move(found[0].second);
+  if (found.empty()) {
+    return absl::NotFoundError(absl::StrCat(
+        name,
+        ": has no images under the usual names: looked for MNIST's train-images-idx3-ubyte, "
+        "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or with .gz), "
+        "CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (or in ",
+        kCifarFolder, "), and an .npz file; name the files where they are called otherwise"));
+  }
+  if (found.size() > 5) found.resize(5);
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, ": has more than one dataset: ",
+      absl::StrJoin(found, ", ", [](std::string* out, const auto& f) { *out += f.first; }),
+      "; name the files of one"));
+}
+
+absl::StatusOr<DatasetFiles> CheckNamedFiles(FileSystem& fs, const std::string& path,
+                                             const std::string& name,
+                                             const std::vector<SplitFiles>& files,
+                                             const DataLimits& limits) {
+  if (static_cast<int64_t>(files.size()) > limits.splits) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("files: got ", files.size(), " splits; want at most ", limits.splits));
+  }
+  DatasetFiles result;
+  int64_t count = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const SplitFiles& split = files[i];
+    const std::string field = absl::StrCat("files[", i, "]");
+    CONVD_RETURN_IF_ERROR(CheckName(absl::StrCat(field, ".split"), split.split));
+    for (size_t k = 0; k < i; ++k) {
+      if (files[k].split != split.split) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".split: \"", split.split, "\" is that of files[", k, "] too"));
+    }
+    if (split.images.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ".images: want at least one file"));
+    }
+    if (!split.labels.empty() && split.labels.size() != split.images.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ".labels: got ", split.labels.size(),
+                                                     " files for ", split.images.size(),
+                                                     " of images; want as many, or none"));
+    }
+    count += static_cast<int64_t>(split.images.size() + split.labels.size());
+    if (count > limits.files) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("files: got more than ", limits.files, " files; want fewer"));
+    }
+    DatasetFiles::Split& checked = result.splits.emplace_back();
+    checked.name = split.split;
+    const auto check = [&](const char* kind, const std::vector<std::string>& paths,
+                           std::vector<DataFile>& out) {
+      for (size_t k = 0; k < paths.size(); ++k) {
+        const std::string& file = paths[k];
+        const std::string shown = absl::Utf8SafeCEscape(file.substr(0, 200));
+        const std::string where = absl::StrCat(field, ".", kind, "[", k, "]: \"", shown, "\"");
+        if (file.empty() || file[0] == '/' || file.find('\0') != std::string::npos) {
+          return absl::InvalidArgumentError(
+              absl::StrCat(where, ": want a path relative to the dataset's"));
+        }
+        const std::string full = absl::StrCat(path, "/", file);
+        if (!fs.Exists(full)) {
+          return absl::NotFoundError(absl::StrCat(where, ": there is no such file in ", name));
+        }
+        if (fs.IsDirectory(full)) {
+          return absl::InvalidArgumentError(absl::StrCat(where, ": is a folder; a file is wanted"));
+        }
+        out.push_back({full, shown});
+      }
+      return absl::OkStatus();
+    };
+    CONVD_RETURN_IF_ERROR(check("images", split.images, checked.images));
+    CONVD_RETURN_IF_ERROR(check("labels", split.labels, checked.labels));
+  }
+  const std::string& first = result.splits[0].images[0].path;
+  const std::string beside = absl::StrCat(first.substr(0, first.rfind('/') + 1), kLabelNamesFile);
+  if (fs.Exists(beside)) result.label_names = {beside, kLabelNamesFile};
+  return result;
+}
+
+// One file of images with its labels, each of which is checked against `classes`.
+absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const DataFile& images, const DataFile* labels,
+                                  int64_t classes, const DataLimits& limits, bool& all_cifar10) {
+  CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
+  const NamedBytes named_images{image_bytes, images.name};
+  if (labels != nullptr) {
+    all_cifar10 = false;
+    CONVD_ASSIGN_OR_RETURN(const std::string label_bytes, fs.Read(labels->path, limits.file_bytes));
+    const NamedBytes named_labels{label_bytes, labels->name};
+    CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, &named_labels, limits));
+    CONVD_RETURN_IF_ERROR(CheckLabels(labels->name, part.labels, classes));
+    return part;
+  }
+  CONVD_ASSIGN_OR_RETURN(const ImageFileKind kind,
+                         DetectImageFile(image_bytes, images.name, limits));
+  if (kind == ImageFileKind::kIdx) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(images.name, ": is an IDX file, which has no labels; name its labels file"));
+  }
+  all_cifar10 = all_cifar10 && kind == ImageFileKind::kCifar10;
+  CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, nullptr, limits));
+  CONVD_RETURN_IF_ERROR(CheckLabels(images.name, part.labels, classes));
+  return part;
+}
+
+absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split& files,
+                                       int64_t classes, const DataLimits& limits,
+                                       bool& all_cifar10) {
+  std::vector<ImageSet> parts;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < files.images.size(); ++i) {
+    const DataFile* const labels = files.labels.empty() ? nullptr : &files.labels[i];
+    CONVD_ASSIGN_OR_RETURN(ImageSet part,
+                           ReadPart(fs, files.images[i], labels, classes, limits, all_cifar10));
+    parts.push_back(std::move(part));
+    names.push_back(files.images[i].name);
+  }
+  DatasetSplit split;
+  split.name = files.name;
+  CONVD_ASSIGN_OR_RETURN(split.images, ConcatenateImages(parts, names, limits));
+  return split;
+}
+
+}  // namespace
+
+absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string& path,
+                                              const std::string& name,
+                                              const std::vector<SplitFiles>& files,
+                                              const DataLimits& limits) {
+  if (!fs.Exists(path)) {
+    return absl::NotFoundError(absl::StrCat(name, ": there is no such file or folder"));
+  }
+  const bool is_folder = fs.IsDirectory(path);
+  if (!files.empty()) {
+    if (!is_folder) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ": is a file; where files are named, want the folder they are in"));
+    }
+    return CheckNamedFiles(fs, path, name, files, limits);
+  }
+  if (is_folder) return FindUsualNames(fs, path, name);
+  DatasetFiles result;
+  result.splits.push_back({"train", {{path, name}}, {}});
+  const std::string beside = absl::StrCat(path.substr(0, path.rfind('/') + 1), kLabelNamesFile);
+  if (fs.Exists(beside)) result.label_names = {beside, kLabelNamesFile};
+  return result;
+}
+
+absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
+                                         const std::vector<std::string>& label_names,
+                                         const DataLimits& limits) {
+  Dataset dataset;
+  dataset.labels = label_names;
+  if (!label_names.empty()) {
+    CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", label_names, limits));
+  }
+  const int64_t classes =
+      label_names.empty() ? limits.classes : static_cast<int64_t>(label_names.size());
+  bool all_cifar10 = true;
+  int64_t bytes = 0;
+  for (const DatasetFiles::Split& split : files.splits) {
+    CONVD_ASSIGN_OR_RETURN(DatasetSplit read, ReadSplit(fs, split, classes, limits, all_cifar10));
+    const ImageSet& images = read.images;
+    if (!dataset.splits.empty() && ShapeText(images) != ShapeText(dataset.splits[0].images)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(split.images[0].name, ": split \"", split.name, "\" has images of ",
+                       ShapeText(images), ", but \"", dataset.splits[0].name, "\" of ",
+                       ShapeText(dataset.splits[0].images), "; want the same in all"));
+    }
+    bytes += images.count * (images.image_bytes() + 4);
+    if (bytes > limits.dataset_bytes) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          split.images[0].name, ": with split \"", split.name, "\" the dataset has more than ",
+          limits.dataset_bytes, " bytes of pixels and labels, which is the limit"));
+    }
+    dataset.splits.push_back(std::move(read));
+  }
+  if (dataset.splits.empty()) return absl::InvalidArgumentError("files: got no splits");
+  if (dataset.labels.empty() && all_cifar10 && Found(files.label_names)) {
+    CONVD_ASSIGN_OR_RETURN(const std::string text,
+                           fs.Read(files.label_names.path, kMaxLabelNamesBytes));
+    CONVD_ASSIGN_OR_RETURN(dataset.labels, ReadLabelNames(text, files.label_names.name, limits));
+  }
+  if (dataset.labels.empty()) {
+    int32_t largest = 0;
+    for (const DatasetSplit& split : dataset.splits) {
+      for (const int32_t label : split.images.labels) largest = std::max(largest, label);
+    }
+    for (int32_t i = 0; i <= largest; ++i) dataset.labels.push_back(absl::StrCat(i));
+  }
+  for (size_t i = 0; i < dataset.splits.size(); ++i) {
+    CONVD_RETURN_IF_ERROR(CheckLabels(files.splits[i].images[0].name,
+                                      dataset.splits[i].images.labels,
+                                      static_cast<int64_t>(dataset.labels.size())));
+  }
+  return dataset;
+}
+
+}  // namespace convd

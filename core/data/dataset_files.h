@@ -1,0 +1,68 @@
+#ifndef CONVD_CORE_DATA_DATASET_FILES_H_
+#define CONVD_CORE_DATA_DATASET_FILES_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/data/dataset.h"
+#include "core/data/limits.h"
+#include "core/storage/file_system.h"
+
+namespace convd {
+
+// Which files make one split, as convd.v1.SplitFiles has it. What they are is seen from their first
+// bytes.
+struct SplitFiles {
+  std::string split;
+  // IDX images, CIFAR-10 batches, or npz files; several are one after another in the split.
+  std::vector<std::string> images;
+  std::vector<std::string> labels;  // IDX labels, one an images file; else none
+};
+
+// A file with its path and the name it has in messages.
+struct DataFile {
+  std::string path;
+  std::string name;
+};
+
+// All that a dataset is read from.
+struct DatasetFiles {
+  struct Split {
+    std::string name;
+    std::vector<DataFile> images;
+    std::vector<DataFile> labels;  // none, or as many
+  };
+  std::vector<Split> splits;
+  // CIFAR-10's batches.meta.txt, where it lies beside the first images; else its path is empty.
+  DataFile label_names;
+};
+
+// What to read for `path`, a folder or a file, called `name` in messages. Opens no file.
+//
+// With `files`, their paths are relative to the folder `path`. Without, a folder is searched for
+//   MNIST's {train,t10k}-{images-idx3,labels-idx1}-ubyte ("." for the second "-" too, with or
+//   without .gz): splits train and test;
+//   CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (.gz too), also in a
+//   subfolder cifar-10-batches-bin: splits train and test;
+//   one .npz file: split train;
+// and a file is read as an .npz or a CIFAR-10 batch: split train. There need not be a test split.
+//
+// NOT_FOUND names what was looked for; INVALID_ARGUMENT names the field that can't be right
+// (files[0].split, ...), or the kinds where there is more than one. Any thread may call.
+absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string& path,
+                                              const std::string& name,
+                                              const std::vector<SplitFiles>& files,
+                                              const DataLimits& limits = {});
+
+// Reads them all into memory. Classes are those that `label_names` names, else those of
+// batches.meta.txt (for CIFAR-10), else "0" to the largest label. All splits have the same shape
+// and element type. INVALID_ARGUMENT names file, sample and label where one is beyond the classes.
+// Any thread may call.
+absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
+                                         const std::vector<std::string>& label_names,
+                                         const DataLimits& limits = {});
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DATA_DATASET_FILES_H_

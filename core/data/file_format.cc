@@ -1,0 +1,79 @@
+#include "core/data/file_format.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace convd {
+namespace {
+
+bool StartsWith(std::string_view bytes, std::string_view magic) {
+  return bytes.substr(0, magic.size()) == magic;
+}
+
+bool IsWebPage(std::string_view bytes) {
+  if (StartsWith(bytes, "\xEF\xBB\xBF")) bytes.remove_prefix(3);
+  while (!bytes.empty() && absl::ascii_isspace(static_cast<unsigned char>(bytes[0]))) {
+    bytes.remove_prefix(1);
+  }
+  const absl::string_view start(bytes.data(), bytes.size() < 16 ? bytes.size() : 16);
+  for (const char* tag : {"<!doctype", "<html", "<head", "<body", "<?xml", "<!--", "<title"}) {
+    if (absl::StartsWithIgnoreCase(start, tag)) return true;
+  }
+  return false;
+}
+
+bool IsIdx(std::string_view bytes) {
+  if (bytes.size() < 4 || bytes[0] != 0 || bytes[1] != 0) return false;
+  const auto type = static_cast<unsigned char>(bytes[2]);
+  const bool known = type == 0x08 || type == 0x09 || (type >= 0x0B && type <= 0x0E);
+  return known && bytes[3] >= 1 && bytes[3] <= 4;
+}
+
+}  // namespace
+
+FileFormat DetectFileFormat(std::string_view bytes) {
+  if (bytes.empty()) return FileFormat::kEmpty;
+  if (StartsWith(bytes, "\x1f\x8b")) return FileFormat::kGzip;
+  // A member, an archive without members, one of several parts.
+  for (const char* magic : {"PK\x03\x04", "PK\x05\x06", "PK\x07\x08"}) {
+    if (StartsWith(bytes, magic)) return FileFormat::kZip;
+  }
+  if (StartsWith(bytes, "\x93NUMPY")) return FileFormat::kNpy;
+  if (StartsWith(bytes, "\x89PNG")) return FileFormat::kPng;
+  if (StartsWith(bytes, "\xff\xd8\xff")) return FileFormat::kJpeg;
+  if (IsIdx(bytes)) return FileFormat::kIdx;
+  if (IsWebPage(bytes)) return FileFormat::kWebPage;
+  return FileFormat::kUnknown;
+}
+
+std::string DescribeFileFormat(std::string_view bytes) {
+  switch (DetectFileFormat(bytes)) {
+    case FileFormat::kEmpty:
+      return "empty (0 bytes)";
+    case FileFormat::kGzip:
+      return "a gzip file";
+    case FileFormat::kZip:
+      return "a zip archive";
+    case FileFormat::kIdx:
+      return "an IDX file";
+    case FileFormat::kNpy:
+      return "a single .npy array";
+    case FileFormat::kPng:
+      return "a PNG image";
+    case FileFormat::kJpeg:
+      return "a JPEG image";
+    case FileFormat::kWebPage:
+      return "a web page (HTML or XML): perhaps a download that failed";
+    case FileFormat::kUnknown:
+      break;
+  }
+  std::string hex;
+  for (const char c : bytes.substr(0, 4)) {
+    absl::StrAppend(&hex, " ", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+  }
+  return absl::StrCat("of an unknown kind (", bytes.size(), " bytes that begin with", hex, ")");
+}
+
+}  // namespace convd

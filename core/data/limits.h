@@ -1,0 +1,34 @@
+#ifndef CONVD_CORE_DATA_LIMITS_H_
+#define CONVD_CORE_DATA_LIMITS_H_
+
+#include <cstdint>
+
+namespace convd {
+
+// What readers of images and datasets accept, checked before memory is asked for; more is
+// RESOURCE_EXHAUSTED, or INVALID_ARGUMENT where the data itself makes no sense. A plain value.
+struct DataLimits {
+  // Of one file as it lies on disk or in a message.
+  int64_t file_bytes = int64_t{2} << 30;
+  // What one gzip file, or one member of an npz, may unpack to.
+  int64_t decompressed_bytes = int64_t{2} << 30;
+  // All pixels and labels of a dataset, decoded.
+  int64_t dataset_bytes = int64_t{4} << 30;
+  // In one split.
+  int64_t samples = 100'000'000;
+  // height x width of one image: 4096 x 4096.
+  int64_t image_pixels = int64_t{1} << 24;
+  // Of one array in an npy or IDX file.
+  int64_t array_elements = int64_t{1} << 31;
+  // Labels are 0 to classes - 1. At most 2^31 - 1.
+  int64_t classes = 16'384;
+  // Bytes (UTF-8) in the name of one class.
+  int64_t label_bytes = 128;
+  // Files, and splits, that one dataset may be made of.
+  int64_t files = 1000;
+  int64_t splits = 64;
+};
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DATA_LIMITS_H_

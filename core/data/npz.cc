@@ -1,0 +1,262 @@
+#include "core/data/npz.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/data/heap_array.h"
+#include "core/data/image_storage.h"
+#include "core/data/npy.h"
+#include "core/data/zip_archive.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+struct Array {
+  std::string name;  // file and member, for messages
+  NpyHeader header;
+  HeapArray<char> file;
+
+  const char* data() const { return file.data() + header.data_offset; }
+};
+
+std::string Contents(const std::vector<std::string>& members) {
+  constexpr size_t kMaxShown = 20;
+  std::string text;
+  for (size_t i = 0; i < members.size() && i < kMaxShown; ++i) {
+    absl::StrAppend(&text, i > 0 ? ", " : "", absl::Utf8SafeCEscape(members[i].substr(0, 60)));
+  }
+  if (members.size() > kMaxShown) absl::StrAppend(&text, ", and ", members.size() - kMaxShown);
+  return members.empty() ? "nothing" : text;
+}
+
+// Member `letter`.npy in either case.
+absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::string& name,
+                                const DataLimits& limits) {
+  std::optional<size_t> found;
+  const std::vector<std::string>& members = archive.members();
+  const std::string want = absl::StrCat(std::string(1, letter), ".npy");
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (members[i].size() != want.size() || absl::ascii_toupper(members[i][0]) != letter ||
+        members[i].substr(1) != want.substr(1)) {
+      continue;
+    }
+    if (found) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ": has both ", members[*found], " and ",
+                                                     members[i], "; want one of them"));
+    }
+    found = i;
+  }
+  if (!found) {
+    return absl::NotFoundError(absl::StrCat(name, ": has no array ", std::string(1, letter),
+                                            " (of X, the images, and Y, the labels); it holds ",
+                                            Contents(members)));
+  }
+  Array array;
+  array.name = absl::StrCat(name, "/", members[*found]);
+  CONVD_ASSIGN_OR_RETURN(array.file, archive.Read(*found, limits.decompressed_bytes));
+  CONVD_ASSIGN_OR_RETURN(
+      array.header,
+      ParseNpyHeader(std::string_view(array.file.data(), static_cast<size_t>(array.file.size())),
+                     array.name, limits));
+  return array;
+}
+
+// How X's dimensions are an ImageSet's: sizes, and distances in elements, of count, height, width
+// and channels.
+struct Layout {
+  int64_t size[4];
+  int64_t stride[4];
+
+  bool contiguous() const {
+    int64_t want = 1;
+    for (int d = 3; d >= 0; --d) {
+      if (size[d] != 1 && stride[d] != want) return false;
+      want *= size[d];
+    }
+    return true;
+  }
+};
+
+absl::StatusOr<Layout> FindLayout(const Array& x) {
+  const std::vector<int64_t>& shape = x.header.shape;
+  const size_t rank = shape.size();
+  const auto refuse = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat(x.name, ": is a ", x.header.Text(), "; ", why));
+  };
+  // Besides being of no use, they could have dimensions whose product overflows.
+  if (x.header.elements == 0) return refuse("it holds 0 images");
+  std::vector<int64_t> strides(rank);
+  int64_t stride = 1;
+  for (size_t k = 0; k < rank; ++k) {
+    const size_t d = x.header.fortran_order ? k : rank - 1 - k;
+    strides[d] = stride;
+    stride *= shape[d];  // at most the number of elements
+  }
+  switch (rank) {
+    case 2: {
+      const int64_t side = std::llround(std::sqrt(static_cast<double>(shape[1])));
+      if (side * side != shape[1]) {
+        return refuse(absl::StrCat("its ", shape[1],
+                                   " pixels an image aren't a square of one channel, so their "
+                                   "shape can't be told; want count x height x width, or count x "
+                                   "height x width x channels"));
+      }
+      return Layout{{shape[0], side, side, 1}, {strides[0], side * strides[1], strides[1], 1}};
+    }
+    case 3:
+      return Layout{{shape[0], shape[1], shape[2], 1}, {strides[0], strides[1], strides[2], 1}};
+    case 4: {
+      const bool last = shape[3] >= 1 && shape[3] <= 4 && shape[1] != 1 && shape[1] != 3;
+      const bool first = (shape[1] == 1 || shape[1] == 3) && (shape[3] < 1 || shape[3] > 4);
+      if (last) {
+        return Layout{{shape[0], shape[1], shape[2], shape[3]},
+                      {strides[0], strides[1], strides[2], strides[3]}};
+      }
+      if (first) {
+        return Layout{{shape[0], shape[2], shape[3], shape[1]},
+                      {strides[0], strides[2], strides[3], strides[1]}};
+      }
+      return refuse(
+          "which dimension is the channels can't be told; want count x height x width x channels "
+          "with 1 to 4 channels, and a height other than 1 and 3");
+    }
+    default:
+      return refuse(
+          "images are count x height x width x channels, count x height x width, or count x "
+          "pixels");
+  }
+}
+
+// Calls take(to, from) for each element: `to` counts up in NHWC order, `from` is where it lies.
+template <typename Take>
+void ForEachElement(const Layout& layout, Take take) {
+  int64_t to = 0;
+  for (int64_t n = 0; n < layout.size[0]; ++n) {
+    for (int64_t h = 0; h < layout.size[1]; ++h) {
+      for (int64_t w = 0; w < layout.size[2]; ++w) {
+        const int64_t from = n * layout.stride[0] + h * layout.stride[1] + w * layout.stride[2];
+        for (int64_t c = 0; c < layout.size[3]; ++c) take(to++, from + c * layout.stride[3]);
+      }
+    }
+  }
+}
+
+absl::Status CheckFinite(const Array& x, const HeapArray<char>& pixels, const Layout& layout) {
+  const float* const values = reinterpret_cast<const float*>(pixels.data());
+  const int64_t elements = x.header.elements;
+  for (int64_t i = 0; i < elements; ++i) {
+    if (std::isfinite(values[i])) continue;
+    const int64_t channel = i % layout.size[3];
+    const int64_t column = i / layout.size[3] % layout.size[2];
+    const int64_t row = i / layout.size[3] / layout.size[2] % layout.size[1];
+    const int64_t image = i / layout.size[3] / layout.size[2] / layout.size[1];
+    return absl::InvalidArgumentError(
+        absl::StrCat(x.name, ": image ", image, ", row ", row, ", column ", column, ", channel ",
+                     channel, " is ", values[i], "; want finite values",
+                     x.header.item_bytes == 8 ? " (as float32)" : ""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadPixels(Array x, const DataLimits& limits, ImageSet& shape, ImageStorage& storage) {
+  const NpyHeader& header = x.header;
+  const bool bytes = header.kind == 'u' && header.item_bytes == 1;
+  if (!bytes && !(header.kind == 'f' && (header.item_bytes == 4 || header.item_bytes == 8))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(x.name, ": is a ", header.Text(), "; pixels are uint8, float32 or float64"));
+  }
+  CONVD_ASSIGN_OR_RETURN(const Layout layout, FindLayout(x));
+  CONVD_RETURN_IF_ERROR(CheckImageShape(x.name, layout.size[0], layout.size[1], layout.size[2],
+                                        layout.size[3], limits));
+  shape.count = layout.size[0];
+  shape.height = static_cast<int>(layout.size[1]);
+  shape.width = static_cast<int>(layout.size[2]);
+  shape.channels = static_cast<int>(layout.size[3]);
+  shape.type = bytes ? ElementType::kUint8 : ElementType::kFloat32;
+  if (bytes && layout.contiguous()) {
+    storage.pixels_offset = static_cast<int64_t>(header.data_offset);
+    storage.pixels = std::move(x.file);
+    return absl::OkStatus();
+  }
+  CONVD_ASSIGN_OR_RETURN(storage.pixels,
+                         HeapArray<char>::Allocate(header.elements * (bytes ? 1 : 4), x.name));
+  if (bytes) {
+    char* const out = storage.pixels.data();
+    const char* const in = x.data();
+    ForEachElement(layout, [&](int64_t to, int64_t from) { out[to] = in[from]; });
+    return absl::OkStatus();
+  }
+  float* const out = reinterpret_cast<float*>(storage.pixels.data());
+  if (header.item_bytes == 4 && !header.big_endian && layout.contiguous()) {
+    std::memcpy(out, x.data(), static_cast<size_t>(header.elements) * 4);
+  } else {
+    ForEachElement(layout, [&](int64_t to, int64_t from) {
+      const double value = NpyElement(header, x.data(), from);
+      // A conversion that overflows is undefined; an infinity is refused below.
+      out[to] = std::abs(value) > std::numeric_limits<float>::max()
+                    ? std::numeric_limits<float>::infinity()
+                    : static_cast<float>(value);
+    });
+  }
+  return CheckFinite(x, storage.pixels, layout);
+}
+
+absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, int64_t images,
+                                              const DataLimits& limits) {
+  const NpyHeader& header = y.header;
+  const std::vector<int64_t>& shape = header.shape;
+  const auto refuse = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat(y.name, ": is a ", header.Text(), "; ", why));
+  };
+  if (shape.size() == 2 && shape[1] > 1) {
+    return refuse("want one label an image; one-hot labels are their argmax, Y.argmax(axis=1)");
+  }
+  if (shape.empty() || shape.size() > 2 || (shape.size() == 2 && shape[1] != 1)) {
+    return refuse("want an array of count labels");
+  }
+  const bool integer = header.kind == 'i' || header.kind == 'u' || header.kind == 'b';
+  if (!integer && !(header.kind == 'f' && (header.item_bytes == 4 || header.item_bytes == 8))) {
+    return refuse("labels are integers, or whole numbers as float32 or float64");
+  }
+  if (shape[0] != images) {
+    return refuse(absl::StrCat("X has ", images, " images; want as many labels"));
+  }
+  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(images, y.name));
+  for (int64_t i = 0; i < images; ++i) {
+    const double value = NpyElement(header, y.data(), i);
+    // Not a number is none of it.
+    if (!(value >= 0 && value < static_cast<double>(limits.classes)) ||
+        value != std::floor(value)) {
+      return absl::InvalidArgumentError(absl::StrCat(y.name, ": the label of sample ", i, " is ",
+                                                     value, "; want a whole number of 0 to ",
+                                                     limits.classes - 1));
+    }
+    labels[i] = static_cast<int32_t>(value);
+  }
+  return labels;
+}
+
+}  // namespace
+
+absl::StatusOr<ImageSet> ReadNpz(std::string_view bytes, const std::string& name,
+                                 const DataLimits& limits) {
+  CONVD_ASSIGN_OR_RETURN(ZipArchive archive, ZipArchive::Open(bytes, name));
+  ImageSet shape;
+  ImageStorage storage;
+  // Y is small: where it can't be read, X need not be unpacked.
+  CONVD_ASSIGN_OR_RETURN(const Array y, ReadArray(archive, 'Y', name, limits));
+  CONVD_ASSIGN_OR_RETURN(Array x, ReadArray(archive, 'X', name, limits));
+  CONVD_RETURN_IF_ERROR(ReadPixels(std::move(x), limits, shape, storage));
+  CONVD_ASSIGN_OR_RETURN(storage.labels, ReadLabels(y, shape.count, limits));
+  return OwnImages(shape, std::move(storage));
+}
+
+}  // namespace convd
