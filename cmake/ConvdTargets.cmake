@@ -30,6 +30,9 @@ function(convd_program name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} convd_flags)
 endfunction()
 
+# What the ThreadSanitizer stage builds; gRPC is in none of it.
+add_custom_target(convd_tsan_tests)
+
 # convd_test(NAME SOURCES a_test.cc DEPS lib... [LABELS long|tsan|...] [TIMEOUT seconds])
 # One GoogleTest program, one ctest entry. Labels: "long" runs only in scripts/test --long, "tsan" marks what the
 # ThreadSanitizer stage builds and runs, "e2e" starts real servers, "conformance" needs a peer from npm.
@@ -43,6 +46,12 @@ function(convd_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
+  endif()
+  if(CONVD_SANITIZE)
+    math(EXPR ARG_TIMEOUT "3 * ${ARG_TIMEOUT}")
+  endif()
+  if("tsan" IN_LIST ARG_LABELS)
+    add_dependencies(convd_tsan_tests ${name})
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()

@@ -319,5 +319,13 @@ TEST(DetectCpuBudget, AsksTheSchedulerWhichCpusItAllows) {
   EXPECT_EQ(budget.workers, 1);
 }
 
+TEST(DetectCpuBudget, IsWithinTheBoundsOfThisMachine) {
+  const CpuBudget budget = DetectCpuBudget(FileSystem::Posix());
+  EXPECT_GE(budget.workers, 1);
+  EXPECT_LE(budget.workers, budget.physical_cores);
+  EXPECT_LE(budget.physical_cores, budget.affinity);
+  EXPECT_GE(budget.cgroup_quota, 0);
+}
+
 }  // namespace
 }  // namespace convd
