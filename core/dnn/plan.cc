@@ -1,5 +1,7 @@
 #include "core/dnn/plan.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -24,8 +26,11 @@ constexpr int64_t kMostImages = 64;
 // backward weights).
 constexpr int kPaddedInputChannels = 3;
 
+// Debian's oneDNN is an OpenMP build: a thread that makes or runs primitives first says that it is
+// alone.
 template <typename F>
 absl::Status CatchOneDnn(F f) {
+  omp_set_num_threads(1);
   try {
     f();
     return absl::OkStatus();

@@ -99,7 +99,7 @@ def flat(tensors):
     return torch.cat([t.detach().reshape(-1) for t in tensors]).numpy().astype(np.float32)
 
 
-def train(net, optimizer, images, labels, batch, epochs, seed, dtype=torch.float64):
+def train(net, optimizer, images, labels, batch, epochs, seed, dtype=torch.float64, disturb=None):
     initial = net.initial(seed)
     tensors = [t.to(dtype).clone().requires_grad_() for t in initial]
     stepper = optimizer.make(tensors)
@@ -125,7 +125,8 @@ def train(net, optimizer, images, labels, batch, epochs, seed, dtype=torch.float
         for at in range(0, len(images), batch):
             taken = order[at:at + batch]
             stepper.zero_grad()
-            logits = net.forward(tensors, images[taken], {k: m[at:at + batch] for k, m in masks.items()})
+            logits = net.forward(tensors, images[taken], {k: m[at:at + batch] for k, m in masks.items()},
+                                 disturb)
             loss = F.cross_entropy(logits, targets[taken])
             loss.backward()
             if not out["losses"]:
@@ -152,6 +153,12 @@ def difference(net, double, single, name):
         worst = max(worst, np.abs(a - b).max() / max(np.abs(a).max(), 1e-30))
         at += n
     return worst
+
+
+def rounding_noise(seed):
+    """Disturbs a tensor by as much as rounding to f32 does in a sum of its values' magnitude."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda x: x + 2e-7 * x.detach().abs().mean() * torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
 def write(run, net, optimizer, images, labels, batch, epochs, seed):

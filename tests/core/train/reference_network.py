@@ -66,7 +66,7 @@ class ReferenceNetwork:
             x = self._layer(kind, f, x, iter([torch.zeros(shape, dtype=torch.float64) for shape, _, _ in added]), None)
 
     @staticmethod
-    def _layer(kind, f, x, tensors, mask):
+    def _layer(kind, f, x, tensors, mask, disturb=None):
         if kind == "conv":
             kernel, stride, dilation = pair(f["kernel"]), pair(f.get("stride", 1)), pair(f.get("dilation", 1))
             if f.get("same"):
@@ -97,6 +97,8 @@ class ReferenceNetwork:
             if mask is not None:
                 keep = 1 - float(np.float32(f["rate"]))
                 x = x * mask.to(x.dtype) / keep
+        if disturb is not None and kind in ("conv", "dense"):
+            x = disturb(x)
         return activate(x, f.get("activation"), f.get("alpha"))
 
     def initial(self, seed):
@@ -122,8 +124,10 @@ class ReferenceNetwork:
                 found[index] = drawn.reshape(len(samples), *shape)
         return found
 
-    def forward(self, tensors, images, masks=None):
-        """images: n x height x width x channels as stored (uint8 or f32); logits."""
+    def forward(self, tensors, images, masks=None, disturb=None):
+        """images: n x height x width x channels as stored (uint8 or f32); logits. `disturb` takes what a convolution or
+        dense layer computed, before its activation, and returns what to go on with.
+        """
         dtype = tensors[0].dtype
         x = (torch.from_numpy(np.array(images)).to(dtype) * float(self.scale)).permute(0, 3, 1, 2)
         remaining = iter(tensors)
@@ -133,7 +137,7 @@ class ReferenceNetwork:
                 mask = torch.from_numpy(masks[index])
                 if mask.dim() == 4:
                     mask = mask.permute(0, 3, 1, 2)
-            x = self._layer(kind, f, x, remaining, mask)
+            x = self._layer(kind, f, x, remaining, mask, disturb)
         return x
 
     def textproto(self):

@@ -1,0 +1,72 @@
+#include "core/train/gradient_sum.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+namespace convd {
+namespace {
+
+// The tree written down: neighbours add, an odd one out moves up.
+float Tree(std::vector<float> row) {
+  while (row.size() > 1) {
+    std::vector<float> up;
+    for (size_t i = 0; i + 1 < row.size(); i += 2) up.push_back(row[i] + row[i + 1]);
+    if (row.size() % 2 == 1) up.push_back(row.back());
+    row = up;
+  }
+  return row[0];
+}
+
+// Values whose sum depends on the order of additions.
+std::vector<float> Leaves(int n) {
+  std::vector<float> leaves(n);
+  for (int i = 0; i < n; ++i) leaves[i] = i % 3 == 0 ? 1e8f : i % 3 == 1 ? 1.25f + i : -1e8f;
+  return leaves;
+}
+
+TEST(GradientSum, AddsInTheTreesOrderWhateverComesFirst) {
+  for (int n : {1, 2, 3, 5, 7, 8, 13, 63, 100}) {
+    const std::vector<float> leaves = Leaves(n);
+    std::vector<int> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    GradientSum sum(17);
+    for (int round = 0; round < 5; ++round) {
+      sum.Begin(n);
+      for (int i : order) {
+        float* leaf = sum.NewLeaf();
+        std::fill(leaf, leaf + 17, leaves[i]);
+        sum.Add(i, leaf);
+      }
+      ASSERT_NE(sum.Result(), nullptr);
+      for (int e = 0; e < 17; ++e) EXPECT_EQ(sum.Result()[e], Tree(leaves)) << n << " leaves";
+      std::rotate(order.begin(), order.begin() + n / 2, order.end());
+      std::reverse(order.begin(), order.begin() + n / 3);
+    }
+  }
+}
+
+TEST(GradientSum, AddsTheSameFromManyThreads) {
+  constexpr int kLeaves = 63;
+  const std::vector<float> leaves = Leaves(kLeaves);
+  GradientSum sum(64);
+  sum.Begin(kLeaves);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = t; i < kLeaves; i += 3) {
+        float* leaf = sum.NewLeaf();
+        std::fill(leaf, leaf + 64, leaves[i]);
+        sum.Add(i, leaf);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int e = 0; e < 64; ++e) EXPECT_EQ(sum.Result()[e], Tree(leaves));
+}
+
+}  // namespace
+}  // namespace convd

@@ -1,0 +1,96 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "core/train/trainer.h"
+
+namespace convd {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(ResolveTraining, FillsInKerasDefaults) {
+  v1::TrainRequest request;
+  ASSERT_TRUE(ResolveTraining(request).ok());
+  EXPECT_EQ(request.batch_size(), 32);
+  EXPECT_EQ(request.epochs(), 1);
+  EXPECT_TRUE(request.has_seed());
+  EXPECT_EQ(request.seed(), 0u);
+  EXPECT_TRUE(request.shuffle());
+  EXPECT_EQ(request.precision(), v1::PRECISION_F32);
+  EXPECT_EQ(request.optimizer().adam().learning_rate(), 0.001);
+  EXPECT_EQ(request.optimizer().adam().beta_1(), 0.9);
+  EXPECT_EQ(request.optimizer().adam().beta_2(), 0.999);
+  EXPECT_EQ(request.optimizer().adam().epsilon(), 1e-7);
+}
+
+TEST(ResolveTraining, KeepsWhatIsGiven) {
+  v1::TrainRequest request;
+  request.mutable_optimizer()->mutable_sgd()->set_momentum(0.9);
+  request.mutable_optimizer()->mutable_sgd()->set_nesterov(true);
+  request.set_shuffle(false);
+  request.set_batch_size(7);
+  ASSERT_TRUE(ResolveTraining(request).ok());
+  EXPECT_EQ(request.optimizer().sgd().learning_rate(), 0.01);
+  EXPECT_EQ(request.optimizer().sgd().momentum(), 0.9);
+  EXPECT_FALSE(request.shuffle());
+  EXPECT_EQ(request.batch_size(), 7);
+}
+
+struct BadCase {
+  const char* field;
+  void (*set)(v1::TrainRequest&);
+};
+
+TEST(ResolveTraining, RefusesByField) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  for (const BadCase& bad : std::initializer_list<BadCase>{
+           {"batch_size", [](v1::TrainRequest& r) { r.set_batch_size(0); }},
+           {"batch_size", [](v1::TrainRequest& r) { r.set_batch_size(-5); }},
+           {"batch_size", [](v1::TrainRequest& r) { r.set_batch_size(int64_t{1} << 40); }},
+           {"epochs", [](v1::TrainRequest& r) { r.set_epochs(0); }},
+           {"micro_batch", [](v1::TrainRequest& r) { r.set_micro_batch(-1); }},
+           {"micro_batch", [](v1::TrainRequest& r) { r.set_micro_batch(33); }},
+           {"optimizer.adam.learning_rate",
+            [](v1::TrainRequest& r) {
+              r.mutable_optimizer()->mutable_adam()->set_learning_rate(-0.1);
+            }},
+           {"optimizer.adam.learning_rate",
+            [](v1::TrainRequest& r) {
+              r.mutable_optimizer()->mutable_adam()->set_learning_rate(0);
+            }},
+           {"optimizer.adam.learning_rate",
+            [](v1::TrainRequest& r) {
+              r.mutable_optimizer()->mutable_adam()->set_learning_rate(kNan);
+            }},
+           {"optimizer.adam.learning_rate",
+            [](v1::TrainRequest& r) {
+              r.mutable_optimizer()->mutable_adam()->set_learning_rate(1e300);
+            }},
+           {"optimizer.adam.beta_1",
+            [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_adam()->set_beta_1(1); }},
+           {"optimizer.adam.beta_2",
+            [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_adam()->set_beta_2(kNan); }},
+           {"optimizer.adam.epsilon",
+            [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_adam()->set_epsilon(0); }},
+           {"optimizer.sgd.learning_rate",
+            [](v1::TrainRequest& r) {
+              r.mutable_optimizer()->mutable_sgd()->set_learning_rate(-1);
+            }},
+           {"optimizer.sgd.momentum",
+            [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_sgd()->set_momentum(1.5); }},
+           {"optimizer.sgd.nesterov",
+            [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_sgd()->set_nesterov(true); }},
+           {"precision",
+            [](v1::TrainRequest& r) { r.set_precision(static_cast<v1::Precision>(9)); }}}) {
+    v1::TrainRequest request;
+    bad.set(request);
+    const absl::Status status = ResolveTraining(request);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.field;
+    EXPECT_THAT(status.message(), HasSubstr(bad.field));
+  }
+}
+
+}  // namespace
+}  // namespace convd
