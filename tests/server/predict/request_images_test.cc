@@ -8,10 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
 namespace convd {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr Shape kShape{2, 3, 2};  // 12 elements an image
@@ -85,6 +89,73 @@ TEST(RequestImages, ReadsFloats) {
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->type, ElementType::kFloat32);
   EXPECT_EQ(static_cast<const float*>(second->pixels)[11], 11.5f);
+}
+
+// Made with Python's Pillow; each 2 high and 3 wide.
+constexpr char kGreyPng[] =  // 0, 50, 100, 150, 200, 255
+    "89504e470d0a1a0a0000000d4948445200000003000000020800000000b81f39c6000000104944415478da63"
+    "643032629876e23f00068702c305b5bc230000000049454e44ae426082";
+constexpr char kRgbPng[] =  // 10 i, 10 i + 1, 10 i + 2
+    "89504e470d0a1a0a0000000d49484452000000030000000208020000001216f14d000000174944415478da63"
+    "646064e2e2e2e2e2e26291939383b000075000db7f59773c0000000049454e44ae426082";
+constexpr char kGreyJpeg[] =  // 77 everywhere
+    "ffd8ffe000104a46494600010100000100010000ffdb00430002010101010102010101020202020204030202"
+    "02020504040304060506060605060606070908060709070606080b08090a0a0a0a0a06080b0c0b0a0c090a0a"
+    "0affc0000b080002000301011100ffc40014000100000000000000000000000000000008ffc4001410010000"
+    "0000000000000000000000000000ffda0008010100003f0019bfffd9";
+
+std::string Bytes(absl::string_view hex) { return absl::HexStringToBytes(hex); }
+
+std::vector<int> Pixels(const ImageSet& images) {
+  const uint8_t* pixels = static_cast<const uint8_t*>(images.pixels);
+  return std::vector<int>(pixels, pixels + images.count * images.image_elements());
+}
+
+TEST(RequestImages, DecodesTheFilesThatAreAskedFor) {
+  v1::Images request;
+  request.mutable_encoded()->add_files("never looked at here");
+  request.mutable_encoded()->add_files(Bytes(kGreyJpeg));
+  request.mutable_encoded()->add_files(Bytes(kGreyPng));
+  const absl::StatusOr<RequestImages> images =
+      RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ(images->count(), 3);
+  EXPECT_EQ(images->bytes(3), 18);
+  const absl::StatusOr<ImageSet> read = images->Read(1, 2);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->type, ElementType::kUint8);
+  EXPECT_THAT(Pixels(*read), ElementsAre(77, 77, 77, 77, 77, 77, 0, 50, 100, 150, 200, 255));
+
+  const absl::Status first = images->Read(0, 1).status();
+  EXPECT_EQ(first.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(first.message()), HasSubstr("images.encoded.files[0]"));
+}
+
+TEST(RequestImages, RefusesFilesOfAnotherSizeOrAnotherNumberOfChannels) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(Bytes(kRgbPng));
+  const absl::StatusOr<RequestImages> rgb =
+      RequestImages::Create(request, Shape{2, 3, 3}, kMaxImages);
+  EXPECT_THAT(Pixels(*rgb->Read(0, 1)),
+              ElementsAre(0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52));
+  for (const Shape want : {Shape{2, 3, 1}, Shape{3, 2, 3}, Shape{2, 4, 3}}) {
+    const absl::Status status =
+        RequestImages::Create(request, want, kMaxImages)->Read(0, 1).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("files[0]"), HasSubstr("2x3x3"),
+                      HasSubstr(absl::StrCat(want.height, "x", want.width, "x", want.channels))));
+  }
+}
+
+TEST(RequestImages, CountsFiles) {
+  v1::Images request;
+  request.mutable_encoded();
+  EXPECT_THAT(std::string(RequestImages::Create(request, kShape, kMaxImages).status().message()),
+              HasSubstr("images.encoded.files: got 0 images"));
+  for (int i = 0; i < 6; ++i) request.mutable_encoded()->add_files("x");
+  EXPECT_THAT(std::string(RequestImages::Create(request, kShape, kMaxImages).status().message()),
+              HasSubstr("images.encoded.files: got 6 images"));
 }
 
 TEST(RequestImages, RefusesRawImagesThatDontFit) {
