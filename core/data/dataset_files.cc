@@ -207,6 +207,18 @@ absl::StatusOr<DatasetFiles> CheckNamedFiles(FileSystem& fs, const std::string& 
   return result;
 }
 
+int64_t DecodedBytes(const ImageSet& images) {
+  return images.count * (images.image_bytes() + static_cast<int64_t>(sizeof(int32_t)));
+}
+
+// `bytes` are those of the dataset up to and with file `name`.
+absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const DataLimits& limits) {
+  if (bytes <= limits.dataset_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(name, ": with it the dataset has ", bytes,
+                                                   " bytes of pixels and labels; the limit is ",
+                                                   limits.dataset_bytes));
+}
+
 // One file of images with its labels, each of which is checked against `classes`.
 absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const DataFile& images, const DataFile* labels,
                                   int64_t classes, const DataLimits& limits, bool& all_cifar10) {
@@ -237,10 +249,13 @@ absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split
                                        bool& all_cifar10) {
   std::vector<ImageSet> parts;
   std::vector<std::string> names;
+  int64_t bytes = 0;
   for (size_t i = 0; i < files.images.size(); ++i) {
     const DataFile* const labels = files.labels.empty() ? nullptr : &files.labels[i];
     CONVD_ASSIGN_OR_RETURN(ImageSet part,
                            ReadPart(fs, files.images[i], labels, classes, limits, all_cifar10));
+    bytes += DecodedBytes(part);
+    CONVD_RETURN_IF_ERROR(CheckDatasetBytes(files.images[i].name, bytes, limits));
     parts.push_back(std::move(part));
     names.push_back(files.images[i].name);
   }
@@ -296,12 +311,8 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
                        ShapeText(images), ", but \"", dataset.splits[0].name, "\" of ",
                        ShapeText(dataset.splits[0].images), "; want the same in all"));
     }
-    bytes += images.count * (images.image_bytes() + 4);
-    if (bytes > limits.dataset_bytes) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          split.images[0].name, ": with split \"", split.name, "\" the dataset has more than ",
-          limits.dataset_bytes, " bytes of pixels and labels, which is the limit"));
-    }
+    bytes += DecodedBytes(images);
+    CONVD_RETURN_IF_ERROR(CheckDatasetBytes(split.images[0].name, bytes, limits));
     dataset.splits.push_back(std::move(read));
   }
   if (dataset.splits.empty()) return absl::InvalidArgumentError("files: got no splits");
@@ -317,9 +328,9 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
     }
     for (int32_t i = 0; i <= largest; ++i) dataset.labels.push_back(absl::StrCat(i));
   }
-  for (size_t i = 0; i < dataset.splits.size(); ++i) {
-    CONVD_RETURN_IF_ERROR(CheckLabels(files.splits[i].images[0].name,
-                                      dataset.splits[i].images.labels,
+  for (const DatasetSplit& split : dataset.splits) {
+    CONVD_RETURN_IF_ERROR(CheckLabels(absl::StrCat("split \"", split.name, "\""),
+                                      split.images.labels,
                                       static_cast<int64_t>(dataset.labels.size())));
   }
   return dataset;

@@ -1,5 +1,6 @@
 #include "core/data/image_storage.h"
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -35,12 +36,6 @@ absl::StatusOr<ImageSet> ConcatenateImages(const std::vector<ImageSet>& parts,
     labels += static_cast<int64_t>(parts[i].labels.size());
     CONVD_RETURN_IF_ERROR(
         CheckImageShape(names[i], all.count, all.height, all.width, all.channels, limits));
-    // Within 2^31 images of 2^26 bytes: no overflow.
-    if (all.count * all.image_bytes() > limits.dataset_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(names[i], ": with it the split has ", all.count * all.image_bytes(),
-                       " bytes of pixels; the limit is ", limits.dataset_bytes));
-    }
   }
   ImageStorage storage;
   CONVD_ASSIGN_OR_RETURN(storage.pixels,

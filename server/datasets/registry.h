@@ -10,47 +10,62 @@
 #include "absl/status/statusor.h"
 #include "convd/v1/datasets.pb.h"
 #include "core/data/dataset.h"
+#include "core/data/limits.h"
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
 
 namespace convd {
 
-// Files of one dataset on their way in. Dropping it without Commit leaves nothing behind. One
-// thread at a time.
+// Files of one dataset on their way in. Dropping it without Commit leaves nothing behind. Goes
+// before its registry. One thread at a time.
 class DatasetUpload {
  public:
   virtual ~DatasetUpload() = default;
-  // Appends to `file`, or begins it. RESOURCE_EXHAUSTED past the size limit.
+  // Appends to `file`, a plain name (core/names), or begins it. RESOURCE_EXHAUSTED past the size
+  // limit. After an error there is no going on: it is returned again, by Commit too.
   virtual absl::Status Write(const std::string& file, std::string_view data) = 0;
-  // Decodes, checks and publishes all of it.
+  // Decodes, checks and publishes all of it, as Register does; once.
   virtual absl::StatusOr<v1::Dataset> Commit() = 0;
 };
 
 // The server's datasets: name -> content-addressed folder under STATE/datasets. Any thread may
 // call.
+//
+//   datasets/<sha256>/             decoded arrays and their record (dataset_folder.h), made under
+//                                  STATE/tmp, synced, renamed into place, never changed after that
+//   datasets/names/<name>.textproto    a v1::Dataset: what the name stands for, and since when
+//
+// Names for the same content share its folder, which goes with the last of them.
 class DatasetRegistry {
  public:
   virtual ~DatasetRegistry() = default;
 
-  // Reads what is registered already. `data_dirs` are the only folders that Register reads from.
+  // Reads what is registered already, and removes what an interrupted call left under STATE; so one
+  // process at a time per STATE. What is damaged is left out of the list, with a warning, and never
+  // hides the others; it can be deleted, or registered again. `data_dirs` are the only folders that
+  // Register reads from; they must exist. `fs` and `clock` outlive the registry.
   static absl::StatusOr<std::unique_ptr<DatasetRegistry>> Open(
       FileSystem& fs, const Clock& clock, const std::string& state_dir,
-      const std::vector<std::string>& data_dirs);
+      const std::vector<std::string>& data_dirs, const DataLimits& limits = {});
 
   // Decoded once into STATE. The same name with the same content is OK and changes nothing; with
-  // another content ALREADY_EXISTS. PERMISSION_DENIED outside the data dirs. Nothing half written
-  // on any error.
+  // another content ALREADY_EXISTS. PERMISSION_DENIED outside the data dirs, also where a symbolic
+  // link leads out of them. Nothing half written on any error. Reads and writes whole datasets, one
+  // at a time: blocks for seconds.
   virtual absl::StatusOr<v1::Dataset> Register(const v1::RegisterDatasetRequest& request) = 0;
   virtual absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(
       const v1::UploadHeader& header) = 0;
 
-  // NOT_FOUND names the dataset.
+  // NOT_FOUND names the dataset; DATA_LOSS says what is damaged.
   virtual absl::StatusOr<v1::Dataset> Get(const std::string& name) = 0;
   virtual std::vector<v1::Dataset> List() = 0;  // by name
   virtual absl::Status Delete(const std::string& name) = 0;
 
   // Mapped into memory; stays valid while the pointer is held, also after Delete.
   virtual absl::StatusOr<std::shared_ptr<const Dataset>> Load(const std::string& name) = 0;
+
+  // What was left out, removed or found damaged since the last call, in words for the log.
+  virtual std::vector<std::string> TakeWarnings() { return {}; }
 };
 
 }  // namespace convd
