@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "tests/server/rpc/fake_models.h"
@@ -179,6 +180,46 @@ TEST_F(EvaluatorServiceTest, EvaluatesImagesThatAreSentAlong) {
   EXPECT_THAT(response.probabilities(),
               ElementsAre(0.3f, 0.2f, 0.1f, 0.4f, 0.1f, 0.4f, 0.3f, 0.2f, 0.2f, 0.1f, 0.4f, 0.3f));
   EXPECT_EQ(Kept(), 1);
+}
+
+TEST_F(EvaluatorServiceTest, EvaluatesPngAndJpegFiles) {
+  // Made with Python's Pillow, 2 high and 3 wide: 0, 50, 100, 150, 200, 255, whose sum is 3 modulo
+  // 4, and 77 everywhere: 2.
+  const std::string png = absl::HexStringToBytes(
+      "89504e470d0a1a0a0000000d4948445200000003000000020800000000b81f39c6000000104944415478da63"
+      "643032629876e23f00068702c305b5bc230000000049454e44ae426082");
+  const std::string jpeg = absl::HexStringToBytes(
+      "ffd8ffe000104a46494600010100000100010000ffdb00430002010101010102010101020202020204030202"
+      "02020504040304060506060605060606070908060709070606080b08090a0a0a0a0a06080b0c0b0a0c090a0a"
+      "0affc0000b080002000301011100ffc40014000100000000000000000000000000000008ffc4001410010000"
+      "0000000000000000000000000000ffda0008010100003f0019bfffd9");
+  models_.Publish("m");
+  Start();
+  v1::EvaluateRequest request;
+  request.mutable_model()->set_name("m");
+  v1::LabelledImages& images = *request.mutable_images();
+  for (int i = 0; i < 50; ++i) {  // several tasks' worth
+    images.mutable_images()->mutable_encoded()->add_files(i % 5 == 0 ? jpeg : png);
+    images.add_labels(i % 5 == 0 ? 2 : 3);
+  }
+  v1::EvaluateResponse response;
+  const grpc::Status status = Evaluate(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.evaluation().metrics().samples(), 50);
+  EXPECT_EQ(response.evaluation().metrics().accuracy(), 1);
+  images.mutable_images()->mutable_encoded()->set_files(47, "no image");
+  images.mutable_images()->mutable_encoded()->mutable_files(40)->resize(60);
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"images.encoded.files[40]"});
+  EXPECT_EQ(Kept(), 1);
+}
+
+TEST_F(EvaluatorServiceTest, HoldsNoMoreDecodedImagesThanItsLimit) {
+  models_.Publish("m");
+  EvaluateLimits limits;
+  limits.max_image_bytes = 12;
+  Start(limits);
+  EXPECT_TRUE(Evaluate(OnImages({0, 1}, {0, 1})).ok());
+  ExpectError(OnImages({0, 1, 2}, {0, 1, 2}), grpc::INVALID_ARGUMENT, {"18 bytes", "at most 12"});
 }
 
 TEST_F(EvaluatorServiceTest, RefusesWhatDoesNotFitAndKeepsNothing) {

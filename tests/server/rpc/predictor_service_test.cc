@@ -16,6 +16,7 @@
 namespace convd {
 namespace {
 
+using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 
 class PredictorServiceTest : public ::testing::Test {
@@ -173,6 +174,52 @@ TEST_F(PredictorServiceTest, AnswersWhatItAcceptedWhenTheServerDrains) {
   drain.join();
   client.join();
   service_.reset();
+}
+
+// Published, read back, compiled by the engine and asked over the wire.
+TEST(PredictorService, AnswersWithTheEnginesOwnBitsWhateverTheBatch) {
+  MemoryFileSystem fs;
+  auto models = ModelRepository::Open(fs, Clock::Real(), "/state");
+  ASSERT_TRUE(models.ok()) << models.status();
+  const Graph graph = *Graph::Create(DenseNetwork(2, 3, 1, 4));
+  std::vector<float> parameters;
+  for (int64_t i = 0; i < graph.parameter_count(); ++i) {
+    parameters.push_back(static_cast<float>(i * 7 % 11) * 0.1f - 0.5f);
+  }
+  v1::ModelCard card;
+  card.mutable_model()->set_name("m");
+  ASSERT_TRUE((*models)->Publish(graph, parameters, card).ok());
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  PredictorService service(**models, *executor);
+  LoopbackServer server(service);
+  auto stub = v1::Predictor::NewStub(server.channel());
+
+  const auto model = CompileInferenceModel(graph, parameters);
+  ASSERT_TRUE(model.ok()) << model.status();
+  for (int count : {1, 2, 5, 300}) {
+    v1::PredictRequest request;
+    request.mutable_model()->set_name("m");
+    std::vector<int> pixels;
+    for (int i = 0; i < count; ++i) pixels.push_back(i * 37 % 256);
+    *request.mutable_images() = ImagesOf(pixels);
+    request.set_probabilities(true);
+    grpc::ClientContext context;
+    v1::PredictResponse response;
+    const grpc::Status status = stub->Predict(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    for (int i = 0; i < count; ++i) {
+      ImageSet image;
+      image.count = 1;
+      image.height = 2;
+      image.width = 3;
+      image.channels = 1;
+      image.pixels = request.images().uint8().data().data() + i * 6;
+      std::vector<float> want(4);
+      ASSERT_TRUE(
+          (*model)->Infer(image, absl::MakeSpan(want), *executor, [] { return false; }).ok());
+      EXPECT_THAT(response.predictions(i).probabilities(), ElementsAreArray(want)) << i;
+    }
+  }
 }
 
 TEST_F(PredictorServiceTest, ServesManyClientsAtOnce) {
