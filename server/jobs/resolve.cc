@@ -1,0 +1,272 @@
+#include "server/jobs/resolve.h"
+
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/names/names.h"
+#include "core/nn/presets.h"
+#include "core/nn/summary.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+constexpr size_t kMaxRequestId = 128;
+
+absl::Status InField(absl::string_view field, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(field, ": ", status.message()));
+}
+
+std::string Extents(int height, int width, int channels) {
+  return absl::StrCat(height, "x", width, "x", channels);
+}
+
+// One registered dataset, with the hash of exactly these arrays.
+struct NamedDataset {
+  std::string name;
+  std::string sha256;
+  std::shared_ptr<const Dataset> dataset;
+};
+
+absl::StatusOr<NamedDataset> LoadDataset(absl::string_view field, const std::string& name,
+                                         DatasetRegistry& datasets) {
+  const std::string name_field = absl::StrCat(field, ".name");
+  CONVD_RETURN_IF_ERROR(CheckName(name_field, name));
+  // The name may come to stand for other data between the calls: hash and arrays must belong
+  // together.
+  const absl::StatusOr<v1::Dataset> before = datasets.Get(name);
+  if (!before.ok()) return InField(name_field, before.status());
+  absl::StatusOr<std::shared_ptr<const Dataset>> dataset = datasets.Load(name);
+  if (!dataset.ok()) return InField(name_field, dataset.status());
+  const absl::StatusOr<v1::Dataset> after = datasets.Get(name);
+  if (!after.ok()) return InField(name_field, after.status());
+  if (before->sha256() != after->sha256()) {
+    return absl::AbortedError(
+        absl::StrCat(name_field, ": \"", name, "\" was replaced just now; try again"));
+  }
+  return NamedDataset{name, after->sha256(), *std::move(dataset)};
+}
+
+// The split called `name`, or where that is empty `usual`, or the only one.
+absl::StatusOr<const DatasetSplit*> FindSplit(absl::string_view field, const NamedDataset& data,
+                                              const std::string& name, const char* usual) {
+  const std::string split_field = absl::StrCat(field, ".split");
+  if (!name.empty()) CONVD_RETURN_IF_ERROR(CheckName(split_field, name));
+  const std::vector<DatasetSplit>& splits = data.dataset->splits;
+  const DatasetSplit* split = data.dataset->Find(name.empty() ? usual : name);
+  if (split == nullptr && name.empty() && splits.size() == 1) split = &splits[0];
+  if (split != nullptr) return split;
+  return absl::NotFoundError(
+      absl::StrCat(split_field, ": \"", data.name, "\" has ",
+                   absl::StrJoin(splits, ", ",
+                                 [](std::string* out, const DatasetSplit& s) {
+                                   absl::StrAppend(out, "\"", s.name, "\"");
+                                 }),
+                   "; got ",
+                   name.empty() ? absl::StrCat("none, which means \"", usual, "\"")
+                                : absl::StrCat("\"", name, "\"")));
+}
+
+// The images with all that they lie in kept alive.
+ImageSet Images(const NamedDataset& data, const DatasetSplit& split) {
+  ImageSet images = split.images;
+  images.owner = data.dataset;
+  return images;
+}
+
+absl::StatusOr<Graph> ResolveArchitecture(v1::TrainRequest& request) {
+  switch (request.architecture_case()) {
+    case v1::TrainRequest::kPreset: {
+      const absl::StatusOr<v1::Network> network = Preset(request.preset());
+      if (!network.ok()) return InField("preset", network.status());
+      absl::StatusOr<Graph> graph = Graph::Create(*network);
+      if (!graph.ok()) return InField("preset", graph.status());
+      return graph;
+    }
+    case v1::TrainRequest::kNetwork: {
+      absl::StatusOr<Graph> graph = Graph::Create(request.network());
+      if (!graph.ok()) return InField("network", graph.status());
+      *request.mutable_network() = graph->network();
+      return graph;
+    }
+    default:
+      return absl::InvalidArgumentError(absl::StrCat(
+          "preset: got neither a preset nor a network; want one of the two. Presets are ",
+          absl::StrJoin(PresetNames(), ", ")));
+  }
+}
+
+// `images` are what the graph takes, and their labels are classes of it.
+absl::Status CheckImages(absl::string_view field, const NamedDataset& data,
+                         const DatasetSplit& split, const Graph& graph) {
+  const ImageSet& images = split.images;
+  const std::string which = absl::StrCat(field, ": \"", data.name, "/", split.name, "\"");
+  const Shape input = graph.input();
+  if (images.height != input.height || images.width != input.width ||
+      images.channels != input.channels) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        which, " has images of ", Extents(images.height, images.width, images.channels),
+        " (height x width x channels), but network \"", graph.name(), "\" takes ",
+        Extents(input.height, input.width, input.channels)));
+  }
+  const int64_t classes = static_cast<int64_t>(data.dataset->labels.size());
+  if (classes != graph.classes()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(which, " has ", classes, " classes, but network \"", graph.name(),
+                     "\" ends in ", graph.classes(), " outputs; want one for each class"));
+  }
+  if (images.count < 1) return absl::InvalidArgumentError(absl::StrCat(which, " has no images"));
+  if (static_cast<int64_t>(images.labels.size()) != images.count) {
+    return absl::InvalidArgumentError(absl::StrCat(which, " has ", images.labels.size(),
+                                                   " labels for ", images.count,
+                                                   " images; want one each"));
+  }
+  for (size_t i = 0; i < images.labels.size(); ++i) {
+    if (images.labels[i] >= 0 && images.labels[i] < classes) continue;
+    return absl::InvalidArgumentError(absl::StrCat(which, ": the label of image ", i, " is ",
+                                                   images.labels[i], "; want 0 to ", classes - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UseTail(absl::string_view field, int64_t tail, TrainingData& data) {
+  const int64_t count = data.train.count;
+  if (tail < 1 || tail >= count) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, " takes ", tail, " of the ", count,
+        " training samples for validation; want at least 1, and at least 1 left to train on"));
+  }
+  data.validation = data.train.Slice(count - tail, tail);
+  data.train = data.train.Slice(0, count - tail);
+  return absl::OkStatus();
+}
+
+class Resolver {
+ public:
+  Resolver(const v1::TrainRequest& request, DatasetRegistry& datasets)
+      : request_(request), datasets_(datasets) {
+    // Fields of newer clients would be kept, unseen and of any size, for as long as the job.
+    request_.DiscardUnknownFields();
+  }
+
+  absl::StatusOr<ResolvedJob> Resolve() {
+    CONVD_RETURN_IF_ERROR(CheckName("model", request_.model()));
+    if (request_.request_id().size() > kMaxRequestId) {
+      return absl::InvalidArgumentError(absl::StrCat("request_id: got ",
+                                                     request_.request_id().size(),
+                                                     " bytes; want at most ", kMaxRequestId));
+    }
+    CONVD_ASSIGN_OR_RETURN(Graph graph, ResolveArchitecture(request_));
+    CONVD_RETURN_IF_ERROR(ResolveTraining(request_));
+    CONVD_ASSIGN_OR_RETURN(const NamedDataset dataset,
+                           LoadDataset("dataset", request_.dataset().name(), datasets_));
+    CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
+                           FindSplit("dataset", dataset, request_.dataset().split(), "train"));
+    request_.mutable_dataset()->set_split(split->name);
+    CONVD_RETURN_IF_ERROR(CheckImages("dataset", dataset, *split, graph));
+    TrainingData data;
+    data.labels = dataset.dataset->labels;
+    data.train = Images(dataset, *split);
+    CONVD_RETURN_IF_ERROR(ResolveValidation(dataset, *split, graph, data));
+    Warn(graph, data);
+    std::string summary = Summary(graph);
+    return ResolvedJob{std::move(request_), std::move(graph),   std::move(data),
+                       dataset.sha256,      std::move(summary), std::move(warnings_)};
+  }
+
+ private:
+  absl::Status ResolveValidation(const NamedDataset& dataset, const DatasetSplit& trained,
+                                 const Graph& graph, TrainingData& data) {
+    v1::Validation& validation = *request_.mutable_validation();
+    switch (validation.source_case()) {
+      case v1::Validation::SOURCE_NOT_SET: {
+        const DatasetSplit* const test = dataset.dataset->Find("test");
+        if (test == nullptr || test == &trained) {
+          validation.set_none(true);
+          return absl::OkStatus();
+        }
+        validation.mutable_dataset()->set_name(dataset.name);
+        validation.mutable_dataset()->set_split("test");
+        return UseDataset(dataset, *test, trained, graph, data);
+      }
+      case v1::Validation::kNone:
+        if (validation.none()) return absl::OkStatus();
+        return absl::InvalidArgumentError(
+            "validation.none: got false; want true, another source, or no validation field at all");
+      case v1::Validation::kDataset: {
+        v1::DatasetRef& ref = *validation.mutable_dataset();
+        if (ref.name().empty()) ref.set_name(dataset.name);
+        NamedDataset other = dataset;
+        if (ref.name() != dataset.name) {
+          CONVD_ASSIGN_OR_RETURN(other, LoadDataset("validation.dataset", ref.name(), datasets_));
+        }
+        CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
+                               FindSplit("validation.dataset", other, ref.split(), "test"));
+        ref.set_split(split->name);
+        return UseDataset(other, *split, trained, graph, data);
+      }
+      case v1::Validation::kTail:
+        return UseTail("validation.tail", validation.tail(), data);
+      case v1::Validation::kSplit: {
+        const double share = validation.split();
+        if (!(share > 0 && share < 1)) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("validation.split: got ", share, "; want a share above 0 and below 1"));
+        }
+        // As Keras counts: the part trained on is rounded down.
+        const double kept = std::floor(static_cast<double>(data.train.count) * (1 - share));
+        return UseTail("validation.split", data.train.count - static_cast<int64_t>(kept), data);
+      }
+    }
+    return absl::InvalidArgumentError("validation: got a source that this server doesn't know");
+  }
+
+  absl::Status UseDataset(const NamedDataset& dataset, const DatasetSplit& split,
+                          const DatasetSplit& trained, const Graph& graph, TrainingData& data) {
+    CONVD_RETURN_IF_ERROR(CheckImages("validation.dataset", dataset, split, graph));
+    data.validation = Images(dataset, split);
+    if (&split == &trained) {
+      warnings_.push_back(absl::StrCat("validation.dataset: \"", dataset.name, "/", split.name,
+                                       "\" is what the network trains on, so val_accuracy says "
+                                       "nothing about new images"));
+    }
+    if (dataset.dataset->labels != data.labels) {
+      warnings_.push_back(absl::StrCat("validation.dataset: the classes of \"", dataset.name,
+                                       "\" have other names than those trained on; they are taken "
+                                       "for the same ones, by number"));
+    }
+    return absl::OkStatus();
+  }
+
+  void Warn(const Graph& graph, const TrainingData& data) {
+    if (request_.batch_size() > data.train.count) {
+      warnings_.push_back(absl::StrCat("batch_size: ", request_.batch_size(), " is more than the ",
+                                       data.train.count,
+                                       " training samples, so each epoch is one step"));
+    }
+    if (data.train.type == ElementType::kFloat32 && graph.scale() != 1.0f) {
+      warnings_.push_back(absl::StrCat(
+          "dataset: its pixels are f32 and the network multiplies them by ", graph.scale(),
+          "; where they are scaled already, use a network with preprocessing { scale: 1 }"));
+    }
+    if (data.validation.count > 0 && data.validation.type != data.train.type) {
+      warnings_.push_back(
+          "validation.dataset: its pixels are of another type (uint8, f32) than those trained on");
+    }
+  }
+
+  v1::TrainRequest request_;
+  DatasetRegistry& datasets_;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace
+
+absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets) {
+  return Resolver(request, datasets).Resolve();
+}
+
+}  // namespace convd

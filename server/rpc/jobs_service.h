@@ -1,0 +1,48 @@
+#ifndef CONVD_SERVER_RPC_JOBS_SERVICE_H_
+#define CONVD_SERVER_RPC_JOBS_SERVICE_H_
+
+#include "absl/status/status.h"
+#include "convd/v1/jobs.grpc.pb.h"
+#include "server/datasets/registry.h"
+#include "server/jobs/runner.h"
+#include "server/predict/blocking_calls.h"
+
+namespace convd {
+
+// convd.v1.Jobs. Train checks on a thread of the service, since it reads datasets; the rest answers
+// from memory. Runner and registry outlive the service, and the gRPC server is gone before it.
+class JobsService final : public v1::Jobs::CallbackService {
+ public:
+  JobsService(JobRunner& runner, DatasetRegistry& datasets);
+
+  // A job is queued whether or not its caller still listens.
+  grpc::ServerUnaryReactor* Train(grpc::CallbackServerContext* context,
+                                  const v1::TrainRequest* request, v1::Job* response) override;
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
+                                   const v1::GetJobRequest* request, v1::Job* response) override;
+  // A page ends at page_size jobs or about a megabyte. Its token names the last job shown, so jobs
+  // that come and go meanwhile make no other one appear twice or never.
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
+                                     const v1::ListJobsRequest* request,
+                                     v1::ListJobsResponse* response) override;
+  // Events as JobWatch gives them, one outstanding write. Ends with OK after the ended job, and
+  // with UNAVAILABLE where the server stops before that.
+  grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(grpc::CallbackServerContext* context,
+                                                   const v1::WatchJobRequest* request) override;
+  grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
+                                      const v1::CancelJobRequest* request,
+                                      v1::Job* response) override;
+
+ private:
+  absl::Status Queue(const grpc::CallbackServerContext& context, const v1::TrainRequest& request,
+                     v1::Job& response);
+  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response);
+
+  JobRunner& runner_;
+  DatasetRegistry& datasets_;
+  BlockingCalls checks_;  // last: its calls use the rest
+};
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_RPC_JOBS_SERVICE_H_

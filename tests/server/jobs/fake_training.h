@@ -1,0 +1,142 @@
+#ifndef CONVD_TESTS_SERVER_JOBS_FAKE_TRAINING_H_
+#define CONVD_TESTS_SERVER_JOBS_FAKE_TRAINING_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "core/time/clock.h"
+#include "core/train/trainer.h"
+#include "server/jobs/resolve.h"
+#include "server/models/repository.h"
+
+namespace convd {
+
+// A clock that stands still until a test moves it.
+class HandClock final : public Clock {
+ public:
+  absl::Time Now() const override {
+    absl::MutexLock lock(&mu_);
+    return absl::FromUnixSeconds(1'769'903'999) + elapsed_;  // 2026-01-31T23:59:59Z
+  }
+  absl::Duration Monotonic() const override {
+    absl::MutexLock lock(&mu_);
+    return elapsed_;
+  }
+  void Advance(absl::Duration duration) {
+    absl::MutexLock lock(&mu_);
+    elapsed_ += duration;
+  }
+
+ private:
+  mutable absl::Mutex mu_;
+  absl::Duration elapsed_ ABSL_GUARDED_BY(mu_);
+};
+
+// What a test says a run does; called on the job's thread.
+using Script = std::function<absl::Status(TrainingObserver&, std::vector<v1::EpochRecord>&)>;
+
+class ScriptedTrainer final : public Trainer {
+ public:
+  explicit ScriptedTrainer(Script script) : script_(std::move(script)) {
+    validation_.set_samples(2);
+    validation_.set_accuracy(0.75);
+  }
+  absl::Status Run(TrainingObserver& observer) override { return script_(observer, history_); }
+  std::vector<float> parameters() const override { return {1, 2, 3}; }
+  const std::vector<v1::EpochRecord>& history() const override { return history_; }
+  const v1::Metrics& validation() const override { return validation_; }
+
+ private:
+  const Script script_;
+  std::vector<v1::EpochRecord> history_;
+  v1::Metrics validation_;
+};
+
+inline v1::EpochRecord Epoch(int64_t epoch) {
+  v1::EpochRecord record;
+  record.set_epoch(epoch);
+  record.set_loss(1.0 / static_cast<double>(epoch));
+  return record;
+}
+
+inline TrainingProgress ProgressAt(int64_t epoch, int64_t step) {
+  TrainingProgress progress;
+  progress.epoch = epoch;
+  progress.epochs = 10;
+  progress.step = step;
+  progress.steps = 100;
+  return progress;
+}
+
+// Keeps what is published, and does nothing else.
+class RecordingRepository final : public ModelRepository {
+ public:
+  absl::StatusOr<v1::ModelVersion> Publish(const Graph&, absl::Span<const float> parameters,
+                                           v1::ModelCard card) override {
+    if (on_publish) {
+      if (absl::Status status = on_publish(); !status.ok()) return status;
+    }
+    absl::MutexLock lock(&mu_);
+    card.mutable_model()->set_version(static_cast<int64_t>(cards_.size()) + 1);
+    parameters_.assign(parameters.begin(), parameters.end());
+    cards_.push_back(card);
+    return card.model();
+  }
+  std::vector<v1::ModelCard> cards() {
+    absl::MutexLock lock(&mu_);
+    return cards_;
+  }
+  std::vector<float> parameters() {
+    absl::MutexLock lock(&mu_);
+    return parameters_;
+  }
+
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion&) override {
+    return absl::UnimplementedError("not for these tests");
+  }
+  absl::StatusOr<v1::Model> Get(const v1::ModelVersion&) override {
+    return absl::UnimplementedError("not for these tests");
+  }
+  std::vector<v1::Model> List(const std::string&) override { return {}; }
+  absl::Status AddEvaluation(const v1::Evaluation&) override { return absl::OkStatus(); }
+
+  std::function<absl::Status()> on_publish;  // set before any job is submitted
+
+ private:
+  absl::Mutex mu_;
+  std::vector<v1::ModelCard> cards_ ABSL_GUARDED_BY(mu_);
+  std::vector<float> parameters_ ABSL_GUARDED_BY(mu_);
+};
+
+// A 2 x 2 x 1 image to two classes, one dense layer.
+inline v1::Network SmallNetwork() {
+  v1::Network network;
+  network.set_name("small");
+  network.mutable_input()->set_height(2);
+  network.mutable_input()->set_width(2);
+  network.mutable_input()->set_channels(1);
+  network.add_layers()->mutable_flatten();
+  v1::Layer& dense = *network.add_layers();
+  dense.mutable_dense()->set_units(2);
+  return network;
+}
+
+inline ResolvedJob JobFor(const std::string& model) {
+  v1::TrainRequest request;
+  request.set_model(model);
+  *request.mutable_network() = SmallNetwork();
+  request.set_epochs(10);
+  TrainingData data;
+  data.labels = {"cat", "dog"};
+  return ResolvedJob{request,      *Graph::Create(SmallNetwork()), data, "5ca1ab1e", "the table\n",
+                     {"a warning"}};
+}
+
+}  // namespace convd
+
+#endif  // CONVD_TESTS_SERVER_JOBS_FAKE_TRAINING_H_

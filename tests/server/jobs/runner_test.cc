@@ -1,0 +1,470 @@
+#include "server/jobs/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <new>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "tests/server/jobs/fake_training.h"
+#include "tests/server/jobs/watch_reader.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Waits, as training does between cuts, until it is asked to end.
+absl::Status UntilCancelled(TrainingObserver& observer) {
+  while (!observer.Cancelled()) std::this_thread::yield();
+  return absl::CancelledError("at a cut");
+}
+
+// A store that can be told to keep nothing.
+class FailingStore final : public JobStore {
+ public:
+  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now) override {
+    return inner_->Create(std::move(job), now);
+  }
+  absl::Status Apply(const std::string& id, const JobChange& change) override {
+    if (failures.load() > 0) {
+      --failures;
+      return absl::ResourceExhaustedError("disk full");
+    }
+    return inner_->Apply(id, change);
+  }
+  absl::Status AppendEpoch(const std::string& id, const v1::EpochRecord& record) override {
+    if (epochs_fail) return absl::ResourceExhaustedError("disk full");
+    return inner_->AppendEpoch(id, record);
+  }
+  absl::StatusOr<v1::Job> Get(const std::string& id, JobParts parts) override {
+    return inner_->Get(id, parts);
+  }
+  absl::StatusOr<v1::JobState> State(const std::string& id) override { return inner_->State(id); }
+  absl::StatusOr<std::vector<v1::EpochRecord>> Epochs(const std::string& id, int64_t after_epoch,
+                                                      int64_t limit) override {
+    return inner_->Epochs(id, after_epoch, limit);
+  }
+  absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
+    return inner_->List(before_id, limit);
+  }
+
+  std::atomic<int> failures{0};
+  std::atomic<bool> epochs_fail{false};
+
+ private:
+  const std::unique_ptr<JobStore> inner_ = NewInMemoryJobStore();
+};
+
+class RunnerTest : public ::testing::Test {
+ protected:
+  // Scripts by the job's model name; a job without one ends at once.
+  void Script(const std::string& model, convd::Script script) {
+    absl::MutexLock lock(&mu_);
+    scripts_[model] = std::move(script);
+  }
+  void Start(JobRunnerOptions options = {}) {
+    options.retry_interval = absl::Milliseconds(1);
+    runner_ = std::make_unique<JobRunner>(
+        store_, models_,
+        [this](const Graph&, const v1::TrainRequest& request,
+               TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+          absl::MutexLock lock(&mu_);
+          order_.push_back(request.model());
+          if (request.model() == "no-trainer") return absl::InvalidArgumentError("data: too odd");
+          const auto it = scripts_.find(request.model());
+          return std::make_unique<ScriptedTrainer>(
+              it != scripts_.end() ? it->second
+                                   : [](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+                                       return absl::OkStatus();
+                                     });
+        },
+        clock_, std::move(options));
+  }
+  std::string Submit(const std::string& model) {
+    const auto job = runner_->Submit(JobFor(model));
+    EXPECT_TRUE(job.ok()) << job.status();
+    return job.ok() ? job->id() : "";
+  }
+  // A job that runs until it is cancelled; returns once it does.
+  std::string SubmitHolding(const std::string& model) {
+    auto begun = std::make_shared<absl::Notification>();
+    Script(model, [begun](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+      begun->Notify();
+      return UntilCancelled(observer);
+    });
+    const std::string id = Submit(model);
+    begun->WaitForNotification();
+    return id;
+  }
+  v1::JobState State(const std::string& id) { return runner_->Get(id)->state(); }
+  std::vector<std::string> order() {
+    absl::MutexLock lock(&mu_);
+    return order_;
+  }
+
+  HandClock clock_;
+  FailingStore store_;
+  RecordingRepository models_;
+  absl::Mutex mu_;
+  std::map<std::string, convd::Script> scripts_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> order_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<JobRunner> runner_;  // last: its threads use the rest
+};
+
+TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
+  JobRunnerOptions options;
+  options.instruction_set = "avx2";
+  options.library_versions["oneDNN"] = "2.6.3";
+  Start(std::move(options));
+  Script("digits", [this](TrainingObserver& observer, std::vector<v1::EpochRecord>& history) {
+    clock_.Advance(absl::Seconds(7));
+    history = {Epoch(1), Epoch(2)};
+    for (const v1::EpochRecord& record : history) observer.OnEpoch(record);
+    return absl::OkStatus();
+  });
+  const auto submitted = runner_->Submit(JobFor("digits"));
+  ASSERT_TRUE(submitted.ok()) << submitted.status();
+  EXPECT_EQ(submitted->request().model(), "digits");
+  EXPECT_EQ(submitted->summary(), "the table\n");
+  EXPECT_THAT(submitted->warnings(), ElementsAre("a warning"));
+
+  const v1::Job job = AwaitEnd(*runner_, submitted->id());
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(job.result().name(), "digits");
+  EXPECT_EQ(job.result().version(), 1);
+  EXPECT_EQ(job.history_size(), 2);
+  EXPECT_EQ(job.ended().seconds() - job.started().seconds(), 7);
+  EXPECT_FALSE(job.has_error());
+
+  ASSERT_EQ(models_.cards().size(), 1u);
+  const v1::ModelCard card = models_.cards()[0];
+  EXPECT_EQ(card.job_id(), job.id());
+  EXPECT_EQ(card.request().model(), "digits");
+  EXPECT_EQ(card.network().layers_size(), 2);
+  EXPECT_EQ(card.parameters(), 10);  // 4 x 2 weights and 2 biases
+  EXPECT_THAT(card.labels(), ElementsAre("cat", "dog"));
+  EXPECT_EQ(card.data_sha256(), "5ca1ab1e");
+  EXPECT_EQ(card.history_size(), 2);
+  EXPECT_EQ(card.validation().accuracy(), 0.75);
+  EXPECT_EQ(card.instruction_set(), "avx2");
+  EXPECT_EQ(card.library_versions().at("oneDNN"), "2.6.3");
+  EXPECT_EQ(card.training_seconds(), 7);
+  EXPECT_THAT(models_.parameters(), ElementsAre(1, 2, 3));
+}
+
+TEST_F(RunnerTest, JobsRunInTheOrderOfSubmissionOneAtATime) {
+  Start();
+  const std::string first = SubmitHolding("first");
+  std::vector<std::string> ids;
+  for (const char* model : {"a", "b", "c"}) ids.push_back(Submit(model));
+  EXPECT_EQ(State(first), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(runner_->Get(first)->queue_position(), 0);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(State(ids[i]), v1::JOB_STATE_QUEUED);
+    EXPECT_EQ(runner_->Get(ids[i])->queue_position(), i + 1);
+  }
+  ASSERT_TRUE(runner_->Cancel(first).ok());
+  for (const std::string& id : ids) {
+    EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_SUCCEEDED);
+  }
+  EXPECT_THAT(order(), ElementsAre("first", "a", "b", "c"));
+}
+
+TEST_F(RunnerTest, AsManyRunAtATimeAsTheOptionsSay) {
+  JobRunnerOptions options;
+  options.concurrent_jobs = 2;
+  Start(std::move(options));
+  const std::string a = SubmitHolding("a");
+  const std::string b = SubmitHolding("b");
+  const std::string c = Submit("c");
+  EXPECT_EQ(State(a), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(State(b), v1::JOB_STATE_RUNNING);
+  EXPECT_EQ(State(c), v1::JOB_STATE_QUEUED);
+  ASSERT_TRUE(runner_->Cancel(b).ok());
+  EXPECT_EQ(AwaitEnd(*runner_, c).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(State(a), v1::JOB_STATE_RUNNING);
+}
+
+TEST_F(RunnerTest, AFailedJobSaysWhyAndTheNextOneRuns) {
+  Start();
+  Script("nan", [](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    return absl::DataLossError("epoch 2, step 7: the loss is nan");
+  });
+  Script("greedy", [](TrainingObserver&, std::vector<v1::EpochRecord>&) -> absl::Status {
+    throw std::bad_alloc();
+  });
+  const std::string nan = Submit("nan");
+  const std::string odd = Submit("no-trainer");
+  const std::string greedy = Submit("greedy");
+  const std::string good = Submit("good");
+  EXPECT_EQ(AwaitEnd(*runner_, good).state(), v1::JOB_STATE_SUCCEEDED);
+  const v1::Job job = *runner_->Get(nan);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.error().code(), 15);  // google.rpc.Code.DATA_LOSS
+  EXPECT_EQ(job.error().message(), "epoch 2, step 7: the loss is nan");
+  EXPECT_EQ(runner_->Get(odd)->error().code(), 3);     // INVALID_ARGUMENT
+  EXPECT_EQ(runner_->Get(greedy)->error().code(), 8);  // RESOURCE_EXHAUSTED
+  EXPECT_EQ(models_.cards().size(), 1u);
+}
+
+TEST_F(RunnerTest, AFailedPublicationFailsTheJob) {
+  models_.on_publish = [] { return absl::ResourceExhaustedError("/state: disk full"); };
+  Start();
+  const v1::Job job = AwaitEnd(*runner_, Submit("m"));
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.error().code(), 8);
+  EXPECT_EQ(job.error().message(), "/state: disk full");
+  EXPECT_FALSE(job.has_result());
+}
+
+TEST_F(RunnerTest, AFullQueueRefusesMore) {
+  JobRunnerOptions options;
+  options.max_waiting = 2;
+  Start(std::move(options));
+  const std::string holding = SubmitHolding("holding");
+  Submit("a");
+  Submit("b");
+  const absl::Status full = runner_->Submit(JobFor("c")).status();
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(full.message()), HasSubstr("2 jobs wait"));
+  EXPECT_EQ(runner_->List("", 10)->size(), 3u);
+}
+
+TEST_F(RunnerTest, CancellingAQueuedJobEndsItAtOnce) {
+  Start();
+  const std::string holding = SubmitHolding("holding");
+  const std::string a = Submit("a");
+  const std::string b = Submit("b");
+  const auto cancelled = runner_->Cancel(a);
+  ASSERT_TRUE(cancelled.ok()) << cancelled.status();
+  EXPECT_EQ(cancelled->state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_TRUE(cancelled->has_ended());
+  EXPECT_FALSE(cancelled->has_started());
+  EXPECT_EQ(runner_->Get(b)->queue_position(), 1);
+  ASSERT_TRUE(runner_->Cancel(holding).ok());
+  EXPECT_EQ(AwaitEnd(*runner_, b).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_THAT(order(), ElementsAre("holding", "b"));
+}
+
+TEST_F(RunnerTest, CancellingARunningJobEndsItAtTheNextCutAndPublishesNothing) {
+  Start();
+  Script("m", [](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+    observer.OnProgress(ProgressAt(3, 7));
+    return UntilCancelled(observer);
+  });
+  const std::string id = Submit("m");
+  WatchReader reader(*runner_, id);
+  v1::JobEvent event;
+  while (!event.has_progress() && event.job().progress().epoch() == 0) {
+    ASSERT_TRUE(reader.Read(event));
+  }
+  EXPECT_TRUE(runner_->Cancel(id).ok());
+  const v1::Job job = AwaitEnd(*runner_, id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_FALSE(job.has_error());
+  EXPECT_EQ(job.progress().epoch(), 3);
+  EXPECT_EQ(job.progress().step(), 7);
+  EXPECT_TRUE(models_.cards().empty());
+}
+
+TEST_F(RunnerTest, CancellingTwiceIsAsGoodAsOnce) {
+  Start();
+  absl::Notification go_on;
+  absl::Notification begun;
+  Script("m", [&](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+    begun.Notify();
+    go_on.WaitForNotification();
+    return UntilCancelled(observer);
+  });
+  const std::string id = Submit("m");
+  begun.WaitForNotification();
+  EXPECT_TRUE(runner_->Cancel(id).ok());
+  EXPECT_TRUE(runner_->Cancel(id).ok());
+  go_on.Notify();
+  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_CANCELLED);
+}
+
+// The trainer didn't look again, but the user was told that the job is cancelled.
+TEST_F(RunnerTest, ACancellationAfterTheLastCutStillWinsOverThePublication) {
+  Start();
+  absl::Notification trained;
+  absl::Notification cancelled;
+  Script("m", [&](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    trained.Notify();
+    cancelled.WaitForNotification();
+    return absl::OkStatus();
+  });
+  const std::string id = Submit("m");
+  trained.WaitForNotification();
+  EXPECT_TRUE(runner_->Cancel(id).ok());
+  cancelled.Notify();
+  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_TRUE(models_.cards().empty());
+}
+
+TEST_F(RunnerTest, ACancellationDuringThePublicationLosesAndIsToldSo) {
+  absl::Notification publishing;
+  absl::Notification go_on;
+  models_.on_publish = [&] {
+    publishing.Notify();
+    go_on.WaitForNotification();
+    return absl::OkStatus();
+  };
+  Start();
+  const std::string id = Submit("m");
+  publishing.WaitForNotification();
+  const absl::Status late = runner_->Cancel(id).status();
+  EXPECT_EQ(late.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(late.message()), HasSubstr("published"));
+  go_on.Notify();
+  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_SUCCEEDED);
+  const absl::Status ended = runner_->Cancel(id).status();
+  EXPECT_EQ(ended.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(ended.message()), HasSubstr("SUCCEEDED"));
+}
+
+TEST_F(RunnerTest, CancellingAJobThatIsNoneSaysSo) {
+  Start();
+  EXPECT_EQ(runner_->Cancel("j-20260131-235959-042").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(runner_->Cancel("nonsense").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// What broke must not pass for what nobody asked for.
+TEST_F(RunnerTest, ARunThatCallsItselfCancelledUnaskedHasFailed) {
+  Start();
+  Script("m", [](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    return absl::CancelledError("by nobody");
+  });
+  const v1::Job job = AwaitEnd(*runner_, Submit("m"));
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.error().code(), 1);
+}
+
+TEST_F(RunnerTest, AnEpochThatCannotBeKeptFailsTheJob) {
+  Start();
+  store_.epochs_fail = true;
+  Script("m", [](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+    observer.OnEpoch(Epoch(1));
+    return observer.Cancelled() ? absl::CancelledError("at a cut") : absl::OkStatus();
+  });
+  const v1::Job job = AwaitEnd(*runner_, Submit("m"));
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.error().code(), 8);
+  EXPECT_THAT(job.error().message(), HasSubstr("disk full"));
+  EXPECT_TRUE(models_.cards().empty());
+}
+
+TEST_F(RunnerTest, AStoreThatFailsForAWhileHoldsJobsUpAndLosesNone) {
+  absl::Mutex mu;
+  std::vector<std::string> warnings;
+  JobRunnerOptions options;
+  options.on_warning = [&](const std::string& warning) {
+    absl::MutexLock lock(&mu);
+    warnings.push_back(warning);
+  };
+  Start(std::move(options));
+  store_.failures = 2;  // the job's beginning
+  Script("m", [this](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    store_.failures = 3;  // its end
+    return absl::OkStatus();
+  });
+  const std::string id = Submit("m");
+  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_SUCCEEDED);
+  absl::MutexLock lock(&mu);
+  ASSERT_EQ(warnings.size(), 5u);
+  EXPECT_THAT(warnings[0], HasSubstr("disk full"));
+  EXPECT_THAT(warnings[4], HasSubstr(id));
+}
+
+TEST_F(RunnerTest, StoppingEndsWhatRunsWithTheReasonAndLeavesWhatWaits) {
+  Start();
+  Script("m", [](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+    observer.OnProgress(ProgressAt(3, 7));
+    return UntilCancelled(observer);
+  });
+  const std::string running = Submit("m");
+  WatchReader reader(*runner_, running);
+  v1::JobEvent event;
+  while (!event.has_progress() && event.job().progress().epoch() == 0) {
+    ASSERT_TRUE(reader.Read(event));
+  }
+  const std::string waiting = Submit("later");
+  EXPECT_FALSE(runner_->AwaitIdle(absl::ZeroDuration()));
+  runner_->Stop();
+  const v1::Job job = AwaitEnd(*runner_, running);
+  EXPECT_TRUE(runner_->AwaitIdle(absl::InfiniteDuration()));
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.error().code(), 14);  // UNAVAILABLE
+  EXPECT_THAT(job.error().message(), HasSubstr("server stopping"));
+  EXPECT_THAT(job.error().message(), HasSubstr("epoch 3 of 10"));
+  EXPECT_EQ(State(waiting), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(runner_->Submit(JobFor("new")).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(order(), ElementsAre("m"));
+}
+
+TEST_F(RunnerTest, StoppingLetsAPublicationEnd) {
+  absl::Notification publishing;
+  absl::Notification go_on;
+  models_.on_publish = [&] {
+    publishing.Notify();
+    go_on.WaitForNotification();
+    return absl::OkStatus();
+  };
+  Start();
+  const std::string id = Submit("m");
+  publishing.WaitForNotification();
+  runner_->Stop();
+  go_on.Notify();
+  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST_F(RunnerTest, TheDestructorEndsWhatRuns) {
+  Start();
+  const std::string id = SubmitHolding("m");
+  Submit("waits");
+  runner_.reset();
+  EXPECT_EQ(*store_.State(id), v1::JOB_STATE_FAILED);
+}
+
+TEST_F(RunnerTest, CancellationsFromManyThreadsLeaveEveryJobEndedOnce) {
+  absl::Mutex mu;
+  std::map<std::string, int> ends;
+  JobRunnerOptions options;
+  options.concurrent_jobs = 3;
+  options.on_change = [&](const v1::Job& job) {
+    absl::MutexLock lock(&mu);
+    if (IsFinal(job.state())) ++ends[job.id()];
+  };
+  Start(std::move(options));
+  constexpr int kJobs = 60;
+  std::vector<std::string> ids;
+  for (int i = 0; i < kJobs; ++i) ids.push_back(Submit("m"));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = t % 2; i < kJobs; i += 2) runner_->Cancel(ids[i]).IgnoreError();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int succeeded = 0;
+  for (const std::string& id : ids) {
+    const v1::Job job = AwaitEnd(*runner_, id);
+    EXPECT_TRUE(job.state() == v1::JOB_STATE_SUCCEEDED || job.state() == v1::JOB_STATE_CANCELLED);
+    succeeded += job.state() == v1::JOB_STATE_SUCCEEDED;
+  }
+  EXPECT_EQ(models_.cards().size(), static_cast<size_t>(succeeded));
+  runner_.reset();  // the last changes have been told of
+  absl::MutexLock lock(&mu);
+  EXPECT_EQ(ends.size(), static_cast<size_t>(kJobs));
+  for (const auto& [id, count] : ends) EXPECT_EQ(count, 1) << id;
+}
+
+}  // namespace
+}  // namespace convd
