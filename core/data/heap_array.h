@@ -42,7 +42,8 @@ class HeapArray {
   // Keeps the first elements; unchanged on an error.
   absl::Status Resize(int64_t size, const std::string& what) {
     // gcc 14 reckons with a negative size otherwise, and warns.
-    if (size >= 0 && size <= std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(T))) {
+    if (size >= 0 &&
+        size <= std::numeric_limits<int64_t>::max() / static_cast<int64_t>(sizeof(T))) {
       // realloc may return null for 0 bytes, and that would be no error.
       void* data = std::realloc(data_, size == 0 ? 1 : static_cast<size_t>(size) * sizeof(T));
       if (data != nullptr) {
