@@ -1,0 +1,146 @@
+#include "server/rpc/datasets_service.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "core/names/names.h"
+#include "core/status/status_macros.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/dataset_upload_stream.h"
+#include "server/rpc/status.h"
+
+namespace convd {
+namespace {
+
+constexpr int kIngestsAtOnce = 1;
+constexpr int kIngestsWaiting = 64;
+constexpr int kChunksAtOnce = 2;
+constexpr int kChunksWaiting = 256;
+constexpr int kDefaultPageSize = 50;
+constexpr int kMaxPageSize = 1000;
+constexpr size_t kPageBytes = size_t{1} << 20;
+
+absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
+  std::string name;
+  // A token is 88 bytes at most; whatever is longer isn't worth decoding.
+  if (token.size() <= 128 && absl::WebSafeBase64Unescape(token, &name) &&
+      CheckName("name", name).ok()) {
+    return name;
+  }
+  return absl::InvalidArgumentError(
+      "page_token: not one of this server's; want the next_page_token of the page before, or none");
+}
+
+absl::Status TooMany() {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      kIngestsWaiting, " changes of datasets wait already; try again when one has ended"));
+}
+
+void LogWarnings(DatasetRegistry& datasets) {
+  for (const std::string& warning : datasets.TakeWarnings()) spdlog::warn("{}", warning);
+}
+
+}  // namespace
+
+DatasetsService::DatasetsService(DatasetRegistry& datasets)
+    : datasets_(datasets),
+      ingests_(kIngestsAtOnce, kIngestsWaiting),
+      chunks_(kChunksAtOnce, kChunksWaiting) {
+  LogWarnings(datasets_);
+}
+
+grpc::ServerUnaryReactor* DatasetsService::RegisterDataset(
+    grpc::CallbackServerContext* context, const v1::RegisterDatasetRequest* request,
+    v1::Dataset* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, request, response]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    CONVD_ASSIGN_OR_RETURN(*response, datasets_.Register(*request));
+    spdlog::info("dataset {}: registered, SHA-256 {}", response->name(), response->sha256());
+    return absl::OkStatus();
+  };
+  if (!ingests_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(TooMany()));
+  }
+  return reactor;
+}
+
+grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDataset(
+    grpc::CallbackServerContext* context, v1::Dataset* response) {
+  return NewDatasetUploadStream(context, response, datasets_, chunks_, ingests_);
+}
+
+absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,
+                                   v1::ListDatasetsResponse& response) {
+  if (request.page_size() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("page_size: got ", request.page_size(),
+                                                   "; want 0 (for ", kDefaultPageSize, ") to ",
+                                                   kMaxPageSize));
+  }
+  const int page_size =
+      request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
+  std::string after;
+  if (!request.page_token().empty()) {
+    CONVD_ASSIGN_OR_RETURN(after, ParsePageToken(request.page_token()));
+  }
+  size_t bytes = 0;
+  for (v1::Dataset& dataset : datasets_.List()) {
+    if (dataset.name() <= after) continue;
+    bytes += dataset.ByteSizeLong();
+    const int shown = response.datasets_size();
+    if (shown == page_size || (bytes > kPageBytes && shown > 0)) {
+      response.set_next_page_token(absl::WebSafeBase64Escape(response.datasets(shown - 1).name()));
+      break;
+    }
+    *response.add_datasets() = std::move(dataset);
+  }
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerContext* context,
+                                                        const v1::ListDatasetsRequest* request,
+                                                        v1::ListDatasetsResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(List(*request, *response)));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContext* context,
+                                                      const v1::GetDatasetRequest* request,
+                                                      v1::Dataset* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  absl::Status status = CheckName("name", request->name());
+  if (status.ok()) {
+    absl::StatusOr<v1::Dataset> dataset = datasets_.Get(request->name());
+    status = dataset.status();
+    if (dataset.ok()) *response = *std::move(dataset);
+  }
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerContext* context,
+                                                         const v1::DeleteDatasetRequest* request,
+                                                         v1::DeleteDatasetResponse*) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, request]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    CONVD_RETURN_IF_ERROR(CheckName("name", request->name()));
+    CONVD_RETURN_IF_ERROR(datasets_.Delete(request->name()));
+    spdlog::info("dataset {}: deleted", request->name());
+    LogWarnings(datasets_);
+    return absl::OkStatus();
+  };
+  if (!ingests_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(TooMany()));
+  }
+  return reactor;
+}
+
+}  // namespace convd

@@ -1,0 +1,48 @@
+#ifndef CONVD_SERVER_RPC_DATASETS_SERVICE_H_
+#define CONVD_SERVER_RPC_DATASETS_SERVICE_H_
+
+#include "absl/status/status.h"
+#include "convd/v1/datasets.grpc.pb.h"
+#include "server/datasets/registry.h"
+#include "server/predict/blocking_calls.h"
+
+namespace convd {
+
+// convd.v1.Datasets. What reads or writes files runs on threads of the service, so that gRPC's own
+// are never kept waiting. A caller that gives up before its turn has changed nothing; once a
+// dataset is being read it is registered to the end. The registry outlives the service, and the
+// gRPC server is gone before it.
+class DatasetsService final : public v1::Datasets::CallbackService {
+ public:
+  explicit DatasetsService(DatasetRegistry& datasets);
+
+  grpc::ServerUnaryReactor* RegisterDataset(grpc::CallbackServerContext* context,
+                                            const v1::RegisterDatasetRequest* request,
+                                            v1::Dataset* response) override;
+  // Answers at the first error, without waiting for the rest of the stream.
+  grpc::ServerReadReactor<v1::UploadDatasetRequest>* UploadDataset(
+      grpc::CallbackServerContext* context, v1::Dataset* response) override;
+  // A page ends at page_size datasets or about a megabyte. Its token names the last one shown, so
+  // datasets that come and go meanwhile make no other one appear twice or never.
+  grpc::ServerUnaryReactor* ListDatasets(grpc::CallbackServerContext* context,
+                                         const v1::ListDatasetsRequest* request,
+                                         v1::ListDatasetsResponse* response) override;
+  grpc::ServerUnaryReactor* GetDataset(grpc::CallbackServerContext* context,
+                                       const v1::GetDatasetRequest* request,
+                                       v1::Dataset* response) override;
+  grpc::ServerUnaryReactor* DeleteDataset(grpc::CallbackServerContext* context,
+                                          const v1::DeleteDatasetRequest* request,
+                                          v1::DeleteDatasetResponse* response) override;
+
+ private:
+  absl::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response);
+
+  DatasetRegistry& datasets_;
+  // Last: their calls use the rest.
+  BlockingCalls ingests_;  // whole datasets, and what changes them: one after another
+  BlockingCalls chunks_;   // uploads' next pieces, which need not wait for the above
+};
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_RPC_DATASETS_SERVICE_H_
