@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""Writes samples/: small files as NumPy, Python's gzip and zipfile, and PIL write them, for the readers to be tested on.
+
+usage: make_samples.py   (needs python3-numpy and python3-pil; the files are committed)
+
+Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
+sample n is (7 n + 3) mod 10. The tests know no more than that. What JPEG files decode to is in .raw files beside them,
+decoded by PIL.
+"""
+import gzip
+import io
+import os
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+from PIL import Image
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
+
+
+def pixels(n, h, w, c):
+    i = np.indices((n, h, w, c))
+    return ((37 * i[0] + 11 * i[1] + 5 * i[2] + 3 * i[3]) % 251).astype(np.uint8)
+
+
+def labels(n):
+    return (7 * np.arange(n) + 3) % 10
+
+
+def write(name, data):
+    with open(os.path.join(HERE, name), "wb") as f:
+        f.write(data)
+
+
+def npz(name, compressed=False, **arrays):
+    buffer = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(buffer, **arrays)
+    write(name, buffer.getvalue())
+
+
+def npy(array, version=None):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version=version)
+    return buffer.getvalue()
+
+
+def arrays():
+    x = pixels(5, 4, 6, 3)
+    f = x.astype(np.float64) + 0.25
+    y = labels(5)
+    npz("u8.npz", X=x, Y=y.astype(np.uint8))
+    npz("u8_deflated.npz", True, X=x, Y=y.astype(np.uint8))
+    npz("lower_case.npz", x=x, y=y.astype(np.int64))
+    npz("f32.npz", X=f.astype(np.float32), Y=y.astype(np.int32))
+    npz("f64_deflated.npz", True, X=f, Y=y.astype(np.float64))
+    npz("u8_fortran.npz", X=np.asfortranarray(x), Y=y)
+    npz("f32_big_endian.npz", X=f.astype(">f4"), Y=y.astype(">i4"))
+    npz("f64_big_endian_fortran.npz", X=np.asfortranarray(f.astype(">f8")), Y=y.astype(">f8"))
+    npz("u8_channels_first.npz", X=np.ascontiguousarray(x.transpose(0, 3, 1, 2)), Y=y)
+    npz("f32_channels_first_fortran.npz",
+        X=np.asfortranarray(f.astype(np.float32).transpose(0, 3, 1, 2)), Y=y)
+    grey = pixels(5, 6, 6, 1)
+    npz("grey_rank3.npz", X=grey.reshape(5, 6, 6), Y=y)
+    npz("grey_flat.npz", X=grey.reshape(5, 36), Y=y)
+    npz("grey_flat_fortran.npz", X=np.asfortranarray(grey.reshape(5, 36)), Y=y)
+    for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i2", ">u4", ">i8", "f4", "f8", ">f4"):
+        npz("labels_" + kind.replace(">", "be_") + ".npz", X=x, Y=y.astype(kind))
+    npz("labels_bool.npz", X=x, Y=np.array([True, False, True, True, False]))
+    npz("labels_column.npz", X=x, Y=y.reshape(5, 1))
+    # To be refused.
+    npz("one_hot.npz", X=x, Y=np.eye(10, dtype=np.float32)[y])
+    npz("object.npz", X=x, Y=np.array([1, "a", None, 2, 3], dtype=object))
+    npz("object_x.npz", X=np.array([1, None], dtype=object), Y=y)
+    npz("structured.npz", X=x, Y=np.zeros(5, dtype=[("a", "i4"), ("b", "f4")]))
+    npz("strings.npz", X=x, Y=np.array(["cat", "dog", "cat", "cat", "dog"]))
+    npz("f16.npz", X=f.astype(np.float16), Y=y)
+    npz("i64.npz", X=x.astype(np.int64), Y=y)
+    npz("complex.npz", X=x.astype(np.complex64), Y=y)
+    npz("no_y.npz", X=x, labels=y)
+    npz("no_x.npz", images=x, Y=y)
+    npz("both_cases.npz", X=x, x=x, Y=y)
+    npz("fewer_labels.npz", X=x, Y=y[:4])
+    npz("no_images.npz", X=x[:0], Y=y[:0])
+    npz("flat_3072.npz", X=np.zeros((2, 3072), np.uint8), Y=y[:2])
+    npz("rank1.npz", X=np.zeros(5, np.uint8), Y=y)
+    npz("rank5.npz", X=np.zeros((5, 1, 2, 2, 1), np.uint8), Y=y)
+    npz("channels_unclear.npz", X=np.zeros((5, 3, 8, 3), np.uint8), Y=y)
+    npz("no_channels.npz", X=np.zeros((5, 8, 8, 8), np.uint8), Y=y)
+    bad = f.astype(np.float32)
+    bad[3, 2, 1, 0] = np.nan
+    npz("nan.npz", X=bad, Y=y)
+    bad = f.copy()
+    bad[1, 0, 5, 2] = 1e300
+    npz("beyond_f32.npz", X=bad, Y=y)
+    npz("label_1_5.npz", X=x, Y=np.array([0, 1, 1.5, 2, 3]))
+    npz("label_negative.npz", X=x, Y=np.array([0, 1, 2, -1, 3]))
+    npz("label_nan.npz", X=x, Y=np.array([0, np.nan, 2, 1, 3]))
+    npz("label_2_64.npz", X=x, Y=np.array([0, 2**64 - 1, 2, 1, 3], dtype=np.uint64))
+
+    write("v1.npy", npy(x, (1, 0)))
+    write("v2.npy", npy(x, (2, 0)))
+    write("v3.npy", npy(x, (3, 0)))
+    write("i4_vector.npy", npy(y.astype("<i4"), (1, 0)))
+
+    def zipped(name, method, members):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as z:
+            for member, data in members:
+                z.writestr(member, data)
+        write(name, buffer.getvalue())
+
+    zipped("bzip2.npz", zipfile.ZIP_BZIP2, [("X.npy", npy(x)), ("Y.npy", npy(y))])
+    zipped("climbing.npz", zipfile.ZIP_STORED, [("../X.npy", npy(x)), ("/Y.npy", npy(y))])
+    zipped("not_npy.npz", zipfile.ZIP_STORED, [("X.npy", b"<html>"), ("Y.npy", npy(y))])
+    # 64 MiB of zeros in 64 KiB.
+    zipped("bomb.npz", zipfile.ZIP_DEFLATED, [("X.npy", bytes(1 << 26)), ("Y.npy", npy(y))])
+
+
+def gzips():
+    data = bytes(range(256)) * 8
+    one = gzip.compress(data, mtime=0)
+    write("plain.gz", one)
+    write("two_members.gz", gzip.compress(data[:1000], mtime=0) + gzip.compress(data[1000:], mtime=0))
+    buffer = io.BytesIO()
+    with gzip.GzipFile("a name", "wb", fileobj=buffer, mtime=0) as f:
+        f.write(data)
+    write("named.gz", buffer.getvalue())
+    write("nothing.gz", gzip.compress(b"", mtime=0))
+    write("bomb.gz", gzip.compress(bytes(1 << 26), mtime=0))
+
+
+def png(width, height, depth, colour, rows, extra=b"", interlaced=False):
+    """A PNG file by the specification, for kinds that PIL does not write. `rows` are packed scan lines."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
+            + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))) + chunk(b"IEND", b""))
+
+
+def packed(values, depth):
+    bits = "".join(format(v, f"0{depth}b") for v in values)
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8))
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def images():
+    grey = pixels(1, 6, 9, 1)[0, :, :, 0]
+    rgb = pixels(1, 6, 9, 3)[0]
+    write("grey.png", saved(Image.fromarray(grey, "L"), "PNG"))
+    write("rgb.png", saved(Image.fromarray(rgb, "RGB"), "PNG"))
+    write("rgb_gamma_and_text.png", saved(Image.fromarray(rgb, "RGB"), "PNG", dpi=(72, 72), optimize=True))
+    # Colour i of the palette is (i, 2 i, 255 - i); pixel (h, w) has colour 11 h + 5 w.
+    palette = Image.fromarray(grey, "P")
+    palette.putpalette(b"".join(bytes((i, 2 * i % 256, 255 - i)) for i in range(256)))
+    write("palette.png", saved(palette, "PNG"))
+    # Pixel (h, w) is (h + w) mod 2^depth.
+    for depth in (1, 2, 4):
+        rows = [packed([(h + w) % (1 << depth) for w in range(9)], depth) for h in range(6)]
+        write(f"grey_{depth}_bit.png", png(9, 6, depth, 0, rows))
+    # Adam7: passes as (first row, first column, row step, column step).
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = [rgb[h, x::dx].tobytes() for y, x, dy, dx in passes for h in range(y, 6, dy) if x < 9]
+    write("rgb_interlaced.png", png(9, 6, 8, 2, rows, interlaced=True))
+    # To be refused.
+    write("grey_16_bit.png", png(9, 6, 16, 0, [bytes(18)] * 6))
+    write("rgb_16_bit.png", png(9, 6, 16, 2, [bytes(54)] * 6))
+    write("grey_alpha.png", saved(Image.fromarray(grey, "L").convert("LA"), "PNG"))
+    write("rgb_alpha.png", saved(Image.fromarray(rgb, "RGB").convert("RGBA"), "PNG"))
+    write("palette_transparent.png", saved(palette, "PNG", transparency=3))
+    write("grey_transparent.png", saved(Image.fromarray(grey, "L"), "PNG", transparency=7))
+    write("huge.png", png(60000, 60000, 8, 0, [bytes(10)]))
+
+    def jpeg(name, image, **options):
+        data = saved(image, "JPEG", **options)
+        write(name + ".jpg", data)
+        if image.mode != "CMYK":
+            write(name + ".raw", np.asarray(Image.open(io.BytesIO(data))).tobytes())
+
+    big = Image.fromarray(pixels(1, 20, 33, 3)[0], "RGB")
+    jpeg("rgb_420", big, quality=75)
+    jpeg("rgb_444", big, quality=90, subsampling=0)
+    jpeg("rgb_progressive", big, quality=80, progressive=True)
+    jpeg("grey", big.convert("L"), quality=85)
+    jpeg("cmyk", big.convert("CMYK"))
+
+
+os.makedirs(HERE, exist_ok=True)
+arrays()
+gzips()
+images()
