@@ -3,18 +3,57 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <spdlog/spdlog.h>
 
-#include <filesystem>
-#include <system_error>
+#include <algorithm>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/dnn/engine_info.h"
+#include "core/exec/cpu_budget.h"
+#include "core/exec/executor.h"
 #include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
+#include "core/time/clock.h"
+#include "core/train/trainer.h"
+#include "server/datasets/registry.h"
+#include "server/jobs/runner.h"
+#include "server/jobs/store.h"
+#include "server/jobs/transitions.h"
+#include "server/library_versions.h"
+#include "server/models/repository.h"
+#include "server/rpc/datasets_service.h"
+#include "server/rpc/evaluator_service.h"
+#include "server/rpc/jobs_service.h"
 #include "server/rpc/listening.h"
+#include "server/rpc/models_service.h"
+#include "server/rpc/predictor_service.h"
 #include "server/state_lock.h"
 
 namespace convd {
 namespace {
 
+absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
+void LogJob(const v1::Job& job) {
+  const std::string_view state = StateName(job.state());
+  switch (job.state()) {
+    case v1::JOB_STATE_SUCCEEDED:
+      return spdlog::info("job {}: {}, published as {}@{}", job.id(), state, job.result().name(),
+                          job.result().version());
+    case v1::JOB_STATE_FAILED:
+      return spdlog::warn("job {}: {}: {}", job.id(), state, job.error().message());
+    default:
+      return spdlog::info("job {}: {} (model {}, dataset {})", job.id(), state,
+                          job.request().model(), job.request().dataset().name());
+  }
+}
+
+// Members are destroyed from the last to the first: what answers, then what computes, then what
+// they read; the models last, and the state folder's lock when nobody writes there any more.
 class ConvdServer final : public Server {
  public:
   ~ConvdServer() override { Stop(absl::Now()); }
@@ -25,26 +64,136 @@ class ConvdServer final : public Server {
   void Stop(absl::Time deadline) override;
 
  private:
+  absl::Status OpenState(const Config& config);
+  void StartWorkers(const Config& config);
+  void StartJobs(const Config& config);
+  absl::Status Serve(const Config& config);
+
+  FileSystem& fs_ = FileSystem::Posix();
+  const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
+  std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
+  std::unique_ptr<ModelRepository> models_;
+  std::unique_ptr<DatasetRegistry> datasets_;
+  std::unique_ptr<JobStore> jobs_;
+  std::unique_ptr<Executor> executor_;
+  std::unique_ptr<JobRunner> runner_;
+  std::unique_ptr<JobsService> jobs_service_;
+  std::unique_ptr<DatasetsService> datasets_service_;
+  std::unique_ptr<ModelsService> models_service_;
+  std::unique_ptr<EvaluatorService> evaluator_service_;
+  std::unique_ptr<PredictorService> predictor_service_;
   ListeningServer listening_;
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
-  std::error_code error;
-  std::filesystem::create_directories(config.state_dir, error);
-  if (error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("--state: ", config.state_dir, " can't be made: ", error.message()));
+  CONVD_RETURN_IF_ERROR(CheckCpu());
+  if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
+  CONVD_RETURN_IF_ERROR(OpenState(config));
+  StartWorkers(config);
+  StartJobs(config);
+  return Serve(config);
+}
+
+absl::Status ConvdServer::OpenState(const Config& config) {
+  for (const std::string& dir : config.data_dirs) {
+    if (fs_.IsDirectory(dir)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--data-dir: ", dir, fs_.Exists(dir) ? " is no folder" : " is not there",
+                     "; want a folder that datasets may be registered from"));
   }
-  CONVD_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(config.state_dir));
-  CONVD_ASSIGN_OR_RETURN(listening_, Listen(config, {}));
+  if (absl::Status made = fs_.CreateDirectories(config.state_dir); !made.ok()) {
+    // A path that can't be a folder is the machine's state, not the flag's form.
+    return absl::FailedPreconditionError(absl::StrCat("--state: ", made.message()));
+  }
+  const absl::StatusOr<std::string> canonical = fs_.Canonical(config.state_dir);
+  if (!canonical.ok()) return InFlag("--state", canonical.status());
+  state_dir_ = *canonical;
+  CONVD_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(state_dir_));
+  // What an earlier server that could not end in order left there would lead to nobody.
+  fs_.Remove(state_dir_ + "/addresses").IgnoreError();
+  absl::StatusOr<std::unique_ptr<ModelRepository>> models =
+      ModelRepository::Open(fs_, clock_, state_dir_);
+  if (!models.ok()) return InFlag("--state", models.status());
+  models_ = *std::move(models);
+  for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
+  absl::StatusOr<std::unique_ptr<DatasetRegistry>> datasets =
+      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs);
+  if (!datasets.ok()) return InFlag("--state", datasets.status());
+  datasets_ = *std::move(datasets);
+  jobs_ = NewInMemoryJobStore();
+  spdlog::info("state in {}: {} datasets, {} model versions", state_dir_, datasets_->List().size(),
+               models_->Versions("").size());
+  return absl::OkStatus();
+}
+
+void ConvdServer::StartWorkers(const Config& config) {
+  const CpuBudget budget = DetectCpuBudget(fs_);
+  const int workers = config.cpus > 0 ? config.cpus : budget.workers;
+  std::string why =
+      absl::StrCat(budget.physical_cores, " physical cores of ", budget.affinity, " allowed CPUs");
+  if (budget.cgroup_quota > 0) absl::StrAppend(&why, ", a quota of ", budget.cgroup_quota);
+  if (config.cpus > 0) absl::StrAppend(&why, ", --cpus ", config.cpus);
+  spdlog::info("{} workers ({}), {}, nice {}", workers, why, InstructionSet(), config.nice);
+  if (workers > budget.workers) {
+    spdlog::warn(
+        "--cpus {} is more than the {} that this machine or container allows; expect "
+        "waiting",
+        workers, budget.workers);
+  }
+  executor_ = NewThreadedExecutor(workers, config.nice);
+}
+
+void ConvdServer::StartJobs(const Config& config) {
+  JobRunnerOptions options;
+  options.concurrent_jobs = config.concurrent_jobs;
+  options.instruction_set = InstructionSet();
+  options.library_versions = LibraryVersions();
+  options.on_change = LogJob;
+  options.on_warning = [](const std::string& warning) { spdlog::warn("{}", warning); };
+  runner_ = std::make_unique<JobRunner>(
+      *jobs_, *models_,
+      [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data) {
+        return Trainer::Create(graph, request, std::move(data), *executor_, clock_);
+      },
+      clock_, std::move(options));
+}
+
+absl::Status ConvdServer::Serve(const Config& config) {
+  jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_);
+  datasets_service_ = std::make_unique<DatasetsService>(*datasets_);
+  models_service_ = std::make_unique<ModelsService>(*models_);
+  EvaluateLimits evaluate;
+  PredictLimits predict;
+  // The answer's other fields want room, too.
+  const int64_t max_response = (int64_t{config.max_message_mb} << 20) * 15 / 16;
+  evaluate.max_response_bytes = max_response;
+  predict.max_response_bytes = max_response;
+  evaluator_service_ =
+      std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
+  predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
+  CONVD_ASSIGN_OR_RETURN(
+      listening_,
+      Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
+                      evaluator_service_.get(), predictor_service_.get()}));
+  const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
+                                                   absl::StrCat("grpc ", listening_.address, "\n"));
+  if (!written.ok()) return InFlag("--state", written);
   return absl::OkStatus();
 }
 
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
+  fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
+  runner_->Stop();
+  const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
+  if (!runner_->AwaitIdle(0.8 * left)) {
+    spdlog::warn("a job has not come to its next cut yet");
+  }
+  runner_->EndWatches();
+  // Answers what was accepted; refuses what comes.
   listening_.server->Shutdown(absl::ToChronoTime(deadline));
 }
 
