@@ -185,10 +185,17 @@ TEST_F(BadInputTest, CifarAndNpzFiles) {
   const struct {
     const char* what;
     std::string data;
+    std::vector<absl::StatusCode> codes;
   } cases[] = {
-      {"CIFAR records that aren't whole", std::string(3073 * 2 + 100, '\1')},
-      {"an archive cut short", std::string("PK\x03\x04", 4) + std::string(26, '\0')},
-      {"an archive without members", std::string("PK\x05\x06", 4) + std::string(18, '\0')},
+      {"CIFAR records that aren't whole",
+       std::string(3073 * 2 + 100, '\1'),
+       {kInvalid, absl::StatusCode::kDataLoss}},
+      {"an archive cut short",
+       std::string("PK\x03\x04", 4) + std::string(26, '\0'),
+       {kInvalid, absl::StatusCode::kDataLoss}},
+      {"an archive without members",
+       std::string("PK\x05\x06", 4) + std::string(18, '\0'),
+       {kNotFound}},
   };
   for (const auto& c : cases) {
     WriteFile(data_dir() + "/bad.bin", c.data);
@@ -198,8 +205,7 @@ TEST_F(BadInputTest, CifarAndNpzFiles) {
     v1::SplitFiles& split = *request.add_files();
     split.set_split("train");
     split.add_images("bad.bin");
-    ExpectRefused(c.what, client_->RegisterDataset(request).status(),
-                  {kInvalid, absl::StatusCode::kDataLoss}, "bad.bin");
+    ExpectRefused(c.what, client_->RegisterDataset(request).status(), c.codes, "bad.bin");
   }
 }
 

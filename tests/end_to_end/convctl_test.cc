@@ -115,7 +115,7 @@ TEST_F(ConvctlTest, ImagesOutOfADatasetFilePredictAsSentPngsDo) {
       Expect(0, {"predict", "fashion", "--draw", "--images", data_dir() + "/t10k-images-idx3-ubyte",
                  "--labels", data_dir() + "/t10k-labels-idx1-ubyte", "--index", "0"})
           .out;
-  EXPECT_THAT(drawn, HasSubstr("@"));  // ink: a pipe has no colours
+  EXPECT_THAT(drawn, HasSubstr("##"));  // ink: a pipe has no colours
   EXPECT_EQ(drawn.find('\x1b'), std::string::npos);
   EXPECT_THAT(Expect(2, {"predict", "fashion", "--images", data_dir() + "/t10k-images-idx3-ubyte",
                          "--index", "500"})
