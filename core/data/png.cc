@@ -1,5 +1,7 @@
 #include <spng.h>
 
+#include <cstdint>
+
 #include "absl/strings/str_cat.h"
 #include "core/data/image_decoder.h"
 #include "core/data/image_storage.h"
@@ -83,10 +85,24 @@ class PngDecoder final : public ImageDecoder {
     }
     CONVD_RETURN_IF_ERROR(Check(spng_decode_image(context_.get(), pixels, size, format_, 0)));
     // What follows the pixels may be damaged too, or missing.
-    return Check(spng_decode_chunks(context_.get()));
+    CONVD_RETURN_IF_ERROR(Check(spng_decode_chunks(context_.get())));
+    return CheckEnd();
   }
 
  private:
+  // libspng is content with an IEND chunk that is cut short. A chunk: length, type, data, CRC.
+  absl::Status CheckEnd() const {
+    constexpr size_t kSignature = 8, kAround = 12;
+    for (size_t at = kSignature; at + kAround <= file_.size();) {
+      uint32_t length = 0;
+      for (size_t i = 0; i < 4; ++i) length = length << 8 | static_cast<uint8_t>(file_[at + i]);
+      if (length > file_.size() - at - kAround) break;
+      if (file_.substr(at + 4, 4) == "IEND") return absl::OkStatus();
+      at += kAround + length;
+    }
+    return Check(SPNG_IO_EOF);
+  }
+
   absl::Status Check(int error) const {
     if (error == 0) return absl::OkStatus();
     const std::string message = absl::StrCat(name_, ": the PNG of ", file_.size(),

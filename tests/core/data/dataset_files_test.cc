@@ -1,0 +1,249 @@
+#include "core/data/dataset_files.h"
+
+#include <filesystem>
+
+#include "tests/core/data/samples.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+
+std::string Images(uint32_t count, uint32_t side = 2, char pixel = 'p') {
+  return IdxHeader(8, {count, side, side}) + std::string(size_t{count} * side * side, pixel);
+}
+std::string Labels(const std::string& labels) {
+  return IdxHeader(8, {static_cast<uint32_t>(labels.size())}) + labels;
+}
+std::string Batch(const std::string& labels) {
+  std::string batch;
+  for (const char label : labels) batch += std::string(1, label) + std::string(3072, 'p');
+  return batch;
+}
+
+class DatasetFilesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = ::testing::TempDir() + "/dataset_files_test.XXXXXX";
+    ASSERT_NE(mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  void Put(const std::string& name, const std::string& data) {
+    const std::string path = folder_ + "/" + name;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+    std::ofstream(path, std::ios::binary) << data;
+  }
+  void PutMnist() {
+    Put("train-images-idx3-ubyte", Images(3));
+    Put("train-labels-idx1-ubyte", Labels(std::string("\0\2\1", 3)));
+    Put("t10k-images-idx3-ubyte", Images(2, 2, 't'));
+    Put("t10k-labels-idx1-ubyte", Labels("\1\3"));
+  }
+  void PutCifar10(const std::string& folder) {
+    for (int i = 1; i <= 5; ++i) {
+      Put(folder + "data_batch_" + std::to_string(i) + ".bin",
+          Batch(std::string(2, static_cast<char>(i))));
+    }
+    Put(folder + "test_batch.bin", Batch("\7"));
+  }
+
+  absl::StatusOr<Dataset> Read(const std::string& path, const std::vector<SplitFiles>& files = {},
+                               const std::vector<std::string>& labels = {},
+                               const DataLimits& limits = {}) {
+    FileSystem& fs = FileSystem::Posix();
+    const auto found =
+        FindDatasetFiles(fs, path.empty() ? folder_ : folder_ + "/" + path, "here", files, limits);
+    if (!found.ok()) return found.status();
+    return ReadDatasetFiles(fs, *found, labels, limits);
+  }
+
+  std::string folder_;
+};
+
+TEST_F(DatasetFilesTest, FindsMnistsFilesByTheirUsualNames) {
+  PutMnist();
+  const auto dataset = Read("");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  // Classes reach to the largest label of any split.
+  EXPECT_THAT(dataset->labels, ElementsAre("0", "1", "2", "3"));
+  ASSERT_EQ(dataset->splits.size(), 2u);
+  EXPECT_EQ(dataset->splits[0].name, "train");
+  EXPECT_EQ(dataset->splits[1].name, "test");
+  EXPECT_THAT(dataset->Find("train")->images.labels, ElementsAre(0, 2, 1));
+  EXPECT_THAT(dataset->Find("test")->images.labels, ElementsAre(1, 3));
+  EXPECT_EQ(PixelAt(dataset->Find("test")->images, 1, 1, 1, 0), 't');
+}
+
+TEST_F(DatasetFilesTest, FindsTheOtherSpellingAndGzip) {
+  std::filesystem::create_directories(folder_);
+  for (const char* name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}) {
+    std::filesystem::copy_file(
+        std::string("/usr/share/datasets/fashion-mnist/t10k") + (name + 5) + ".gz",
+        folder_ + "/" + name + ".gz");
+  }
+  const auto dataset = Read("");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  ASSERT_EQ(dataset->splits.size(), 1u);
+  EXPECT_EQ(dataset->splits[0].images.count, 10'000);
+  std::filesystem::remove_all(folder_);
+  Put("train-images.idx3-ubyte", Images(1));
+  Put("train-labels.idx1-ubyte", Labels("\1"));
+  EXPECT_TRUE(Read("").ok());
+}
+
+TEST_F(DatasetFilesTest, HalfAPairIsNotFound) {
+  PutMnist();
+  std::filesystem::remove(folder_ + "/t10k-labels-idx1-ubyte");
+  ExpectError(Read("").status(), absl::StatusCode::kNotFound,
+              "here: has t10k-images-idx3-ubyte, but not t10k-labels-idx1-ubyte");
+}
+
+TEST_F(DatasetFilesTest, FindsCifar10sBatchesAlsoInTheirSubfolder) {
+  for (const std::string subfolder : {"", "cifar-10-batches-bin/"}) {
+    std::filesystem::remove_all(folder_);
+    PutCifar10(subfolder);
+    auto dataset = Read("");
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ(dataset->labels.size(), 8u);
+    EXPECT_THAT(dataset->Find("train")->images.labels, ElementsAre(1, 1, 2, 2, 3, 3, 4, 4, 5, 5));
+    EXPECT_THAT(dataset->Find("test")->images.labels, ElementsAre(7));
+    Put(subfolder + "batches.meta.txt", "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n");
+    dataset = Read("");
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_THAT(dataset->labels, ElementsAre("a", "b", "c", "d", "e", "f", "g", "h", "i", "j"));
+  }
+}
+
+TEST_F(DatasetFilesTest, AMissingBatchIsNotFoundRatherThanLeftOut) {
+  PutCifar10("");
+  std::filesystem::remove(folder_ + "/data_batch_2.bin");
+  std::filesystem::remove(folder_ + "/data_batch_4.bin");
+  ExpectError(Read("").status(), absl::StatusCode::kNotFound,
+              "but not data_batch_2.bin, data_batch_4.bin");
+}
+
+TEST_F(DatasetFilesTest, FindsOneNpz) {
+  Put("anything.npz", Sample("u8.npz"));
+  const auto dataset = Read("");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  ASSERT_EQ(dataset->splits.size(), 1u);
+  EXPECT_EQ(dataset->splits[0].name, "train");
+  ExpectSamplePixels(dataset->splits[0].images, 0);
+  EXPECT_TRUE(Read("anything.npz").ok());
+}
+
+TEST_F(DatasetFilesTest, MoreThanOneDatasetIsAQuestion) {
+  PutMnist();
+  Put("a.npz", Sample("u8.npz"));
+  ExpectInvalid(Read("").status(), "here: has more than one dataset: MNIST's IDX files, a.npz");
+}
+
+TEST_F(DatasetFilesTest, NothingUsualIsNotFoundAndSaysWhatWasLookedFor) {
+  Put("cat.jpg", "x");
+  ExpectError(Read("").status(), absl::StatusCode::kNotFound, "train-images-idx3-ubyte");
+  ExpectError(Read("none").status(), absl::StatusCode::kNotFound, "here: there is no such");
+}
+
+TEST_F(DatasetFilesTest, ASingleFileIsTheTrainSplit) {
+  Put("b.bin", Batch("\1\2"));
+  EXPECT_TRUE(Read("b.bin").ok());
+  Put("i", Images(2));
+  ExpectInvalid(Read("i").status(), "is an IDX file, which has no labels; name its labels file");
+  Put("w", "<html>");
+  ExpectInvalid(Read("w").status(), "web page");
+}
+
+TEST_F(DatasetFilesTest, NamedFilesMayBeAnythingInAnyOrder) {
+  Put("sub/a", Batch("\1\2"));
+  Put("b", Batch("\3"));
+  Put("i", Images(1, 32));
+  const auto dataset = Read("", {{"mine", {"b", "sub/a"}, {}}});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_THAT(dataset->Find("mine")->images.labels, ElementsAre(3, 1, 2));
+  Put("x", Images(2));
+  Put("y", Images(1, 2, 'y'));
+  Put("lx", Labels("\1\2"));
+  Put("ly", Labels("\3"));
+  const auto idx = Read("", {{"train", {"x", "y"}, {"lx", "ly"}}});
+  ASSERT_TRUE(idx.ok()) << idx.status();
+  EXPECT_THAT(idx->splits[0].images.labels, ElementsAre(1, 2, 3));
+  EXPECT_EQ(PixelAt(idx->splits[0].images, 2, 0, 0, 0), 'y');
+}
+
+TEST_F(DatasetFilesTest, WhatCantBeNamedIsRefusedByField) {
+  Put("x", Images(2));
+  Put("lx", Labels("\1\2"));
+  std::filesystem::create_directory(folder_ + "/folder");
+  ExpectInvalid(Read("", {{"a/b", {"x"}, {"lx"}}}).status(), "files[0].split");
+  ExpectInvalid(Read("", {{"a", {"x"}, {"lx"}}, {"a", {"x"}, {"lx"}}}).status(),
+                "files[1].split: \"a\" is that of files[0] too");
+  ExpectInvalid(Read("", {{"a", {}, {}}}).status(), "files[0].images: want at least one");
+  ExpectInvalid(Read("", {{"a", {"x", "x"}, {"lx"}}}).status(),
+                "files[0].labels: got 1 files for 2 of images");
+  ExpectInvalid(Read("", {{"a", {"/etc/passwd"}, {"lx"}}}).status(),
+                "files[0].images[0]: \"/etc/passwd\": want a path relative");
+  ExpectInvalid(Read("", {{"a", {std::string("x\0", 2)}, {"lx"}}}).status(), "want a path");
+  ExpectInvalid(Read("", {{"a", {"folder"}, {"lx"}}}).status(), "is a folder; a file is wanted");
+  ExpectError(Read("", {{"a", {"x"}, {"none"}}}).status(), absl::StatusCode::kNotFound,
+              "files[0].labels[0]: \"none\": there is no such file in here");
+  ExpectInvalid(Read("x", {{"a", {"x"}, {"lx"}}}).status(), "here: is a file");
+  DataLimits limits;
+  limits.files = 1;
+  ExpectInvalid(Read("", {{"a", {"x"}, {"lx"}}}, {}, limits).status(), "more than 1 files");
+  limits = {};
+  limits.splits = 1;
+  ExpectInvalid(Read("", {{"a", {"x"}, {"lx"}}, {"b", {"x"}, {"lx"}}}, {}, limits).status(),
+                "got 2 splits");
+}
+
+TEST_F(DatasetFilesTest, SplitsMustAgreeInShapeAndType) {
+  Put("a", Images(2));
+  Put("b", Images(2, 3));
+  Put("l", Labels("\1\2"));
+  ExpectInvalid(Read("", {{"train", {"a"}, {"l"}}, {"test", {"b"}, {"l"}}}).status(),
+                "b: split \"test\" has images of 3x3x1 uint8, but \"train\" of 2x2x1 uint8");
+  ExpectInvalid(Read("", {{"train", {"a", "b"}, {"l", "l"}}}).status(),
+                "b: has images of 3x3x1 uint8, but a of 2x2x1 uint8");
+  Put("f.npz", Sample("f32.npz"));
+  Put("u.npz", Sample("u8.npz"));
+  ExpectInvalid(Read("", {{"train", {"f.npz"}, {}}, {"test", {"u.npz"}, {}}}).status(),
+                "4x6x3 uint8, but \"train\" of 4x6x3 float32");
+}
+
+TEST_F(DatasetFilesTest, LabelsBeyondTheNamedClassesAreRefused) {
+  PutMnist();
+  EXPECT_TRUE(Read("", {}, {"a", "b", "c", "d"}).ok());
+  EXPECT_THAT(Read("", {}, {"a", "b", "c", "d", "e"})->labels,
+              ElementsAre("a", "b", "c", "d", "e"));
+  ExpectInvalid(Read("", {}, {"a", "b", "c"}).status(),
+                "t10k-labels-idx1-ubyte: the label of sample 1 is 3; want 0 to 2");
+  ExpectInvalid(Read("", {}, {"a", "b", "c", "a"}).status(), "labels: names 0 and 3");
+}
+
+TEST_F(DatasetFilesTest, TheWholeDatasetIsBounded) {
+  PutMnist();
+  DataLimits limits;
+  limits.dataset_bytes = 5 * (4 + 4);
+  EXPECT_TRUE(Read("", {}, {}, limits).ok());
+  --limits.dataset_bytes;
+  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+              "t10k-images-idx3-ubyte: with it the dataset has 40 bytes");
+  limits = {};
+  limits.file_bytes = 20;
+  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+              "train-images-idx3-ubyte: has 28 bytes; the limit is 20");
+}
+
+TEST_F(DatasetFilesTest, ABatchThatBeginsLikeAnIdxFileIsABatchStill) {
+  // Label 0, then pixels 0, 8, 3: nearly black.
+  std::string batch = Batch(std::string("\0\1", 2));
+  batch.replace(0, 4, std::string("\0\0\x08\x03", 4));
+  Put("b", batch);
+  const auto dataset = Read("b");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_THAT(dataset->splits[0].images.labels, ElementsAre(0, 1));
+}
+
+}  // namespace
+}  // namespace convd

@@ -1,0 +1,187 @@
+#include "core/data/npz.h"
+
+#include "core/data/zip_archive.h"
+#include "tests/core/data/samples.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+
+struct Shape {
+  int height, width, channels;
+};
+
+void ExpectSample(const std::string& name, ElementType type, Shape shape) {
+  SCOPED_TRACE(name);
+  const auto images = ReadNpz(Sample(name), name);
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ(images->count, 5);
+  EXPECT_EQ(images->height, shape.height);
+  EXPECT_EQ(images->width, shape.width);
+  EXPECT_EQ(images->channels, shape.channels);
+  ASSERT_EQ(images->type, type);
+  ExpectSamplePixels(*images, type == ElementType::kUint8 ? 0 : 0.25);
+  EXPECT_THAT(images->labels, ElementsAre(3, 0, 7, 4, 1));
+}
+
+TEST(NpzTest, ReadsWhatNumpyWrites) {
+  constexpr Shape kColour{4, 6, 3};
+  ExpectSample("u8.npz", ElementType::kUint8, kColour);
+  ExpectSample("u8_deflated.npz", ElementType::kUint8, kColour);
+  ExpectSample("lower_case.npz", ElementType::kUint8, kColour);
+  ExpectSample("f32.npz", ElementType::kFloat32, kColour);
+  ExpectSample("f64_deflated.npz", ElementType::kFloat32, kColour);
+}
+
+TEST(NpzTest, ReadsFortranOrderAndBigEndian) {
+  constexpr Shape kColour{4, 6, 3};
+  ExpectSample("u8_fortran.npz", ElementType::kUint8, kColour);
+  ExpectSample("f32_big_endian.npz", ElementType::kFloat32, kColour);
+  ExpectSample("f64_big_endian_fortran.npz", ElementType::kFloat32, kColour);
+}
+
+TEST(NpzTest, ChannelsFirstBecomeChannelsLast) {
+  constexpr Shape kColour{4, 6, 3};
+  ExpectSample("u8_channels_first.npz", ElementType::kUint8, kColour);
+  ExpectSample("f32_channels_first_fortran.npz", ElementType::kFloat32, kColour);
+}
+
+TEST(NpzTest, ImagesWithoutChannelsHaveOne) {
+  ExpectSample("grey_rank3.npz", ElementType::kUint8, {6, 6, 1});
+  ExpectSample("grey_flat.npz", ElementType::kUint8, {6, 6, 1});
+  ExpectSample("grey_flat_fortran.npz", ElementType::kUint8, {6, 6, 1});
+}
+
+TEST(NpzTest, LabelsMayBeOfAnyTypeThatHoldsWholeNumbers) {
+  for (const char* type : {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "be_i2", "be_u4",
+                           "be_i8", "f4", "f8", "be_f4", "column"}) {
+    const std::string name = std::string("labels_") + type + ".npz";
+    if (std::string(type) == "column") {
+      ExpectSample("labels_column.npz", ElementType::kUint8, {4, 6, 3});
+    } else {
+      ExpectSample(name, ElementType::kUint8, {4, 6, 3});
+    }
+  }
+  EXPECT_THAT(ReadNpz(Sample("labels_bool.npz"), "f")->labels, ElementsAre(1, 0, 1, 1, 0));
+}
+
+TEST(NpzTest, WhatIsRefusedIsNamed) {
+  const struct {
+    const char* file;
+    const char* words;
+  } cases[] = {
+      {"one_hot.npz", "f/Y.npy: is a float32 array of 5x10; want one label an image; one-hot"},
+      {"object.npz", "f/Y.npy: holds an array of pickled Python objects"},
+      {"object_x.npz", "f/X.npy: holds an array of pickled Python objects"},
+      {"structured.npz", "f/Y.npy: holds an array of structures"},
+      {"strings.npz", "f/Y.npy: holds an array of strings"},
+      {"f16.npz", "f/X.npy: is a float16 array of 5x4x6x3; pixels are uint8, float32 or float64"},
+      {"i64.npz", "is a int64 array"},
+      {"complex.npz", "is a complex64 array"},
+      {"both_cases.npz", "f: has both X.npy and x.npy"},
+      {"fewer_labels.npz", "f/Y.npy: is a int64 array of 4; X has 5 images; want as many labels"},
+      {"no_images.npz", "holds 0 images"},
+      {"flat_3072.npz", "its 3072 pixels an image aren't a square of one channel"},
+      {"rank1.npz", "images are count x height x width x channels"},
+      {"rank5.npz", "images are count x height x width x channels"},
+      {"channels_unclear.npz", "which dimension is the channels can't be told"},
+      {"no_channels.npz", "which dimension is the channels can't be told"},
+      {"nan.npz", "f/X.npy: image 3, row 2, column 1, channel 0 is nan; want finite values"},
+      {"beyond_f32.npz", "image 1, row 0, column 5, channel 2 is inf"},
+      {"label_1_5.npz", "the label of sample 2 is 1.5; want a whole number of 0 to 16383"},
+      {"label_negative.npz", "the label of sample 3 is -1"},
+      {"label_nan.npz", "the label of sample 1 is nan"},
+      {"label_2_64.npz", "the label of sample 1 is 1.84467e+19"},
+      {"bzip2.npz", "f/Y.npy: is compressed by method 12; want 0 (stored) or 8 (deflated)"},
+      {"not_npy.npz", "f/X.npy: is a web page"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.file);
+    ExpectInvalid(ReadNpz(Sample(c.file), "f").status(), c.words);
+  }
+}
+
+TEST(NpzTest, AMissingArrayIsNotFoundAndTheOthersListed) {
+  ExpectError(
+      ReadNpz(Sample("no_y.npz"), "f").status(), absl::StatusCode::kNotFound,
+      "f: has no array Y (of X, the images, and Y, the labels); it holds X.npy, labels.npy");
+  ExpectError(ReadNpz(Sample("no_x.npz"), "f").status(), absl::StatusCode::kNotFound,
+              "has no array X");
+  ExpectError(ReadNpz(Sample("climbing.npz"), "f").status(), absl::StatusCode::kNotFound,
+              "it holds ../X.npy, /Y.npy");
+  ExpectError(ReadNpz(std::string("PK\x05\x06", 4) + std::string(18, '\0'), "f").status(),
+              absl::StatusCode::kNotFound, "it holds nothing");
+}
+
+TEST(NpzTest, ABombIsRefusedBeforeItIsUnpacked) {
+  DataLimits limits;
+  limits.decompressed_bytes = 1 << 20;
+  ExpectError(ReadNpz(Sample("bomb.npz"), "f", limits).status(),
+              absl::StatusCode::kResourceExhausted,
+              "f/X.npy: unpacks to 67108864 bytes; the limit is 1048576");
+}
+
+TEST(NpzTest, LimitsHold) {
+  DataLimits limits;
+  limits.array_elements = 359;
+  ExpectError(ReadNpz(Sample("u8.npz"), "f", limits).status(), absl::StatusCode::kResourceExhausted,
+              "the limit is 359 elements");
+  limits = {};
+  limits.samples = 4;
+  ExpectError(ReadNpz(Sample("u8.npz"), "f", limits).status(), absl::StatusCode::kResourceExhausted,
+              "the limit is 4 images");
+  limits = {};
+  limits.image_pixels = 23;
+  ExpectError(ReadNpz(Sample("u8.npz"), "f", limits).status(), absl::StatusCode::kResourceExhausted,
+              "23 pixels");
+  limits = {};
+  limits.classes = 7;
+  ExpectInvalid(ReadNpz(Sample("u8.npz"), "f", limits).status(), "sample 2 is 7; want a whole");
+}
+
+TEST(NpzTest, EveryTruncationIsRefused) {
+  for (const char* name : {"u8.npz", "f64_deflated.npz"}) {
+    const std::string whole = Sample(name);
+    for (size_t n = 0; n < whole.size(); ++n) {
+      const absl::Status status = ReadNpz(whole.substr(0, n), "f").status();
+      ASSERT_FALSE(status.ok()) << name << " " << n;
+      ASSERT_TRUE(absl::StartsWith(status.message(), "f: ") ||
+                  absl::StartsWith(status.message(), "f/"))
+          << status;
+    }
+  }
+}
+
+TEST(NpzTest, OtherFilesAreNamed) {
+  ExpectInvalid(ReadNpz("", "f").status(), "f: is empty");
+  ExpectInvalid(ReadNpz(Sample("v1.npy"), "f").status(), "f: is a single .npy array");
+  ExpectInvalid(ReadNpz("<html>", "f").status(), "f: is a web page");
+}
+
+TEST(ZipArchiveTest, ChecksTheCrc) {
+  std::string bytes = Sample("u8.npz");
+  // A pixel in the middle of the stored X.npy.
+  const size_t at = bytes.find("NUMPY") + 200;
+  bytes[at] = static_cast<char>(bytes[at] ^ 1);
+  auto archive = ZipArchive::Open(bytes, "f");
+  ASSERT_TRUE(archive.ok()) << archive.status();
+  EXPECT_THAT(archive->members(), ElementsAre("X.npy", "Y.npy"));
+  ExpectInvalid(archive->Read(0, 1 << 20).status(), "f/X.npy: is damaged: CRC error");
+  EXPECT_TRUE(archive->Read(1, 1 << 20).ok());
+}
+
+TEST(ZipArchiveTest, ASizeThatCantBeIsRefusedBeforeItIsAllocated) {
+  std::string bytes = Sample("bomb.npz");
+  // The uncompressed size of X.npy in the central directory, and in the local header.
+  const std::string size("\x00\x00\x00\x04", 4);
+  for (size_t at = bytes.find(size); at != std::string::npos; at = bytes.find(size, at + 4)) {
+    bytes.replace(at, 4, std::string("\x00\x00\x00\x70", 4));
+  }
+  auto archive = ZipArchive::Open(bytes, "f");
+  ASSERT_TRUE(archive.ok()) << archive.status();
+  ExpectInvalid(archive->Read(0, int64_t{1} << 40).status(), "which can't be");
+}
+
+}  // namespace
+}  // namespace convd
