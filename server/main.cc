@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "core/dnn/engine_info.h"
 #include "server/config.h"
 #include "server/server.h"
 #include "server/stop_signals.h"
@@ -37,6 +38,8 @@ void LogToStderr(const std::string& level) {
 }
 
 int Main(int argc, char** argv) {
+  // First of all, while nothing has needed more than the baseline yet.
+  if (absl::Status cpu = CheckCpu(); !cpu.ok()) return Fail(cpu);
   absl::StatusOr<CommandLine> command =
       ParseCommandLine(std::vector<std::string>(argv + 1, argv + argc), [](std::string_view name) {
         const char* value = std::getenv(std::string(name).c_str());

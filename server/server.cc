@@ -88,7 +88,6 @@ class ConvdServer final : public Server {
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
-  CONVD_RETURN_IF_ERROR(CheckCpu());
   if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
   CONVD_RETURN_IF_ERROR(OpenState(config));
   StartWorkers(config);
@@ -177,6 +176,12 @@ absl::Status ConvdServer::Serve(const Config& config) {
       listening_,
       Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
                       evaluator_service_.get(), predictor_service_.get()}));
+  // The server as a whole, "", is SERVING of itself.
+  for (const char* service : {v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
+                              v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
+                              v1::Predictor::service_full_name()}) {
+    listening_.server->GetHealthCheckService()->SetServingStatus(service, true);
+  }
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
   if (!written.ok()) return InFlag("--state", written);

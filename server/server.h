@@ -13,9 +13,9 @@ namespace convd {
 // Everything that one convd is made of. Logs to spdlog's default logger. One thread.
 class Server {
  public:
-  // Prepares the state folder, opens what lies in it and listens. INVALID_ARGUMENT where a flag's
-  // value can't be right on this machine; another code where something failed. Both are sentences
-  // that name the flag.
+  // REQUIRES: CheckCpu() was OK. Prepares the state folder, opens what lies in it and listens.
+  // INVALID_ARGUMENT where a flag's value can't be right on this machine; another code where
+  // something failed. Both are sentences that name the flag.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config);
   // Stop(now) unless it was called.
   virtual ~Server() = default;

@@ -295,7 +295,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> MapDataset(FileSystem& fs, const 
     if (absl::Status status =
             CheckLabels(LabelsPath(folder, split.name()), images.labels, record.labels_size());
         !status.ok()) {
-      return Damaged(folder, status);
+      return absl::DataLossError(status.message());
     }
     images.owner = std::move(mapped);
     dataset->splits.push_back({split.name(), std::move(images)});

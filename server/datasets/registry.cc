@@ -20,6 +20,7 @@
 #include "core/status/status_macros.h"
 #include "server/datasets/data_dirs.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/datasets/upload.h"
 
 namespace convd {
 namespace {
@@ -28,7 +29,6 @@ constexpr char kTemporaryPrefix[] = "dataset-";
 constexpr char kNamesFolder[] = "names";
 constexpr char kNameSuffix[] = ".textproto";
 constexpr int kMaxUploads = 8;
-constexpr size_t kMaxUploadFiles = 64;
 constexpr size_t kMaxWarnings = 1000;
 
 std::vector<SplitFiles> FromProto(
@@ -67,8 +67,6 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   std::vector<std::string> TakeWarnings() override;
 
  private:
-  friend class DiskUpload;
-
   // What one name stands for.
   struct Name {
     v1::Dataset record;  // at least name and sha256
@@ -419,9 +417,9 @@ absl::StatusOr<std::shared_ptr<const Dataset>> DiskDatasetRegistry::Load(const s
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(const Name* const found, Find(name));
     CONVD_RETURN_IF_ERROR(CheckUndamaged(*found));
-    const Content& content = contents_.at(found->record.sha256());
-    if (std::shared_ptr<const Dataset> loaded = content.loaded.lock()) return loaded;
-    record = content.record;
+    const auto content = contents_.find(found->record.sha256());  // there: it is undamaged
+    if (std::shared_ptr<const Dataset> loaded = content->second.loaded.lock()) return loaded;
+    record = content->second.record;
   }
   absl::StatusOr<std::shared_ptr<const Dataset>> mapped =
       MapDataset(fs_, ContentDir(record.sha256()), record);
@@ -440,84 +438,6 @@ absl::StatusOr<std::shared_ptr<const Dataset>> DiskDatasetRegistry::Load(const s
   content->second.loaded = *mapped;
   return mapped;
 }
-
-// Files under one folder of STATE/tmp.
-class DiskUpload final : public DatasetUpload {
- public:
-  DiskUpload(DiskDatasetRegistry& registry, const v1::UploadHeader& header)
-      : registry_(registry), header_(header), folder_(registry.NewTemporary()) {}
-  ~DiskUpload() override {
-    RemoveFiles();
-    registry_.uploads_.fetch_sub(1, std::memory_order_relaxed);
-  }
-
-  absl::Status Write(const std::string& file, std::string_view data) override {
-    if (error_.ok()) error_ = WriteChunk(file, data);
-    // What will never be committed need not fill the disk until the caller goes.
-    if (!error_.ok()) RemoveFiles();
-    return error_;
-  }
-
-  absl::StatusOr<v1::Dataset> Commit() override {
-    CONVD_RETURN_IF_ERROR(error_);
-    error_ = absl::FailedPreconditionError("this upload was committed already");
-    absl::StatusOr<v1::Dataset> result = CommitFiles();
-    RemoveFiles();
-    return result;
-  }
-
- private:
-  absl::Status WriteChunk(const std::string& file, std::string_view data) {
-    CONVD_RETURN_IF_ERROR(CheckName("chunk.file", file));
-    const int64_t limit = registry_.limits_.file_bytes;
-    bytes_ += static_cast<int64_t>(data.size());
-    if (bytes_ > limit) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the upload has more than ", limit, " bytes, which is the limit"));
-    }
-    auto there = files_.find(file);
-    if (there == files_.end()) {
-      if (files_.size() >= kMaxUploadFiles) {
-        return absl::InvalidArgumentError(absl::StrCat("chunk.file: \"", file, "\" is file number ",
-                                                       files_.size() + 1, "; want at most ",
-                                                       kMaxUploadFiles));
-      }
-      if (files_.empty()) CONVD_RETURN_IF_ERROR(registry_.fs_.CreateDirectories(folder_));
-      CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> created,
-                             registry_.fs_.Create(absl::StrCat(folder_, "/", file)));
-      there = files_.emplace(file, std::move(created)).first;
-    }
-    return there->second->Append(data);
-  }
-
-  absl::StatusOr<v1::Dataset> CommitFiles() {
-    if (files_.empty()) return absl::InvalidArgumentError("the upload has no files");
-    for (auto& [name, file] : files_) {
-      CONVD_RETURN_IF_ERROR(file->Close());
-      file = nullptr;
-    }
-    CONVD_ASSIGN_OR_RETURN(const DataDirs folder,
-                           DataDirs::Open(registry_.fs_, {folder_}, "an upload"));
-    CONVD_ASSIGN_OR_RETURN(const std::string path, registry_.fs_.Canonical(folder_));
-    return registry_.Ingest(header_.name(), path, "the upload", FromProto(header_.files()),
-                            {header_.labels().begin(), header_.labels().end()}, folder);
-  }
-
-  void RemoveFiles() {
-    if (files_.empty()) return;
-    files_.clear();
-    if (absl::Status status = registry_.fs_.RemoveAll(folder_); !status.ok()) {
-      registry_.Warn(std::string(status.message()));
-    }
-  }
-
-  DiskDatasetRegistry& registry_;
-  const v1::UploadHeader header_;
-  const std::string folder_;  // there once there is a file
-  std::map<std::string, std::unique_ptr<WritableFile>> files_;
-  int64_t bytes_ = 0;
-  absl::Status error_;
-};
 
 absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
     const v1::UploadHeader& header) {
@@ -539,7 +459,19 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxUploads, " uploads already; try again later"));
   }
-  return std::make_unique<DiskUpload>(*this, header);
+  UploadPlan plan;
+  plan.folder = NewTemporary();
+  plan.max_bytes = limits_.file_bytes;
+  plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
+    CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
+    CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
+    return Ingest(header.name(), path, "the upload", FromProto(header.files()), labels, allowed);
+  };
+  plan.ended = [this](const absl::Status& status) {
+    if (!status.ok()) Warn(std::string(status.message()));
+    uploads_.fetch_sub(1, std::memory_order_relaxed);
+  };
+  return NewUpload(fs_, std::move(plan));
 }
 
 }  // namespace

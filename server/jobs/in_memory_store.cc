@@ -31,6 +31,7 @@ class InMemoryJobStore final : public JobStore {
     SetTime(now, *job.mutable_created());
     last_id_ = job.id();
     jobs_.emplace(job.id(), job);
+    if (!job.request().request_id().empty()) requests_[job.request().request_id()] = job.id();
     return job;
   }
 
@@ -89,6 +90,12 @@ class InMemoryJobStore final : public JobStore {
     return records;
   }
 
+  absl::StatusOr<std::string> FindRequest(const std::string& request_id) override {
+    absl::MutexLock lock(&mu_);
+    const auto it = requests_.find(request_id);
+    return it == requests_.end() ? "" : it->second;
+  }
+
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
     absl::MutexLock lock(&mu_);
     std::vector<v1::Job> page;
@@ -128,7 +135,9 @@ class InMemoryJobStore final : public JobStore {
     while (ended_.size() > 1 && (static_cast<int64_t>(ended_.size()) > limits_.max_ended ||
                                  ended_bytes_ > limits_.max_ended_bytes)) {
       ended_bytes_ -= ended_.front().bytes;
-      jobs_.erase(ended_.front().id);
+      const auto oldest = jobs_.find(ended_.front().id);
+      requests_.erase(oldest->second.request().request_id());
+      jobs_.erase(oldest);
       ended_.pop_front();
     }
   }
@@ -142,6 +151,7 @@ class InMemoryJobStore final : public JobStore {
 
   absl::Mutex mu_;
   std::map<std::string, v1::Job> jobs_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::string> requests_ ABSL_GUARDED_BY(mu_);  // request_id -> id
   std::deque<Ended> ended_ ABSL_GUARDED_BY(mu_);  // in the order in which they ended
   int64_t ended_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::string last_id_ ABSL_GUARDED_BY(mu_);

@@ -1,5 +1,7 @@
 #include "server/jobs/runner.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <exception>
 #include <new>
@@ -54,6 +56,8 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   v1::Job listed;
   {
     absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job.request));
+    if (repeated.has_value()) return *std::move(repeated);
     if (stopping_) return StoppingError();
     if (static_cast<int64_t>(waiting_.size()) >= options_.max_waiting) {
       return absl::ResourceExhaustedError(
@@ -68,6 +72,21 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   }
   options_.on_change(listed);
   return record;
+}
+
+absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const v1::TrainRequest& request) {
+  if (request.request_id().empty()) return std::optional<v1::Job>();
+  CONVD_ASSIGN_OR_RETURN(const std::string id, store_.FindRequest(request.request_id()));
+  if (id.empty()) return std::optional<v1::Job>();
+  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(id, JobParts::kWhole));
+  // Both are resolved, so a default that is spelt out makes no difference.
+  if (!google::protobuf::util::MessageDifferencer::Equals(job.request(), request)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("request_id: job \"", id,
+                     "\" was submitted with this id and another request; want a new id"));
+  }
+  ShowLive(job);
+  return std::optional<v1::Job>(std::move(job));
 }
 
 absl::StatusOr<v1::Job> JobRunner::Get(const std::string& id, JobParts parts) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -58,8 +59,9 @@ class JobRunner {
   // Stop(), then waits for the running jobs' ends.
   ~JobRunner();
 
-  // Queues the job and returns it. RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE once
-  // stopping.
+  // Queues the job and returns it. Where its request_id is that of a job that is still known, that
+  // job is returned instead, or ALREADY_EXISTS where it was asked for differently.
+  // RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE once stopping.
   absl::StatusOr<v1::Job> Submit(ResolvedJob job);
 
   absl::StatusOr<v1::Job> Get(const std::string& id, JobParts parts = JobParts::kWhole);
@@ -106,6 +108,9 @@ class JobRunner {
   void End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome);
   void ShowLive(v1::Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t QueuePosition(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The job that this request made before; nothing where it is new.
+  absl::StatusOr<std::optional<v1::Job>> FindRepeated(const v1::TrainRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<View> Look(const std::string& id);
   // As it is under the lock that the change was made under.
   v1::Job Listed(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

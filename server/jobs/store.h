@@ -54,6 +54,9 @@ class JobStore {
                                                               int64_t after_epoch,
                                                               int64_t limit) = 0;
 
+  // The job whose request came with this request_id; "" where there is none.
+  virtual absl::StatusOr<std::string> FindRequest(const std::string& request_id) = 0;
+
   // Newest first, at most `limit` of those before `before_id` ("": all), as kListed.
   virtual absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id,
                                                     int64_t limit) = 0;

@@ -1,11 +1,13 @@
 #include "server/rpc/listening.h"
 
 #include <grpc/grpc.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
 #include <netdb.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,6 +31,13 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 constexpr int kMaxStreams = 1000;  // of one connection
 // The health and reflection services' threads; ours answer on gRPC's callback threads.
 constexpr int kSyncThreads = 4;
+
+// gRPC speaks of much that its users can't help; what it calls errors is often a peer's doing.
+void LogForGrpc(gpr_log_func_args* message) {
+  spdlog::log(
+      message->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
+      "gRPC: {}", message->message);
+}
 
 absl::Status CantListen(const std::string& address, const char* why) {
   return absl::UnavailableError(absl::StrCat(
@@ -78,6 +87,7 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
                                        const std::vector<grpc::Service*>& services) {
   CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config.grpc_address));
   CONVD_RETURN_IF_ERROR(CheckCanBind(config.grpc_address));
+  gpr_set_log_function(LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 

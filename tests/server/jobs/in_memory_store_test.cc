@@ -139,6 +139,22 @@ TEST(InMemoryJobStoreTest, ForgetsTheJobsThatEndedFirst) {
   EXPECT_TRUE(store->State(waits).ok());
 }
 
+TEST(InMemoryJobStoreTest, ARequestIdIsKnownAsLongAsItsJob) {
+  InMemoryJobStoreLimits limits;
+  limits.max_ended = 1;
+  const auto store = NewInMemoryJobStore(limits);
+  v1::Job job;
+  job.mutable_request()->set_request_id("retry");
+  const std::string id = store->Create(job, kTime)->id();
+  EXPECT_EQ(*store->FindRequest("retry"), id);
+  EXPECT_THAT(*store->FindRequest("other"), IsEmpty());
+  EXPECT_THAT(*store->FindRequest(""), IsEmpty());
+  ASSERT_TRUE(Change(*store, id, v1::JOB_STATE_CANCELLED).ok());
+  EXPECT_EQ(*store->FindRequest("retry"), id);
+  ASSERT_TRUE(Change(*store, Create(*store), v1::JOB_STATE_CANCELLED).ok());
+  EXPECT_THAT(*store->FindRequest("retry"), IsEmpty());
+}
+
 TEST(InMemoryJobStoreTest, ForgetsBySizeTooButNeverTheNewest) {
   InMemoryJobStoreLimits limits;
   limits.max_ended_bytes = 1;

@@ -51,6 +51,9 @@ class FailingStore final : public JobStore {
                                                       int64_t limit) override {
     return inner_->Epochs(id, after_epoch, limit);
   }
+  absl::StatusOr<std::string> FindRequest(const std::string& request_id) override {
+    return inner_->FindRequest(request_id);
+  }
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
     return inner_->List(before_id, limit);
   }
@@ -235,6 +238,30 @@ TEST_F(RunnerTest, AFullQueueRefusesMore) {
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(full.message()), HasSubstr("2 jobs wait"));
   EXPECT_EQ(runner_->List("", 10)->size(), 3u);
+}
+
+// peer-faults: a retried submit must not train twice.
+TEST_F(RunnerTest, TheSameRequestIdGivesTheSameJob) {
+  Start();
+  ResolvedJob job = JobFor("m");
+  job.request.set_request_id("retry-1");
+  const v1::Job first = *runner_->Submit(job);
+  EXPECT_EQ(runner_->Submit(job)->id(), first.id());
+  EXPECT_EQ(AwaitEnd(*runner_, first.id()).state(), v1::JOB_STATE_SUCCEEDED);
+  const v1::Job again = *runner_->Submit(job);
+  EXPECT_EQ(again.id(), first.id());
+  EXPECT_EQ(again.state(), v1::JOB_STATE_SUCCEEDED);
+
+  job.request.set_epochs(11);
+  const absl::Status other = runner_->Submit(job).status();
+  EXPECT_EQ(other.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(other.message()), HasSubstr(first.id()));
+
+  job.request.set_request_id("retry-2");
+  const std::string second = runner_->Submit(job)->id();
+  EXPECT_NE(second, first.id());
+  EXPECT_NE(Submit("m"), Submit("m"));  // without an id, each is a job of its own
+  EXPECT_EQ(runner_->List("", 10)->size(), 4u);
 }
 
 TEST_F(RunnerTest, CancellingAQueuedJobEndsItAtOnce) {

@@ -1,0 +1,411 @@
+#include "server/rpc/datasets_service.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/support/server_interceptor.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "core/storage/file_system.h"
+#include "tests/server/datasets/small_datasets.h"
+#include "tests/server/rpc/loopback_server.h"
+
+namespace convd {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+void ExpectError(const grpc::Status& status, grpc::StatusCode code, const std::string& words) {
+  EXPECT_EQ(status.error_code(), code) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr(words));
+}
+
+// On a registry of its own, on a real disk.
+class DatasetsServiceTest : public ::testing::Test {
+ protected:
+  DatasetsServiceTest() {
+    root_ = ::testing::TempDir() + "/datasets_service_test.XXXXXX";
+    EXPECT_NE(mkdtemp(root_.data()), nullptr);
+    fs::create_directories(root_ + "/data");
+    for (const auto& [file, bytes] : SmallMnist()) {
+      std::ofstream(root_ + "/data/" + file, std::ios::binary) << bytes;
+    }
+    auto opened =
+        DatasetRegistry::Open(FileSystem::Posix(), clock_, root_ + "/state", {root_ + "/data"});
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    registry_ = *std::move(opened);
+    service_ = std::make_unique<DatasetsService>(*registry_);
+    server_ = std::make_unique<LoopbackServer>(*service_);
+    stub_ = v1::Datasets::NewStub(server_->channel());
+  }
+  ~DatasetsServiceTest() override {
+    server_ = nullptr;
+    service_ = nullptr;
+    registry_ = nullptr;
+    fs::remove_all(root_);
+  }
+
+  grpc::Status Register(const std::string& name, v1::Dataset* dataset = nullptr) {
+    grpc::ClientContext context;
+    v1::RegisterDatasetRequest request;
+    request.set_name(name);
+    request.set_path(".");
+    v1::Dataset ignored;
+    return stub_->RegisterDataset(&context, request, dataset != nullptr ? dataset : &ignored);
+  }
+  grpc::Status Get(const std::string& name) {
+    grpc::ClientContext context;
+    v1::GetDatasetRequest request;
+    request.set_name(name);
+    v1::Dataset dataset;
+    return stub_->GetDataset(&context, request, &dataset);
+  }
+  grpc::Status Delete(const std::string& name) {
+    grpc::ClientContext context;
+    v1::DeleteDatasetRequest request;
+    request.set_name(name);
+    v1::DeleteDatasetResponse response;
+    return stub_->DeleteDataset(&context, request, &response);
+  }
+  grpc::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response) {
+    grpc::ClientContext context;
+    response.Clear();
+    return stub_->ListDatasets(&context, request, &response);
+  }
+  static std::vector<std::string> Names(const v1::ListDatasetsResponse& response) {
+    std::vector<std::string> names;
+    for (const v1::Dataset& dataset : response.datasets()) names.push_back(dataset.name());
+    return names;
+  }
+  // Sends until the server takes no more, and returns its answer.
+  grpc::Status Upload(const std::vector<v1::UploadDatasetRequest>& messages,
+                      v1::Dataset* dataset = nullptr) {
+    grpc::ClientContext context;
+    v1::Dataset ignored;
+    const auto writer = stub_->UploadDataset(&context, dataset != nullptr ? dataset : &ignored);
+    for (const v1::UploadDatasetRequest& message : messages) {
+      if (!writer->Write(message)) break;
+    }
+    writer->WritesDone();
+    return writer->Finish();
+  }
+  static v1::UploadDatasetRequest Header(const std::string& name) {
+    v1::UploadDatasetRequest message;
+    message.mutable_header()->set_name(name);
+    return message;
+  }
+  static v1::UploadDatasetRequest Chunk(const std::string& file, const std::string& data) {
+    v1::UploadDatasetRequest message;
+    message.mutable_chunk()->set_file(file);
+    message.mutable_chunk()->set_data(data);
+    return message;
+  }
+  static std::vector<v1::UploadDatasetRequest> WholeUpload(const std::string& name) {
+    std::vector<v1::UploadDatasetRequest> messages = {Header(name)};
+    for (const auto& [file, bytes] : SmallMnist()) {
+      messages.push_back(Chunk(file, bytes.substr(0, 10)));
+      messages.push_back(Chunk(file, bytes.substr(10)));
+    }
+    return messages;
+  }
+
+  StoppedClock clock_;
+  std::string root_;
+  std::unique_ptr<DatasetRegistry> registry_;
+  std::unique_ptr<DatasetsService> service_;
+  std::unique_ptr<LoopbackServer> server_;
+  std::unique_ptr<v1::Datasets::Stub> stub_;
+};
+
+TEST_F(DatasetsServiceTest, RegistersAndForgets) {
+  v1::Dataset dataset;
+  const grpc::Status status = Register("mnist", &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+  EXPECT_TRUE(Get("mnist").ok());
+  EXPECT_TRUE(Delete("mnist").ok());
+  ExpectError(Get("mnist"), grpc::StatusCode::NOT_FOUND, "\"mnist\"");
+  ExpectError(Delete("mnist"), grpc::StatusCode::NOT_FOUND, "\"mnist\"");
+}
+
+TEST_F(DatasetsServiceTest, NamesThatCantBeAreRefusedEverywhere) {
+  for (const std::string& name : {std::string(), std::string("../x"), std::string(300, 'a')}) {
+    ExpectError(Register(name), grpc::StatusCode::INVALID_ARGUMENT, "name");
+    ExpectError(Get(name), grpc::StatusCode::INVALID_ARGUMENT, "name");
+    ExpectError(Delete(name), grpc::StatusCode::INVALID_ARGUMENT, "name");
+    ExpectError(Upload({Header(name)}), grpc::StatusCode::INVALID_ARGUMENT, "name");
+  }
+}
+
+TEST_F(DatasetsServiceTest, ListsByPages) {
+  for (const char* name : {"b", "d", "a", "c"}) ASSERT_TRUE(Register(name).ok());
+  v1::ListDatasetsRequest request;
+  v1::ListDatasetsResponse response;
+  ASSERT_TRUE(List(request, response).ok());
+  EXPECT_THAT(Names(response), ElementsAre("a", "b", "c", "d"));
+  EXPECT_EQ(response.next_page_token(), "");
+  request.set_page_size(2);
+  ASSERT_TRUE(List(request, response).ok());
+  EXPECT_THAT(Names(response), ElementsAre("a", "b"));
+  // Between two pages: nothing comes twice, nothing is left out.
+  ASSERT_TRUE(Delete("b").ok());
+  ASSERT_TRUE(Register("aa").ok());
+  request.set_page_token(response.next_page_token());
+  ASSERT_TRUE(List(request, response).ok());
+  EXPECT_THAT(Names(response), ElementsAre("c", "d"));
+  EXPECT_EQ(response.next_page_token(), "");
+}
+
+TEST_F(DatasetsServiceTest, PagesThatCantBeAreRefused) {
+  v1::ListDatasetsRequest request;
+  v1::ListDatasetsResponse response;
+  request.set_page_size(-1);
+  ExpectError(List(request, response), grpc::StatusCode::INVALID_ARGUMENT, "page_size: got -1");
+  request.set_page_size(0);
+  for (const char* token : {"rubbish", "Li4veA", "!"}) {  // "../x"
+    request.set_page_token(token);
+    ExpectError(List(request, response), grpc::StatusCode::INVALID_ARGUMENT, "page_token");
+  }
+}
+
+TEST_F(DatasetsServiceTest, UploadsBecomeDatasets) {
+  v1::Dataset dataset;
+  const grpc::Status status = Upload(WholeUpload("up"), &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.name(), "up");
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+  EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));
+}
+
+TEST_F(DatasetsServiceTest, UploadsOutOfOrderAreRefused) {
+  constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+  ExpectError(Upload({}), kInvalid, "header: is missing");
+  ExpectError(Upload({Chunk("f", "x")}), kInvalid, "header: is missing");
+  ExpectError(Upload({Header("a"), Header("a")}), kInvalid, "header: comes a second time");
+  ExpectError(Upload({Header("a"), {}}), kInvalid, "part: got none");
+  ExpectError(Upload({Header("a")}), kInvalid, "no files");
+  ExpectError(Upload({Header("a"), Chunk("../x", "x")}), kInvalid, "chunk.file");
+  ExpectError(Upload({Header("a"), Chunk("f", "x")}), grpc::StatusCode::NOT_FOUND, "the upload");
+  EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));
+  EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+TEST_F(DatasetsServiceTest, AnUploadWhoseCallerGoesLeavesNothingBehind) {
+  {
+    grpc::ClientContext context;
+    v1::Dataset dataset;
+    const auto writer = stub_->UploadDataset(&context, &dataset);
+    for (const v1::UploadDatasetRequest& message : WholeUpload("up")) {
+      ASSERT_TRUE(writer->Write(message));
+    }
+    context.TryCancel();
+    EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  server_->Shutdown();  // waits for the call to end on the server too
+  EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));
+  EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+// Registers when it is told to, and keeps count.
+class SlowRegistry : public DatasetRegistry {
+ public:
+  absl::StatusOr<v1::Dataset> Register(const v1::RegisterDatasetRequest& request) override {
+    {
+      absl::MutexLock lock(&mu_);
+      names_.push_back(request.name());
+    }
+    if (request.name() == "slow") {
+      begun_.Notify();
+      go_on_.WaitForNotification();
+    }
+    v1::Dataset dataset;
+    dataset.set_name(request.name());
+    return dataset;
+  }
+  absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(const v1::UploadHeader&) override {
+    return absl::UnimplementedError("no uploads here");
+  }
+  absl::StatusOr<v1::Dataset> Get(const std::string& name) override {
+    return absl::NotFoundError(name);
+  }
+  std::vector<v1::Dataset> List() override { return {}; }
+  absl::Status Delete(const std::string&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::shared_ptr<const Dataset>> Load(const std::string& name) override {
+    return absl::NotFoundError(name);
+  }
+
+  std::vector<std::string> names() {
+    absl::MutexLock lock(&mu_);
+    return names_;
+  }
+  absl::Notification begun_;
+  absl::Notification go_on_;
+
+ private:
+  absl::Mutex mu_;
+  std::vector<std::string> names_ ABSL_GUARDED_BY(mu_);
+};
+
+class SlowDatasetsServiceTest : public ::testing::Test {
+ protected:
+  // One call whose answer is waited for later.
+  struct Call {
+    grpc::ClientContext context;
+    v1::RegisterDatasetRequest request;
+    v1::Dataset response;
+    grpc::Status status;
+    absl::Notification done;
+  };
+  Call& Start(const std::string& name) {
+    Call& call = *calls_.emplace_back(std::make_unique<Call>());
+    call.request.set_name(name);
+    stub_->async()->RegisterDataset(&call.context, &call.request, &call.response,
+                                    [&call](grpc::Status status) {
+                                      call.status = status;
+                                      call.done.Notify();
+                                    });
+    return call;
+  }
+
+  SlowRegistry registry_;
+  DatasetsService service_{registry_};
+  LoopbackServer server_{service_};
+  std::unique_ptr<v1::Datasets::Stub> stub_ = v1::Datasets::NewStub(server_.channel());
+  std::vector<std::unique_ptr<Call>> calls_;
+};
+
+TEST_F(SlowDatasetsServiceTest, OthersAreAnsweredWhileADatasetIsRead) {
+  Call& slow = Start("slow");
+  registry_.begun_.WaitForNotification();
+  grpc::ClientContext context;
+  v1::ListDatasetsResponse response;
+  EXPECT_TRUE(stub_->ListDatasets(&context, {}, &response).ok());
+  registry_.go_on_.Notify();
+  slow.done.WaitForNotification();
+  EXPECT_TRUE(slow.status.ok());
+}
+
+// What a server knows of its calls, a little before or after their clients do.
+class CallCounts {
+ public:
+  void Count(grpc::experimental::InterceptorBatchMethods* methods) {
+    using Point = grpc::experimental::InterceptionHookPoints;
+    absl::MutexLock lock(&mu_);
+    if (methods->QueryInterceptionHookPoint(Point::POST_RECV_MESSAGE)) ++received_;
+    if (methods->QueryInterceptionHookPoint(Point::POST_RECV_CLOSE)) ++closed_;
+  }
+  void AwaitReceived(int n) {
+    absl::MutexLock lock(&mu_);
+    const auto reached = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return received_ >= n; };
+    mu_.Await(absl::Condition(&reached));
+  }
+  void AwaitClosed(int n) {
+    absl::MutexLock lock(&mu_);
+    const auto reached = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return closed_ >= n; };
+    mu_.Await(absl::Condition(&reached));
+  }
+
+ private:
+  absl::Mutex mu_;
+  int received_ ABSL_GUARDED_BY(mu_) = 0;
+  int closed_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+class CountCalls : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit CountCalls(CallCounts& counts) : counts_(counts) {}
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo*) override {
+    class Counter : public grpc::experimental::Interceptor {
+     public:
+      explicit Counter(CallCounts& counts) : counts_(counts) {}
+      void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+        counts_.Count(methods);
+        methods->Proceed();
+      }
+
+     private:
+      CallCounts& counts_;
+    };
+    return new Counter(counts_);
+  }
+
+ private:
+  CallCounts& counts_;
+};
+
+TEST_F(SlowDatasetsServiceTest, WhoGivesUpBeforeItsTurnChangesNothing) {
+  CallCounts counts;
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(std::make_unique<CountCalls>(counts));
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  DatasetsService service(registry_);
+  builder.RegisterService(&service);
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  stub_ = v1::Datasets::NewStub(
+      grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+  Call& slow = Start("slow");
+  registry_.begun_.WaitForNotification();
+  Call& waiting = Start("waiting");
+  counts.AwaitReceived(2);
+  waiting.context.TryCancel();
+  waiting.done.WaitForNotification();
+  EXPECT_EQ(waiting.status.error_code(), grpc::StatusCode::CANCELLED);
+  counts.AwaitClosed(1);
+  registry_.go_on_.Notify();
+  slow.done.WaitForNotification();
+  EXPECT_TRUE(slow.status.ok());
+  server->Shutdown();
+  EXPECT_THAT(registry_.names(), ElementsAre("slow"));
+}
+
+TEST_F(SlowDatasetsServiceTest, AQueueThatIsFullSaysSo) {
+  Call& slow = Start("slow");
+  registry_.begun_.WaitForNotification();
+  // One runs and 64 wait; which of the others are refused is a race.
+  absl::BlockingCounter refused(6);
+  std::vector<Call*> calls;
+  for (int i = 0; i < 70; ++i) {
+    Call& call = *calls_.emplace_back(std::make_unique<Call>());
+    call.request.set_name(absl::StrCat("d", i));
+    calls.push_back(&call);
+    stub_->async()->RegisterDataset(
+        &call.context, &call.request, &call.response, [&call, &refused](grpc::Status status) {
+          call.status = status;
+          if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+            refused.DecrementCount();
+          }
+          call.done.Notify();
+        });
+  }
+  refused.Wait();
+  registry_.go_on_.Notify();
+  int succeeded = 0;
+  for (Call* call : calls) {
+    call->done.WaitForNotification();
+    if (call->status.ok()) ++succeeded;
+  }
+  slow.done.WaitForNotification();
+  EXPECT_EQ(succeeded, 64);
+  EXPECT_EQ(registry_.names().size(), 65u);
+}
+
+}  // namespace
+}  // namespace convd

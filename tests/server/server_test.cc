@@ -1,0 +1,149 @@
+#include "server/server.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "convd/v1/jobs.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+
+namespace convd {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ServerTest : public ::testing::Test {
+ protected:
+  ServerTest() {
+    char name[] = "/tmp/convd-server-test-XXXXXX";
+    EXPECT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    config_.grpc_address = "127.0.0.1:0";
+    config_.state_dir = dir_ + "/a/state";
+    config_.cpus = 1;
+  }
+  ~ServerTest() override { std::filesystem::remove_all(dir_); }
+
+  static std::string Read(const std::string& path) {
+    std::ifstream file(path);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  static grpc::health::v1::HealthCheckResponse::ServingStatus Health(
+      const std::string& address, const std::string& service = "") {
+    const auto stub = grpc::health::v1::Health::NewStub(
+        grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckResponse response;
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    const grpc::Status status = stub->Check(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response.status();
+  }
+
+  std::string dir_;
+  Config config_;
+};
+
+TEST_F(ServerTest, ServesOnAFreePortAndSaysWhereInItsStateFolder) {
+  auto server = Server::Start(config_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string address = (*server)->grpc_address();
+  EXPECT_THAT(address, ::testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  EXPECT_EQ(Read(config_.state_dir + "/addresses"), "grpc " + address + "\n");
+  EXPECT_EQ(Health(address), grpc::health::v1::HealthCheckResponse::SERVING);
+  EXPECT_EQ(Health(address, "convd.v1.Jobs"), grpc::health::v1::HealthCheckResponse::SERVING);
+
+  const auto jobs =
+      v1::Jobs::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::ListJobsResponse list;
+  EXPECT_TRUE(jobs->ListJobs(&context, {}, &list).ok());
+
+  (*server)->Stop(absl::Now() + absl::Seconds(5));
+  EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
+  grpc::ClientContext late;
+  EXPECT_EQ(jobs->ListJobs(&late, {}, &list).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(ServerTest, AStateFolderHasOneServerAtATime) {
+  auto first = Server::Start(config_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = Server::Start(config_);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr("--state"));
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr(std::to_string(getpid())));
+  EXPECT_TRUE(std::filesystem::exists(config_.state_dir + "/addresses"));
+  first->reset();
+  EXPECT_TRUE(Server::Start(config_).ok());
+}
+
+TEST_F(ServerTest, TwoServersWithFoldersOfTheirOwnLiveSideBySide) {
+  auto first = Server::Start(config_);
+  config_.state_dir = dir_ + "/b";
+  auto second = Server::Start(config_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_NE((*first)->grpc_address(), (*second)->grpc_address());
+}
+
+TEST_F(ServerTest, APortInUseIsAnErrorThatNamesIt) {
+  auto first = Server::Start(config_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  config_.state_dir = dir_ + "/b";
+  config_.grpc_address = (*first)->grpc_address();
+  const auto second = Server::Start(config_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_NE(second.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(second.status().message()),
+              ::testing::AllOf(HasSubstr("--grpc-address"), HasSubstr(config_.grpc_address),
+                               HasSubstr("in use")));
+  EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
+}
+
+TEST_F(ServerTest, WhatCannotBeAStateFolderIsAnErrorThatNamesIt) {
+  std::ofstream(dir_ + "/file") << "x";
+  for (const std::string& state : {dir_ + "/file", dir_ + "/file/below", std::string("/proc/x")}) {
+    config_.state_dir = state;
+    const auto server = Server::Start(config_);
+    ASSERT_FALSE(server.ok()) << state;
+    EXPECT_NE(server.status().code(), absl::StatusCode::kInvalidArgument) << server.status();
+    EXPECT_THAT(std::string(server.status().message()), HasSubstr("--state"));
+    EXPECT_THAT(std::string(server.status().message()), HasSubstr(state.substr(0, 5)));
+  }
+}
+
+TEST_F(ServerTest, FlagsThatCannotBeRightHereAreUsageErrors) {
+  config_.data_dirs = {dir_ + "/nowhere"};
+  EXPECT_EQ(Server::Start(config_).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(Server::Start(config_).status().message()),
+              ::testing::AllOf(HasSubstr("--data-dir"), HasSubstr("nowhere")));
+  config_.data_dirs.clear();
+  config_.grpc_address = "no-such-host.invalid:0";
+  const absl::Status unknown = Server::Start(config_).status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(unknown.message()), HasSubstr("no-such-host.invalid"));
+}
+
+TEST_F(ServerTest, AnAddressFileLeftByACrashIsReplaced) {
+  std::filesystem::create_directories(config_.state_dir);
+  std::ofstream(config_.state_dir + "/addresses") << "grpc 127.0.0.1:1\n";
+  auto server = Server::Start(config_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ(Read(config_.state_dir + "/addresses"), "grpc " + (*server)->grpc_address() + "\n");
+}
+
+}  // namespace
+}  // namespace convd
