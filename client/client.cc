@@ -13,7 +13,7 @@
 #include "client/address.h"
 #include "client/dataset_upload.h"
 #include "client/grpc_call.h"
-#include "client/job_watch.h"
+#include "client/watched_job.h"
 #include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/evaluator.grpc.pb.h"
 #include "convd/v1/jobs.grpc.pb.h"
@@ -235,7 +235,7 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
   if (cancellation == nullptr) cancellation = &none;
   const absl::Time end = options_.timeout > absl::ZeroDuration() ? absl::Now() + options_.timeout
                                                                  : absl::InfiniteFuture();
-  JobWatch watch(after_epoch);
+  WatchedJob watch(after_epoch);
   absl::Duration pause = options_.first_pause;
   absl::Time lost = absl::InfiniteFuture();  // when the server was last heard of, while it is away
   for (;;) {

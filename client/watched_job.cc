@@ -1,4 +1,4 @@
-#include "client/job_watch.h"
+#include "client/watched_job.h"
 
 namespace convd {
 
@@ -7,8 +7,8 @@ bool HasEnded(v1::JobState state) {
          state == v1::JOB_STATE_CANCELLED;
 }
 
-void JobWatch::TakeEpoch(const v1::EpochRecord& record,
-                         absl::FunctionRef<void(const v1::JobEvent&)> on_event) {
+void WatchedJob::TakeEpoch(const v1::EpochRecord& record,
+                           absl::FunctionRef<void(const v1::JobEvent&)> on_event) {
   if (record.epoch() <= last_epoch_) return;
   last_epoch_ = record.epoch();
   v1::JobEvent event;
@@ -16,8 +16,8 @@ void JobWatch::TakeEpoch(const v1::EpochRecord& record,
   on_event(event);
 }
 
-void JobWatch::Take(const v1::JobEvent& event,
-                    absl::FunctionRef<void(const v1::JobEvent&)> on_event) {
+void WatchedJob::Take(const v1::JobEvent& event,
+                      absl::FunctionRef<void(const v1::JobEvent&)> on_event) {
   if (ended()) return;
   switch (event.event_case()) {
     case v1::JobEvent::kJob: {

@@ -1,5 +1,5 @@
-#ifndef CONVD_CLIENT_JOB_WATCH_H_
-#define CONVD_CLIENT_JOB_WATCH_H_
+#ifndef CONVD_CLIENT_WATCHED_JOB_H_
+#define CONVD_CLIENT_WATCHED_JOB_H_
 
 #include <cstdint>
 #include <string>
@@ -14,9 +14,9 @@ bool HasEnded(v1::JobState state);
 
 // What one watcher has seen of a job, so that a stream which is begun again neither repeats nor
 // leaves out an epoch's record. One thread.
-class JobWatch {
+class WatchedJob {
  public:
-  explicit JobWatch(int64_t after_epoch) : last_epoch_(after_epoch) {}
+  explicit WatchedJob(int64_t after_epoch) : last_epoch_(after_epoch) {}
 
   // Passes on what is new in an event of the stream. Records that the ended job holds and the
   // stream never brought are passed on before it.
@@ -39,4 +39,4 @@ class JobWatch {
 
 }  // namespace convd
 
-#endif  // CONVD_CLIENT_JOB_WATCH_H_
+#endif  // CONVD_CLIENT_WATCHED_JOB_H_
