@@ -1,21 +1,23 @@
 #include "bench/measurement.h"
 
+#include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "bench/fma_rate.h"
+#include "core/data/idx.h"
 #include "core/dnn/engine_info.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 #include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
 
 namespace convd {
 
@@ -44,13 +46,14 @@ void PrintMeasurement(const Measurement& m, bool json) {
 
 absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path) {
   if (auto preset = Preset(preset_or_path); preset.ok()) return Graph::Create(*preset);
-  std::ifstream file(preset_or_path, std::ios::binary);
-  std::stringstream text;
-  if (!(text << file.rdbuf())) {
-    return absl::NotFoundError(
-        absl::StrCat("network: got \"", preset_or_path, "\", neither a preset nor a file"));
+  absl::StatusOr<std::string> text = FileSystem::Posix().Read(preset_or_path, kMaxNetworkText);
+  if (absl::IsNotFound(text.status())) {
+    return absl::NotFoundError(absl::StrCat("network: got \"", preset_or_path,
+                                            "\", neither a file nor a preset; presets are ",
+                                            absl::StrJoin(PresetNames(), ", ")));
   }
-  CONVD_ASSIGN_OR_RETURN(v1::Network network, ParseNetwork(text.str(), preset_or_path));
+  CONVD_RETURN_IF_ERROR(text.status());
+  CONVD_ASSIGN_OR_RETURN(const v1::Network network, ParseNetwork(*text, preset_or_path));
   return Graph::Create(network);
 }
 
@@ -76,6 +79,15 @@ ImageSet SyntheticImages(const Graph& graph, int64_t count) {
   images.labels = memory->labels;
   images.owner = memory;
   return images;
+}
+
+absl::StatusOr<ImageSet> ReadIdxFiles(const std::string& images, const std::string& labels,
+                                      int64_t count) {
+  constexpr int64_t kLargest = int64_t{1} << 30;
+  CONVD_ASSIGN_OR_RETURN(const std::string pixels, FileSystem::Posix().Read(images, kLargest));
+  CONVD_ASSIGN_OR_RETURN(const std::string classes, FileSystem::Posix().Read(labels, kLargest));
+  CONVD_ASSIGN_OR_RETURN(const ImageSet all, ReadIdx(pixels, images, classes, labels));
+  return all.Slice(0, std::min(count, all.count));
 }
 
 }  // namespace convd

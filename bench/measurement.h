@@ -32,6 +32,10 @@ absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);
 // time depends on what they show.
 ImageSet SyntheticImages(const Graph& graph, int64_t count);
 
+// Labelled images from a pair of IDX files (plain or gzip), at most `count` of them.
+absl::StatusOr<ImageSet> ReadIdxFiles(const std::string& images, const std::string& labels,
+                                      int64_t count);
+
 }  // namespace convd
 
 #endif  // CONVD_BENCH_MEASUREMENT_H_

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -12,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "bench/measurement.h"
@@ -23,6 +21,7 @@
 #include "core/onnx/onnx_model.h"
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
 #include "core/time/clock.h"
 
 namespace convd {
@@ -70,11 +69,7 @@ absl::Status Answer(const InferenceModel& model, const ImageSet& images, int wor
 
 absl::Status WriteModel(const Graph& graph, const std::string& path) {
   CONVD_ASSIGN_OR_RETURN(const std::string bytes, WriteOnnx(graph, InitialParameters(graph), {}));
-  std::ofstream file(path, std::ios::binary);
-  if (!(file << bytes).flush()) {
-    return absl::UnavailableError(absl::StrCat("onnx: cannot write \"", path, "\""));
-  }
-  return absl::OkStatus();
+  return WriteFileAtomically(FileSystem::Posix(), path, bytes);
 }
 
 absl::Status Measure(const Options& options) {

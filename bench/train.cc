@@ -6,6 +6,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "bench/measurement.h"
@@ -21,7 +22,8 @@ namespace {
 
 struct Options {
   std::string network = "keras-mnist";
-  std::string isa;  // "avx2", "avx512"; empty leaves it to the CPU
+  std::vector<std::string> idx;  // images, labels; empty means synthetic ones
+  std::string isa;               // "avx2", "avx512"; empty leaves it to the CPU
   int threads = 1;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
@@ -43,7 +45,12 @@ absl::Status Measure(const Options& options) {
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
   TrainingData data;
-  data.train = SyntheticImages(graph, options.images);
+  if (options.idx.empty()) {
+    data.train = SyntheticImages(graph, options.images);
+  } else {
+    CONVD_ASSIGN_OR_RETURN(data.train,
+                           ReadIdxFiles(options.idx[0], options.idx[1], options.images));
+  }
   for (int i = 0; i < graph.classes(); ++i) data.labels.push_back(std::to_string(i));
 
   v1::TrainRequest request;
@@ -67,8 +74,8 @@ absl::Status Measure(const Options& options) {
   measurement.network = graph.name();
   measurement.threads = options.threads;
   measurement.batch = options.batch;
-  measurement.images = options.images;
-  measurement.seconds = static_cast<double>(options.images) / rate;
+  measurement.images = data.train.count;
+  measurement.seconds = static_cast<double>(data.train.count) / rate;
   measurement.flop_per_image = TrainingFlop(graph);
   PrintMeasurement(measurement, options.json);
   return absl::OkStatus();
@@ -79,9 +86,13 @@ absl::Status Measure(const Options& options) {
 
 int main(int argc, char** argv) {
   convd::Options options;
-  CLI::App app("Measures training on synthetic images: images/s, and the share of the FMA peak.");
+  CLI::App app(
+      "Measures training, on synthetic images unless --idx: images/s, and the share of the FMA "
+      "peak.");
   app.add_option("--network", options.network, "a preset, or a network's textproto")
       ->capture_default_str();
+  app.add_option("--idx", options.idx, "IMAGES LABELS: real images from IDX files (plain or gzip)")
+      ->expected(2);
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--batch", options.batch)->capture_default_str();
