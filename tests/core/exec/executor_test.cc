@@ -48,17 +48,21 @@ class Record {
 class Plug {
  public:
   Plug(Executor& executor, Lane lane) {
-    executor.Submit(lane, [this] {
-      started_.Notify();
-      release_.WaitForNotification();
+    executor.Submit(lane, [gates = gates_] {
+      gates->started.Notify();
+      gates->release.WaitForNotification();
     });
-    started_.WaitForNotification();
+    gates_->started.WaitForNotification();
   }
-  void Release() { release_.Notify(); }
+  void Release() { gates_->release.Notify(); }
 
  private:
-  absl::Notification started_;
-  absl::Notification release_;
+  struct Gates {
+    absl::Notification started;
+    absl::Notification release;
+  };
+  // The task's too: it may still be waking up when the plug is gone.
+  std::shared_ptr<Gates> gates_ = std::make_shared<Gates>();
 };
 
 // Lets nobody pass before `count` threads have come.
