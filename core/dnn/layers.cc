@@ -217,7 +217,7 @@ class ActivationOperation : public Operation {
   }
 
   void Bind(const Binding& b) const override {
-    const memory::desc flat({n_}, memory::data_type::f32, memory::format_tag::x);
+    const memory::desc flat = FlatDesc(n_);
     auto at = [&](float* data) { return memory(flat, CpuEngine(), data); };
     std::unordered_map<int, memory> forward = {
         {DNNL_ARG_SRC, at(b.x)},

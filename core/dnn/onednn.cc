@@ -34,6 +34,27 @@ memory::desc ConvolutionShape::any_weights() const {
   return {WeightDims(*this), memory::data_type::f32, memory::format_tag::any};
 }
 
+ConvolutionGeometry::ConvolutionGeometry(const Window& w)
+    : stride{w.stride_h, w.stride_w},
+      dilation{w.dilation_h - 1, w.dilation_w - 1},
+      pad_begin{w.pad_top, w.pad_left},
+      pad_end{w.pad_bottom, w.pad_right} {}
+
+dnnl::algorithm ActivationAlgorithm(v1::Activation activation) {
+  switch (activation) {
+    case v1::ACTIVATION_ELU:
+      return dnnl::algorithm::eltwise_elu_use_dst_for_bwd;
+    case v1::ACTIVATION_SIGMOID:
+      return dnnl::algorithm::eltwise_logistic_use_dst_for_bwd;
+    case v1::ACTIVATION_TANH:
+      return dnnl::algorithm::eltwise_tanh_use_dst_for_bwd;
+    default:  // ReLU is LeakyReLU with alpha 0
+      return dnnl::algorithm::eltwise_relu_use_dst_for_bwd;
+  }
+}
+
+memory::desc FlatDesc(int64_t n) { return {{n}, memory::data_type::f32, memory::format_tag::x}; }
+
 const dnnl::engine& CpuEngine() {
   static const dnnl::engine* const engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return *engine;

@@ -30,6 +30,18 @@ struct ConvolutionShape {
   dnnl::memory::desc any_weights() const;
 };
 
+// A window in oneDNN's terms: it counts a dilation of 1 as 0.
+struct ConvolutionGeometry {
+  explicit ConvolutionGeometry(const Window& window);
+  dnnl::memory::dims stride, dilation, pad_begin, pad_end;
+};
+
+// The kind whose backward works from the output, so that an activation may overwrite its input.
+dnnl::algorithm ActivationAlgorithm(v1::Activation activation);
+
+// n floats in a row.
+dnnl::memory::desc FlatDesc(int64_t n);
+
 const dnnl::engine& CpuEngine();
 
 dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionShape& shape,

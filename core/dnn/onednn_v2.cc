@@ -9,18 +9,6 @@ using dnnl::algorithm;
 using dnnl::memory;
 using dnnl::prop_kind;
 
-struct Geometry {
-  memory::dims stride, dilation, pad_begin, pad_end;
-};
-
-// oneDNN counts a dilation of 1 as 0.
-Geometry GeometryOf(const Window& w) {
-  return {{w.stride_h, w.stride_w},
-          {w.dilation_h - 1, w.dilation_w - 1},
-          {w.pad_top, w.pad_left},
-          {w.pad_bottom, w.pad_right}};
-}
-
 dnnl::primitive_attr Attributes(bool relu) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -32,27 +20,11 @@ dnnl::primitive_attr Attributes(bool relu) {
   return attributes;
 }
 
-// The kind whose backward works from the output, so that an activation may overwrite its input.
-algorithm AlgorithmOf(v1::Activation activation) {
-  switch (activation) {
-    case v1::ACTIVATION_ELU:
-      return algorithm::eltwise_elu_use_dst_for_bwd;
-    case v1::ACTIVATION_SIGMOID:
-      return algorithm::eltwise_logistic_use_dst_for_bwd;
-    case v1::ACTIVATION_TANH:
-      return algorithm::eltwise_tanh_use_dst_for_bwd;
-    default:  // ReLU is LeakyReLU with alpha 0
-      return algorithm::eltwise_relu_use_dst_for_bwd;
-  }
-}
-
-memory::desc Flat(int64_t n) { return {{n}, memory::data_type::f32, memory::format_tag::x}; }
-
 }  // namespace
 
 dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionShape& s,
                                                              bool training) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   const prop_kind kind = training ? prop_kind::forward_training : prop_kind::forward_inference;
   const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
   const dnnl::convolution_forward::desc desc(kind, algorithm::convolution_direct, s.source(),
@@ -63,7 +35,7 @@ dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionSh
 
 dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
     const ConvolutionShape& s, const dnnl::convolution_forward::primitive_desc& hint) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   const dnnl::convolution_backward_data::desc desc(algorithm::convolution_direct, s.source(),
                                                    s.any_weights(), s.destination(), g.stride,
                                                    g.dilation, g.pad_begin, g.pad_end);
@@ -73,7 +45,7 @@ dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
 dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const ConvolutionShape& s, const memory::desc& weights,
     const dnnl::convolution_forward::primitive_desc& hint) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
   const dnnl::convolution_backward_weights::desc desc(algorithm::convolution_direct, s.source(),
                                                       weights, bias, s.destination(), g.stride,
@@ -83,15 +55,16 @@ dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
 
 dnnl::eltwise_forward::primitive_desc ActivationForward(v1::Activation activation, float alpha,
                                                         int64_t n) {
-  const dnnl::eltwise_forward::desc desc(prop_kind::forward_training, AlgorithmOf(activation),
-                                         Flat(n), alpha, 0.0f);
+  const dnnl::eltwise_forward::desc desc(prop_kind::forward_training,
+                                         ActivationAlgorithm(activation), FlatDesc(n), alpha, 0.0f);
   return {desc, Attributes(false), CpuEngine()};
 }
 
 dnnl::eltwise_backward::primitive_desc ActivationBackward(
     v1::Activation activation, float alpha, int64_t n,
     const dnnl::eltwise_forward::primitive_desc& hint) {
-  const dnnl::eltwise_backward::desc desc(AlgorithmOf(activation), Flat(n), Flat(n), alpha, 0.0f);
+  const dnnl::eltwise_backward::desc desc(ActivationAlgorithm(activation), FlatDesc(n), FlatDesc(n),
+                                          alpha, 0.0f);
   return {desc, Attributes(false), CpuEngine(), hint};
 }
 

@@ -9,18 +9,6 @@ using dnnl::algorithm;
 using dnnl::memory;
 using dnnl::prop_kind;
 
-struct Geometry {
-  memory::dims stride, dilation, pad_begin, pad_end;
-};
-
-// oneDNN counts a dilation of 1 as 0.
-Geometry GeometryOf(const Window& w) {
-  return {{w.stride_h, w.stride_w},
-          {w.dilation_h - 1, w.dilation_w - 1},
-          {w.pad_top, w.pad_left},
-          {w.pad_bottom, w.pad_right}};
-}
-
 dnnl::primitive_attr Attributes(bool relu) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -32,27 +20,11 @@ dnnl::primitive_attr Attributes(bool relu) {
   return attributes;
 }
 
-// The kind whose backward works from the output, so that an activation may overwrite its input.
-algorithm AlgorithmOf(v1::Activation activation) {
-  switch (activation) {
-    case v1::ACTIVATION_ELU:
-      return algorithm::eltwise_elu_use_dst_for_bwd;
-    case v1::ACTIVATION_SIGMOID:
-      return algorithm::eltwise_logistic_use_dst_for_bwd;
-    case v1::ACTIVATION_TANH:
-      return algorithm::eltwise_tanh_use_dst_for_bwd;
-    default:  // ReLU is LeakyReLU with alpha 0
-      return algorithm::eltwise_relu_use_dst_for_bwd;
-  }
-}
-
-memory::desc Flat(int64_t n) { return {{n}, memory::data_type::f32, memory::format_tag::x}; }
-
 }  // namespace
 
 dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionShape& s,
                                                              bool training) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   const prop_kind kind = training ? prop_kind::forward_training : prop_kind::forward_inference;
   const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
   return {CpuEngine(),
@@ -71,7 +43,7 @@ dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionSh
 
 dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
     const ConvolutionShape& s, const dnnl::convolution_forward::primitive_desc& hint) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   return {CpuEngine(),      algorithm::convolution_direct,
           s.source(),       s.any_weights(),
           s.destination(),  g.stride,
@@ -83,7 +55,7 @@ dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
 dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const ConvolutionShape& s, const memory::desc& weights,
     const dnnl::convolution_forward::primitive_desc& hint) {
-  const Geometry g = GeometryOf(s.window);
+  const ConvolutionGeometry g(s.window);
   const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
   return {CpuEngine(), algorithm::convolution_direct,
           s.source(),  weights,
@@ -97,9 +69,9 @@ dnnl::eltwise_forward::primitive_desc ActivationForward(v1::Activation activatio
                                                         int64_t n) {
   return {CpuEngine(),
           prop_kind::forward_training,
-          AlgorithmOf(activation),
-          Flat(n),
-          Flat(n),
+          ActivationAlgorithm(activation),
+          FlatDesc(n),
+          FlatDesc(n),
           alpha,
           0.0f,
           Attributes(false)};
@@ -108,8 +80,15 @@ dnnl::eltwise_forward::primitive_desc ActivationForward(v1::Activation activatio
 dnnl::eltwise_backward::primitive_desc ActivationBackward(
     v1::Activation activation, float alpha, int64_t n,
     const dnnl::eltwise_forward::primitive_desc& hint) {
-  return {CpuEngine(), AlgorithmOf(activation), Flat(n), Flat(n), Flat(n), alpha, 0.0f,
-          hint,        Attributes(false)};
+  return {CpuEngine(),
+          ActivationAlgorithm(activation),
+          FlatDesc(n),
+          FlatDesc(n),
+          FlatDesc(n),
+          alpha,
+          0.0f,
+          hint,
+          Attributes(false)};
 }
 
 }  // namespace convd

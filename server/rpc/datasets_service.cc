@@ -13,6 +13,7 @@
 #include "core/status/status_macros.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/dataset_upload_stream.h"
+#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
@@ -22,9 +23,6 @@ constexpr int kIngestsAtOnce = 1;
 constexpr int kIngestsWaiting = 64;
 constexpr int kChunksAtOnce = 2;
 constexpr int kChunksWaiting = 256;
-constexpr int kDefaultPageSize = 50;
-constexpr int kMaxPageSize = 1000;
-constexpr size_t kPageBytes = size_t{1} << 20;
 
 absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
   std::string name;
@@ -33,8 +31,7 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
       CheckName("name", name).ok()) {
     return name;
   }
-  return absl::InvalidArgumentError(
-      "page_token: not one of this server's; want the next_page_token of the page before, or none");
+  return UnknownPageToken();
 }
 
 absl::Status TooMany() {
@@ -78,13 +75,7 @@ grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDatase
 
 absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,
                                    v1::ListDatasetsResponse& response) {
-  if (request.page_size() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("page_size: got ", request.page_size(),
-                                                   "; want 0 (for ", kDefaultPageSize, ") to ",
-                                                   kMaxPageSize));
-  }
-  const int page_size =
-      request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
+  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   std::string after;
   if (!request.page_token().empty()) {
     CONVD_ASSIGN_OR_RETURN(after, ParsePageToken(request.page_token()));

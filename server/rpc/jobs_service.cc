@@ -12,6 +12,7 @@
 #include "server/jobs/resolve.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/job_stream.h"
+#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
@@ -19,17 +20,13 @@ namespace {
 
 constexpr int kChecksAtOnce = 2;
 constexpr int kChecksWaiting = 64;
-constexpr int kDefaultPageSize = 50;
-constexpr int kMaxPageSize = 1000;
-constexpr size_t kPageBytes = size_t{1} << 20;
 
 absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
   std::string id;
   if (token.size() <= 64 && absl::WebSafeBase64Unescape(token, &id) && CheckJobId(id).ok()) {
     return id;
   }
-  return absl::InvalidArgumentError(
-      "page_token: not one of this server's; want the next_page_token of the page before, or none");
+  return UnknownPageToken();
 }
 
 // Answers a unary call with a job, or with why there is none.
@@ -74,13 +71,7 @@ grpc::ServerUnaryReactor* JobsService::GetJob(grpc::CallbackServerContext* conte
 }
 
 absl::Status JobsService::List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
-  if (request.page_size() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("page_size: got ", request.page_size(),
-                                                   "; want 0 (for ", kDefaultPageSize, ") to ",
-                                                   kMaxPageSize));
-  }
-  const int page_size =
-      request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
+  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   std::string before;
   if (!request.page_token().empty()) {
     CONVD_ASSIGN_OR_RETURN(before, ParsePageToken(request.page_token()));

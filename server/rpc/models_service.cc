@@ -12,14 +12,11 @@
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "server/rpc/model_loading.h"
+#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
 namespace {
-
-constexpr int kDefaultPageSize = 50;
-constexpr int kMaxPageSize = 1000;
-constexpr size_t kPageBytes = size_t{1} << 20;
 
 std::string PageToken(const v1::ModelVersion& last) {
   return absl::WebSafeBase64Escape(absl::StrCat(last.name(), "/", last.version()));
@@ -39,8 +36,7 @@ absl::StatusOr<v1::ModelVersion> ParsePageToken(const std::string& token) {
       return last;
     }
   }
-  return absl::InvalidArgumentError(
-      "page_token: not one of this server's; want the next_page_token of the page before, or none");
+  return UnknownPageToken();
 }
 
 // Name by name, the newest version first.
@@ -69,13 +65,7 @@ ModelsService::ModelsService(ModelRepository& models) : models_(models) {}
 absl::Status ModelsService::List(const v1::ListModelsRequest& request,
                                  v1::ListModelsResponse& response) {
   if (!request.name().empty()) CONVD_RETURN_IF_ERROR(CheckName("name", request.name()));
-  if (request.page_size() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("page_size: got ", request.page_size(),
-                                                   "; want 0 (for ", kDefaultPageSize, ") to ",
-                                                   kMaxPageSize));
-  }
-  const int page_size =
-      request.page_size() == 0 ? kDefaultPageSize : std::min(request.page_size(), kMaxPageSize);
+  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
   const std::vector<v1::ModelVersion> versions = models_.Versions(request.name());
   auto next = versions.begin();
   if (!request.page_token().empty()) {
