@@ -16,6 +16,10 @@ void WatchedJob::TakeEpoch(const v1::EpochRecord& record,
   on_event(event);
 }
 
+bool WatchedJob::HasNewEpochs(const v1::Job& job) const {
+  return job.history_size() > 0 && job.history(job.history_size() - 1).epoch() > last_epoch_;
+}
+
 void WatchedJob::Take(const v1::JobEvent& event,
                       absl::FunctionRef<void(const v1::JobEvent&)> on_event) {
   if (ended()) return;
@@ -24,8 +28,10 @@ void WatchedJob::Take(const v1::JobEvent& event,
       // The first of a new stream says again what the watcher knows.
       const bool same = begun_ && event.job().state() == job_.state() &&
                         event.job().queue_position() == job_.queue_position();
-      // A job that has ended holds its whole history, so nothing can be missing behind it.
+      // A job that has ended holds its whole history, so nothing can be missing behind it. Where
+      // it is the first that the watcher hears of the job, it comes before its epochs as well.
       if (HasEnded(event.job().state())) {
+        if (!begun_ && HasNewEpochs(event.job())) on_event(event);
         for (const v1::EpochRecord& record : event.job().history()) TakeEpoch(record, on_event);
       }
       begun_ = true;

@@ -29,6 +29,7 @@ class WatchedJob {
   bool begun() const { return begun_; }
 
  private:
+  bool HasNewEpochs(const v1::Job& job) const;
   void TakeEpoch(const v1::EpochRecord& record,
                  absl::FunctionRef<void(const v1::JobEvent&)> on_event);
 

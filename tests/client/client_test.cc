@@ -75,6 +75,27 @@ TEST(ClientTest, WatchGoesOnAcrossLostConnectionsWithEachEpochOnce) {
   EXPECT_THAT(server.jobs.after_epochs(), ElementsAre(0, 2, 2, 3));
 }
 
+TEST(ClientTest, WatchOfAnEndedJobBeginsWithTheJobToo) {
+  FakeServer server;
+  server.jobs.AddWatch({{JobIn(v1::JOB_STATE_SUCCEEDED, {1, 2})}, grpc::Status::OK});
+  std::vector<std::string> seen;
+  const auto job = ConnectTo(server)->Watch("j", [&](const v1::JobEvent& event) {
+    seen.push_back(event.has_job() ? "job" : std::to_string(event.epoch().epoch()));
+  });
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_THAT(seen, ElementsAre("job", "1", "2", "job"));
+}
+
+TEST(ClientTest, WatchOfAnEndedJobWithNothingNewShowsItOnce) {
+  FakeServer server;
+  server.jobs.AddWatch({{JobIn(v1::JOB_STATE_FAILED, {1})}, grpc::Status::OK});
+  int events = 0;
+  const auto job =
+      ConnectTo(server)->Watch("j", [&](const v1::JobEvent&) { ++events; }, nullptr, 1);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(events, 1);
+}
+
 TEST(ClientTest, WatchTreatsAStreamThatEndsBeforeTheJobAsLost) {
   FakeServer server;
   server.jobs.AddWatch({{JobIn(v1::JOB_STATE_QUEUED)}, grpc::Status::OK});
