@@ -13,6 +13,7 @@
 #include "client/address.h"
 #include "client/dataset_upload.h"
 #include "client/grpc_call.h"
+#include "client/text_fields.h"
 #include "client/watched_job.h"
 #include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/evaluator.grpc.pb.h"
@@ -184,6 +185,7 @@ class GrpcClient final : public Client {
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
                                 const Request& request, absl::Duration timeout) const {
+    CONVD_RETURN_IF_ERROR(CheckTextFields(request));
     grpc::ClientContext context;
     SetTimeout(context, Timeout(timeout));
     Response response;
@@ -245,6 +247,7 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
     v1::WatchJobRequest request;
     request.set_id(id);
     request.set_after_epoch(watch.last_epoch());
+    CONVD_RETURN_IF_ERROR(CheckTextFields(request));
     const auto reader = jobs_->WatchJob(&context, request);
     v1::JobEvent event;
     while (reader->Read(&event)) {
@@ -273,6 +276,12 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
 absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(
     const v1::UploadHeader& header, const std::vector<LocalFile>& files,
     const std::function<void(int64_t, int64_t)>& on_progress) {
+  CONVD_RETURN_IF_ERROR(CheckTextFields(header));
+  for (const LocalFile& file : files) {
+    v1::FileChunk chunk;
+    chunk.set_file(file.name);
+    CONVD_RETURN_IF_ERROR(CheckTextFields(chunk));
+  }
   CONVD_ASSIGN_OR_RETURN(const int64_t total, CheckLocalFiles(files));
   grpc::ClientContext context;
   SetTimeout(context, Timeout(kLongCall));

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/names/utf8.h"
+
 namespace convd {
 namespace {
 
@@ -38,30 +40,6 @@ constexpr Code kCodes[] = {
     {absl::StatusCode::kDataLoss, grpc::StatusCode::DATA_LOSS},
     {absl::StatusCode::kUnauthenticated, grpc::StatusCode::UNAUTHENTICATED},
 };
-
-// Length of the well-formed UTF-8 sequence that `text` begins with (Unicode 15, table 3-7), or 0.
-size_t Utf8Sequence(std::string_view text) {
-  const auto byte = [text](size_t i) -> unsigned {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
-  };
-  const auto in = [byte](size_t i, unsigned low, unsigned high) {
-    return byte(i) >= low && byte(i) <= high;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return in(1, 0x80, 0xBF) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const unsigned low = first == 0xE0 ? 0xA0 : 0x80;
-    const unsigned high = first == 0xED ? 0x9F : 0xBF;
-    return in(1, low, high) && in(2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const unsigned low = first == 0xF0 ? 0x90 : 0x80;
-    const unsigned high = first == 0xF4 ? 0x8F : 0xBF;
-    return in(1, low, high) && in(2, 0x80, 0xBF) && in(3, 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
-}
 
 // As gRPC's protocol over HTTP/2 encodes Status-Message.
 size_t EncodedSize(std::string_view sequence) {

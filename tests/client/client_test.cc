@@ -96,6 +96,29 @@ TEST(ClientTest, WatchOfAnEndedJobWithNothingNewShowsItOnce) {
   EXPECT_EQ(events, 1);
 }
 
+// gRPC's server would say UNIMPLEMENTED, and nothing else, of a message that it can't parse.
+TEST(ClientTest, TextThatIsNotUtf8IsRefusedByItsFieldBeforeItIsSent) {
+  FakeServer server;
+  const auto client = ConnectTo(server);
+  v1::TrainRequest request;
+  request.set_model("m");
+  request.mutable_network()->add_layers()->add_inputs("a");
+  request.mutable_network()->mutable_layers(0)->add_inputs("\xfc");
+  const absl::Status train = client->Train(request).status();
+  EXPECT_EQ(train.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(train.message(), "network.layers[0].inputs[1]: got \"\\374\"; want UTF-8");
+  EXPECT_EQ(client->Watch("\xff", [](const v1::JobEvent&) {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  v1::UploadHeader header;
+  header.set_name("\xff");
+  const absl::Status upload =
+      client->UploadDataset(header, {{"a", TempFile("utf8", "x")}}).status();
+  EXPECT_EQ(upload.message(), "name: got \"\\377\"; want UTF-8");
+  header.set_name("u");
+  EXPECT_EQ(client->UploadDataset(header, {{"\xff", TempFile("utf8", "x")}}).status().message(),
+            "file: got \"\\377\"; want UTF-8");
+}
+
 TEST(ClientTest, WatchTreatsAStreamThatEndsBeforeTheJobAsLost) {
   FakeServer server;
   server.jobs.AddWatch({{JobIn(v1::JOB_STATE_QUEUED)}, grpc::Status::OK});
