@@ -46,6 +46,9 @@ absl::StatusOr<std::vector<LocalFile>> FilesToUpload(const std::vector<std::stri
     const fs::file_status status = fs::status(path, error);
     if (!fs::exists(status)) return UsageError(absl::StrCat(path, ": no such file or folder"));
     if (!fs::is_directory(status)) {
+      if (!fs::is_regular_file(status)) {
+        return UsageError(absl::StrCat(path, ": is not a regular file"));
+      }
       files.push_back({fs::path(path).filename().string(), path});
       continue;
     }

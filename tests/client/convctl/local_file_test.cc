@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -52,6 +53,17 @@ TEST_F(LocalFileTest, AFolderStandsForItsPlainFilesByName) {
   EXPECT_EQ((*files)[0].name, "a");
   EXPECT_EQ((*files)[1].name, "b");
   EXPECT_EQ((*files)[1].path, dir_ + "/b");
+}
+
+// A pipe would wait for ever, a device never end.
+TEST_F(LocalFileTest, UploadsRegularFilesOnly) {
+  const std::string pipe = dir_ + "/pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")}) {
+    const absl::Status status = FilesToUpload({path}).status();
+    EXPECT_EQ(ExitCodeFor(status), kExitUsage);
+    EXPECT_EQ(status.message(), path + ": is not a regular file");
+  }
 }
 
 TEST_F(LocalFileTest, RefusesWhatCannotBeUploaded) {
