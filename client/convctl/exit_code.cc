@@ -62,6 +62,13 @@ absl::Status WithUsualHint(absl::Status status) {
     default:
       break;
   }
+  // gRPC refuses it before convd sees it, in words of its own.
+  if (status.code() == absl::StatusCode::kResourceExhausted &&
+      absl::StrContains(message, "message larger than max")) {
+    return WithHint(
+        std::move(status),
+        "convd's --max-message-mb is the limit of a message; send less at a time, or raise it");
+  }
   if (status.code() != absl::StatusCode::kNotFound) return status;
   for (const char* thing : {"dataset", "model", "job"}) {
     if (!absl::StrContains(message, thing)) continue;

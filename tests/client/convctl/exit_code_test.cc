@@ -36,6 +36,15 @@ TEST(ExitCodeTest, ErrorsAreOneSentenceAndAHint) {
   EXPECT_EQ(ErrorText(InterruptedError("Stopped.")), "Stopped.\n");
 }
 
+TEST(ExitCodeTest, AMessageThatIsTooLargeNamesTheFlag) {
+  // gRPC's own words.
+  EXPECT_EQ(HintOf(WithUsualHint(absl::ResourceExhaustedError(
+                "Received message larger than max (86240031 vs. 67108864)"))),
+            "convd's --max-message-mb is the limit of a message; send less at a time, or raise it");
+  EXPECT_EQ(HintOf(WithUsualHint(absl::ResourceExhaustedError("there are 16 uploads already"))),
+            "");
+}
+
 TEST(ExitCodeTest, AHintOfOnesOwnStays) {
   EXPECT_EQ(HintOf(WithUsualHint(WithHint(absl::UnavailableError("x"), "mine"))), "mine");
   EXPECT_NE(HintOf(WithUsualHint(absl::UnavailableError("x"))), "");
