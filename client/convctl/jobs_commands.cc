@@ -7,6 +7,7 @@
 #include "client/convctl/follow_job.h"
 #include "client/convctl/job_text.h"
 #include "client/convctl/terminal_text.h"
+#include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -55,7 +56,7 @@ void AddJobsCommands(CLI::App& app, Command& chosen) {
   jobs->add_option("--limit", *limit, "How many of the newest to list; 0 is all")
       ->type_name("N")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(WholeNumber<int64_t>(0));
   jobs->callback([id, limit, &chosen] {
     chosen = [id, limit](Session& session) {
       return id->empty() ? ListJobs(session, *limit) : ShowJob(session, *id);

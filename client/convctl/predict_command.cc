@@ -13,6 +13,7 @@
 #include "client/convctl/local_images.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/prediction_text.h"
+#include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -181,11 +182,13 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   predict->add_option("--index", flags->indices, "Which of them, from 0")
       ->delimiter(',')
+      ->check(WholeNumber<int64_t>())
       ->type_name("I,J,...");
   predict
       ->add_option("--labels", flags->labels_file, "Their IDX labels, to show beside the answers")
       ->type_name("FILE");
   predict->add_option("--top-k", flags->top_k, "Classes to show for each image (default: 3)")
+      ->check(WholeNumber<int32_t>())
       ->type_name("K");
   predict->add_flag("--probabilities", flags->probabilities,
                     "With --json: every class's probability");

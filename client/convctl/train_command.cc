@@ -6,6 +6,7 @@
 #include "client/convctl/follow_job.h"
 #include "client/convctl/terminal_text.h"
 #include "client/convctl/train_request.h"
+#include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -65,6 +66,7 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
   train
       ->add_option("--validation-tail", flags->validation_tail,
                    "Validate on the last N samples of the file, and don't train on them")
+      ->check(WholeNumber<int64_t>())
       ->type_name("N")
       ->group(data);
   train
@@ -76,9 +78,11 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
 
   const std::string training = "Training (defaults are the server's)";
   train->add_option("--epochs", flags->epochs, "Passes over the data")
+      ->check(WholeNumber<int64_t>())
       ->type_name("N")
       ->group(training);
   train->add_option("--batch-size", flags->batch_size, "Images an update")
+      ->check(WholeNumber<int64_t>())
       ->type_name("N")
       ->group(training);
   train->add_option("--optimizer", flags->optimizer, "adam or sgd")
@@ -90,6 +94,7 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
   train->add_option("--momentum", flags->momentum, "For sgd")->type_name("X")->group(training);
   train->add_flag("--nesterov", flags->nesterov, "For sgd: Nesterov's momentum")->group(training);
   train->add_option("--seed", flags->seed, "Of the initial weights, the order and dropout")
+      ->check(WholeNumber<uint64_t>(0))
       ->type_name("N")
       ->group(training);
   train->add_flag("--no-shuffle", flags->no_shuffle, "Take the samples in the file's order")
@@ -97,6 +102,7 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
   train
       ->add_option("--micro-batch", flags->micro_batch,
                    "Images in a slice of the batch; changes the order of additions")
+      ->check(WholeNumber<int64_t>())
       ->type_name("N")
       ->group(training);
   train
