@@ -48,10 +48,15 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
       const std::string_view view(plain.data(), static_cast<size_t>(plain.size()));
       return IsCifar10InSpiteOfItsStart(view) ? ImageFileKind::kCifar10 : ImageFileKind::kIdx;
     }
-    case FileFormat::kUnknown:
-      // A record begins with its label.
+    case FileFormat::kUnknown: {
+      // A record begins with its label. One beyond the classes is for the batch's reader to refuse,
+      // where all else is right.
       if (static_cast<unsigned char>(prefix[0]) <= 9) return ImageFileKind::kCifar10;
+      CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
+                             InflateIfGzip(bytes, name, limits.decompressed_bytes));
+      if (plain.view.size() % kCifar10RecordBytes == 0) return ImageFileKind::kCifar10;
       break;
+    }
     default:
       break;
   }

@@ -59,7 +59,8 @@ std::string ShapeText(const ImageSet& images) {
 
 absl::Status CheckImageShape(const std::string& name, int64_t count, int64_t height, int64_t width,
                              int64_t channels, const DataLimits& limits) {
-  if (count == 0) return absl::InvalidArgumentError(absl::StrCat(name, ": holds 0 images"));
+  if (count == 0)
+    return absl::InvalidArgumentError(absl::StrCat(name, ": holds 0 images; want at least 1"));
   const std::string text = absl::StrCat(count, " images of ", height, "x", width, "x", channels);
   if (count < 0 || height < 1 || width < 1 || channels < 1) {
     return absl::InvalidArgumentError(

@@ -154,6 +154,17 @@ TEST_F(DatasetFilesTest, ASingleFileIsTheTrainSplit) {
   ExpectInvalid(Read("w").status(), "web page");
 }
 
+// CIFAR-10's batches have no magic: what has their size and no other kind's start is one, and its
+// labels are what is wrong with it.
+TEST_F(DatasetFilesTest, ABatchThatBeginsWithALabelBeyondTheClassesIsToldSo) {
+  Put("b.bin", Batch("\n\1"));
+  ExpectInvalid(Read("b.bin").status(), "here: record 0 (offset 0) has label 10");
+  Put("b.bin", Batch("\xff\1"));
+  ExpectInvalid(Read("b.bin").status(), "here: record 0 (offset 0) has label 255");
+  Put("b.bin", Batch("\n\1") + "x");
+  ExpectInvalid(Read("b.bin").status(), "here: is of an unknown kind (6147 bytes");
+}
+
 TEST_F(DatasetFilesTest, NamedFilesMayBeAnythingInAnyOrder) {
   Put("sub/a", Batch("\1\2"));
   Put("b", Batch("\3"));
