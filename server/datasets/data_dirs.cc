@@ -1,6 +1,9 @@
 #include "server/datasets/data_dirs.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -87,6 +90,25 @@ absl::StatusOr<std::string> DataDirs::Resolve(const std::string& field,
         absl::StrCat(shown, ": there is no such file or folder in ", absl::StrJoin(dirs_, ", ")));
   }
   return absl::Status(error.code(), absl::StrCat(shown, ": ", error.message()));
+}
+
+absl::Status CheckInside(const DataDirs& allowed, const std::string& path,
+                         const std::vector<SplitFiles>& files, const DataLimits& limits) {
+  int64_t count = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    for (const auto& [kind, names] :
+         {std::pair{"images", &files[i].images}, std::pair{"labels", &files[i].labels}}) {
+      for (size_t k = 0; k < names->size(); ++k) {
+        if (++count > limits.files) return absl::OkStatus();  // refused for that, unseen
+        const absl::Status status = allowed
+                                        .Resolve(absl::StrCat("files[", i, "].", kind, "[", k, "]"),
+                                                 absl::StrCat(path, "/", (*names)[k]))
+                                        .status();
+        if (absl::IsPermissionDenied(status)) return status;
+      }
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace convd

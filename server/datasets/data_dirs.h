@@ -6,6 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/data/dataset_files.h"
+#include "core/data/limits.h"
 #include "core/storage/file_system.h"
 
 namespace convd {
@@ -34,6 +36,12 @@ class DataDirs {
   std::vector<std::string> given_;  // absolute as given, to tell what names are inside
   std::vector<std::string> dirs_;   // canonical
 };
+
+// PERMISSION_DENIED names the first of `files` in the folder `path` that lies outside; all else
+// that may be wrong with them is for FindDatasetFiles to find. No more than limits.files are looked
+// at.
+absl::Status CheckInside(const DataDirs& allowed, const std::string& path,
+                         const std::vector<SplitFiles>& files, const DataLimits& limits);
 
 }  // namespace convd
 

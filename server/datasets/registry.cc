@@ -253,6 +253,8 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
                                                         const std::vector<std::string>& labels,
                                                         const DataDirs& allowed) {
   absl::MutexLock ingesting(&ingest_mu_);
+  // Before anything is asked of the disk, whose answer would tell what lies elsewhere.
+  CONVD_RETURN_IF_ERROR(CheckInside(allowed, path, files, limits_));
   CONVD_ASSIGN_OR_RETURN(DatasetFiles found,
                          FindDatasetFiles(fs_, path, shown_path, files, limits_));
   // From here on files are opened by their canonical paths alone.

@@ -252,8 +252,18 @@ TEST_F(DatasetRegistryTest, RefusedRequestsLeaveNothingBehind) {
   v1::SplitFiles& files = *climbing.add_files();
   files.set_split("train");
   files.add_images("../../outside/f.npz");
-  ExpectError(registry_->Register(climbing).status(), absl::StatusCode::kPermissionDenied,
-              "--data-dir");
+  // The answer is the same for a file, a folder and nothing: it doesn't tell what lies there.
+  for (const char* elsewhere : {"../../outside/f.npz", "../../outside/none", "../../outside"}) {
+    SCOPED_TRACE(elsewhere);
+    files.set_images(0, elsewhere);
+    ExpectError(registry_->Register(climbing).status(), absl::StatusCode::kPermissionDenied,
+                "files[0].images[0]: ");
+    files.set_images(0, "train-images-idx3-ubyte");
+    files.add_labels(elsewhere);
+    ExpectError(registry_->Register(climbing).status(), absl::StatusCode::kPermissionDenied,
+                "files[0].labels[0]: ");
+    files.clear_labels();
+  }
   ExpectError(Register("x", "mnist", {"a", "b", "c"}).status(), absl::StatusCode::kInvalidArgument,
               "is 3; want 0 to 2");
   ExpectError(Register("x", "mnist", {"a", "b", "c", "a\n"}).status(),
