@@ -31,7 +31,8 @@ absl::Status Positive(const char* field, double value) {
   const float rounded = static_cast<float>(value);
   if (std::isfinite(rounded) && rounded > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(field, ": got ", value, "; want a finite number above 0"));
+      absl::StrCat(field, ": got ", value,
+                   "; want a number above 0 that 32-bit floating point holds (1e-38 to 3e38)"));
 }
 
 absl::Status ResolveAdam(v1::Adam& adam) {
