@@ -4,8 +4,10 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "core/names/names.h"
 #include "core/nn/presets.h"
 #include "core/nn/summary.h"
@@ -16,8 +18,14 @@ namespace {
 
 constexpr size_t kMaxRequestId = 128;
 
+// The word by which the core calls what the field holds gives way to the field's own name.
 absl::Status InField(absl::string_view field, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(field, ": ", status.message()));
+  absl::string_view message = status.message();
+  if (absl::StartsWith(message, absl::StrCat(field, "."))) return status;
+  for (const absl::string_view word : {"preset: ", "network: ", "dataset: "}) {
+    if (absl::ConsumePrefix(&message, word)) break;
+  }
+  return absl::Status(status.code(), absl::StrCat(field, ": ", message));
 }
 
 std::string Extents(int height, int width, int channels) {

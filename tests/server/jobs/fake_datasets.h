@@ -46,7 +46,7 @@ class FakeDatasets final : public DatasetRegistry {
 
   absl::StatusOr<v1::Dataset> Get(const std::string& name) override {
     if (datasets_.count(name) == 0) {
-      return absl::NotFoundError(absl::StrCat("no dataset \"", name, "\""));
+      return absl::NotFoundError(absl::StrCat("dataset: there is none named \"", name, "\""));
     }
     v1::Dataset dataset;
     dataset.set_name(name);

@@ -16,6 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 v1::TrainRequest Request(const std::string& text) {
   v1::TrainRequest request;
@@ -188,6 +189,22 @@ TEST_F(ResolveTest, WhatIsNotThereIsNotFound) {
               {"validation.dataset.name", "nowhere"});
   ExpectError("dataset { name: 'digits' } validation { dataset { name: 'split' } }", kNotFound,
               {"validation.dataset.split", "test"});
+}
+
+TEST_F(ResolveTest, ErrorsNameTheirFieldOnce) {
+  const auto message = [&](const std::string& text) {
+    return std::string(ResolveJob(Request("model: 'm' " + text), datasets_).status().message());
+  };
+  EXPECT_THAT(message("preset: 'zz'"), StartsWith("preset: got \"zz\""));
+  EXPECT_THAT(message("preset: 'keras-mnist' dataset { name: 'zz' }"),
+              StartsWith("dataset.name: there is none named \"zz\""));
+  EXPECT_THAT(message("network { input { height: 1 width: 1 channels: 1 } }"),
+              StartsWith("network: layers: got 0"));
+  EXPECT_THAT(message("network { input { height: 1 width: 1 channels: 1 } layers {} }"),
+              StartsWith("network.layers[0]"));
+  EXPECT_THAT(message("network { input { height: 1 width: 1 channels: 1 } "
+                      "layers { name: 'd' dense {} } }"),
+              StartsWith("network: layer \"d\": "));
 }
 
 TEST_F(ResolveTest, AnArchitectureIsNeededAndCheckedFirst) {
