@@ -1,5 +1,6 @@
 #include "server/jobs/resolve.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "core/dnn/plan.h"
 #include "core/names/names.h"
 #include "core/nn/presets.h"
 #include "core/nn/summary.h"
@@ -179,6 +181,10 @@ class Resolver {
     data.labels = dataset.dataset->labels;
     data.train = Images(dataset, *split);
     CONVD_RETURN_IF_ERROR(ResolveValidation(dataset, *split, graph, data));
+    if (request_.micro_batch() == 0) {
+      request_.set_micro_batch(
+          MicroBatchImages(graph, std::min(request_.batch_size(), data.train.count)));
+    }
     Warn(graph, data);
     std::string summary = Summary(graph);
     return ResolvedJob{std::move(request_), std::move(graph),   std::move(data),

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "core/dnn/plan.h"
+#include "core/nn/presets.h"
 #include "tests/server/jobs/fake_datasets.h"
 
 namespace convd {
@@ -205,6 +207,20 @@ TEST_F(ResolveTest, ErrorsNameTheirFieldOnce) {
   EXPECT_THAT(message("network { input { height: 1 width: 1 channels: 1 } "
                       "layers { name: 'd' dense {} } }"),
               StartsWith("network: layer \"d\": "));
+}
+
+// 0 is the engine's choice, which another version may make otherwise: it is stored as made.
+TEST_F(ResolveTest, TheMicroBatchIsChosenAtSubmission) {
+  const auto graph = Graph::Create(*Preset("keras-mnist"));
+  ASSERT_TRUE(graph.ok());
+  const auto chosen = [&](const std::string& rest) {
+    const auto job = Resolve("dataset { name: 'digits' } " + rest);
+    return job.ok() ? job->request.micro_batch() : -1;
+  };
+  EXPECT_EQ(chosen("batch_size: 48"), MicroBatchImages(*graph, 48));
+  EXPECT_EQ(chosen("batch_size: 1000"), MicroBatchImages(*graph, 60));  // there are no more
+  EXPECT_EQ(chosen("batch_size: 1000 validation { tail: 50 }"), MicroBatchImages(*graph, 10));
+  EXPECT_EQ(chosen("batch_size: 48 micro_batch: 5"), 5);
 }
 
 TEST_F(ResolveTest, AnArchitectureIsNeededAndCheckedFirst) {
