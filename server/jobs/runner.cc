@@ -293,6 +293,8 @@ absl::Status JobRunner::BeginPublishing(JobRun& run) {
 void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome) {
   JobChange change;
   change.progress = run.latest().progress;
+  change.progress.set_seconds_left(0);
+  change.progress.set_validating(false);
   if (outcome.ok()) {
     change.state = v1::JOB_STATE_SUCCEEDED;
     change.result = *outcome;

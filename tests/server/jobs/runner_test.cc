@@ -130,6 +130,10 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
     clock_.Advance(absl::Seconds(7));
     history = {Epoch(1), Epoch(2)};
     for (const v1::EpochRecord& record : history) observer.OnEpoch(record);
+    TrainingProgress last = ProgressAt(2, 100);
+    last.validating = true;
+    last.seconds_left = 5;
+    observer.OnProgress(last);
     return absl::OkStatus();
   });
   const auto submitted = runner_->Submit(JobFor("digits"));
@@ -145,6 +149,10 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   EXPECT_EQ(job.history_size(), 2);
   EXPECT_EQ(job.ended().seconds() - job.started().seconds(), 7);
   EXPECT_FALSE(job.has_error());
+  // Where it stood; but nothing of it goes on.
+  EXPECT_EQ(job.progress().step(), 100);
+  EXPECT_EQ(job.progress().seconds_left(), 0);
+  EXPECT_FALSE(job.progress().validating());
 
   ASSERT_EQ(models_.cards().size(), 1u);
   const v1::ModelCard card = models_.cards()[0];
