@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/data/finite.h"
 #include "core/data/heap_array.h"
 #include "core/data/image_storage.h"
 #include "core/data/npy.h"
@@ -149,23 +150,6 @@ void ForEachElement(const Layout& layout, Take take) {
   }
 }
 
-absl::Status CheckFinite(const Array& x, const HeapArray<char>& pixels, const Layout& layout) {
-  const float* const values = reinterpret_cast<const float*>(pixels.data());
-  const int64_t elements = x.header.elements;
-  for (int64_t i = 0; i < elements; ++i) {
-    if (std::isfinite(values[i])) continue;
-    const int64_t channel = i % layout.size[3];
-    const int64_t column = i / layout.size[3] % layout.size[2];
-    const int64_t row = i / layout.size[3] / layout.size[2] % layout.size[1];
-    const int64_t image = i / layout.size[3] / layout.size[2] / layout.size[1];
-    return absl::InvalidArgumentError(
-        absl::StrCat(x.name, ": image ", image, ", row ", row, ", column ", column, ", channel ",
-                     channel, " is ", values[i], "; want finite values",
-                     x.header.item_bytes == 8 ? " (as float32)" : ""));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ReadPixels(Array x, const DataLimits& limits, ImageSet& shape, ImageStorage& storage) {
   const NpyHeader& header = x.header;
   const bool bytes = header.kind == 'u' && header.item_bytes == 1;
@@ -206,7 +190,11 @@ absl::Status ReadPixels(Array x, const DataLimits& limits, ImageSet& shape, Imag
                     : static_cast<float>(value);
     });
   }
-  return CheckFinite(x, storage.pixels, layout);
+  ImageSet images = shape;
+  images.pixels = out;
+  const absl::Status finite = CheckFinite(x.name, images);
+  if (finite.ok() || header.item_bytes == 4) return finite;
+  return absl::InvalidArgumentError(absl::StrCat(finite.message(), " (as float32)"));
 }
 
 absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, int64_t images,

@@ -1,7 +1,6 @@
 #include "core/dnn/inference_model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <list>
 #include <new>
@@ -126,16 +125,6 @@ class CompiledModel : public InferenceModel {
       return absl::InvalidArgumentError(absl::StrCat("probabilities: got room for ",
                                                      probabilities.size(), "; want ", images.count,
                                                      " x ", graph_.classes()));
-    }
-    if (images.type == ElementType::kFloat32) {
-      const float* pixels = static_cast<const float*>(images.pixels);
-      for (int64_t i = 0; i < images.count * images.image_elements(); ++i) {
-        if (!std::isfinite(pixels[i])) {
-          return absl::InvalidArgumentError(
-              absl::StrCat("images: pixel ", i % images.image_elements(), " of image ",
-                           i / images.image_elements(), " is not finite"));
-        }
-      }
     }
     return absl::OkStatus();
   }

@@ -27,8 +27,8 @@ class InferenceModel {
 
   // Writes images.count x classes probabilities, on the calling thread, with an executor.Cut()
   // after each call. CANCELLED, with nothing promised about the output, once `cancelled` (asked at
-  // the cuts) says so. INVALID_ARGUMENT where the images are not of the graph's input shape, or f32
-  // ones are not finite.
+  // the cuts) says so. INVALID_ARGUMENT where the images are not of the graph's input shape. f32
+  // pixels that are not finite give probabilities that aren't: see CheckFinite.
   virtual absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities,
                              Executor& executor, absl::FunctionRef<bool()> cancelled) const = 0;
 };

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <map>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/data/finite.h"
 #include "core/onnx/dense_rows.h"
 #include "core/onnx/onnx_model.h"
 #include "core/onnx/onnx_names.h"
@@ -107,12 +107,11 @@ absl::Status CheckInitializer(const Initializer& initializer, const std::vector<
 
 absl::Status CopyFinite(const Initializer& initializer, float* out) {
   std::memcpy(out, initializer.raw.data(), initializer.raw.size());
-  for (size_t i = 0; i < initializer.raw.size() / sizeof(float); ++i) {
-    if (std::isfinite(out[i])) continue;
-    return InitializerError(initializer,
-                            absl::StrCat("element ", i, ": got ", out[i], "; want finite numbers"));
-  }
-  return absl::OkStatus();
+  const size_t elements = initializer.raw.size() / sizeof(float);
+  const size_t i = FirstNonFinite({out, elements});
+  if (i == elements) return absl::OkStatus();
+  return InitializerError(initializer,
+                          absl::StrCat("element ", i, ": got ", out[i], "; want finite numbers"));
 }
 
 // Preprocessing is part of the model: other pixels would give other answers.

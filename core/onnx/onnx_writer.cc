@@ -1,9 +1,9 @@
-#include <cmath>
 #include <cstring>
 #include <exception>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/data/finite.h"
 #include "core/onnx/dense_rows.h"
 #include "core/onnx/onnx_model.h"
 #include "core/onnx/onnx_names.h"
@@ -166,8 +166,8 @@ absl::Status AddParameters(const Graph& graph, absl::Span<const float> parameter
       if (index < 0) continue;
       const Parameter& parameter = graph.parameters()[index];
       const float* data = parameters.data() + parameter.offset;
-      for (int64_t i = 0; i < parameter.elements; ++i) {
-        if (std::isfinite(data[i])) continue;
+      if (const size_t i = FirstNonFinite({data, static_cast<size_t>(parameter.elements)});
+          i < static_cast<size_t>(parameter.elements)) {
         return absl::InvalidArgumentError(absl::StrCat("parameter ", parameter.name, ": element ",
                                                        i, ": got ", data[i],
                                                        "; want finite numbers"));

@@ -9,6 +9,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/data/finite.h"
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/kernels.h"
@@ -43,17 +44,7 @@ absl::Status CheckImages(const char* what, const ImageSet& images, const Graph& 
           graph.classes(), " outputs, so labels go from 0 to ", graph.classes() - 1));
     }
   }
-  if (images.type == ElementType::kFloat32) {
-    const float* pixels = static_cast<const float*>(images.pixels);
-    for (int64_t i = 0; i < images.count * images.image_elements(); ++i) {
-      if (!std::isfinite(pixels[i])) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(what, ": pixel ", i % images.image_elements(), " of sample ",
-                         i / images.image_elements(), " is not finite"));
-      }
-    }
-  }
-  return absl::OkStatus();
+  return CheckFinite(what, images);
 }
 
 class PlanTrainer : public Trainer {

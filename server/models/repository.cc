@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -161,15 +160,6 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
     return absl::InvalidArgumentError(absl::StrCat("parameters: got ", parameters.size(),
                                                    "; the network has ", graph.parameter_count()));
-  }
-  // Such a version could be read by nobody.
-  for (const Parameter& p : graph.parameters()) {
-    for (int64_t i = 0; i < p.elements; ++i) {
-      const float value = parameters[p.offset + i];
-      if (std::isfinite(value)) continue;
-      return absl::InvalidArgumentError(absl::StrCat("parameters: ", p.name, ": element ", i,
-                                                     " is ", value, "; want finite values"));
-    }
   }
   if (card.labels_size() > graph.classes()) {
     return absl::InvalidArgumentError(absl::StrCat(

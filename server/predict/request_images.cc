@@ -1,12 +1,12 @@
 #include "server/predict/request_images.h"
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/data/finite.h"
 #include "core/data/image_decode.h"
 #include "core/status/status_macros.h"
 
@@ -39,24 +39,6 @@ absl::Status CheckRaw(const std::string& field, const v1::RawImages& raw, Shape 
         absl::StrCat(field, ".data: got ", raw.data().size(), " bytes; ", raw.count(),
                      " images of ", Text(shape), " with ", element_bytes,
                      element_bytes == 1 ? " byte" : " bytes", " an element are ", want));
-  }
-  return absl::OkStatus();
-}
-
-// Names the first value that isn't finite, by the image's place in the request.
-absl::Status CheckFinite(const ImageSet& images, int64_t first) {
-  const float* values = static_cast<const float*>(images.pixels);
-  const int64_t elements = images.image_elements();
-  for (int64_t i = 0; i < images.count; ++i) {
-    for (int64_t e = 0; e < elements; ++e) {
-      const float value = values[i * elements + e];
-      if (std::isfinite(value)) continue;
-      const int64_t pixel = e / images.channels;
-      return absl::InvalidArgumentError(
-          absl::StrCat("images.float32.data: image ", first + i, ", row ", pixel / images.width,
-                       ", column ", pixel % images.width, ", channel ", e % images.channels, " is ",
-                       value, "; want finite values"));
-    }
   }
   return absl::OkStatus();
 }
@@ -113,7 +95,7 @@ int64_t RequestImages::bytes(int64_t n) const { return n * raw_.image_bytes(); }
 absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
   if (encoded_ == nullptr) {
     ImageSet images = raw_.Slice(begin, n);
-    if (images.type == ElementType::kFloat32) CONVD_RETURN_IF_ERROR(CheckFinite(images, begin));
+    CONVD_RETURN_IF_ERROR(CheckFinite("images.float32.data", images, begin));
     return images;
   }
   ImageSet images = raw_;
