@@ -1,6 +1,7 @@
 #include "core/train/trainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <new>
 #include <numeric>
@@ -8,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "core/data/finite.h"
 #include "core/dnn/aligned_buffer.h"
@@ -166,15 +168,20 @@ class PlanTrainer : public Trainer {
       correct_ += batch.correct;
     }
     ++step_;
-    if (!std::isfinite(loss)) {
-      return absl::DataLossError(absl::StrCat(
-          "loss is ", loss, " at epoch ", epoch_, ", step ", seen_ / request_.batch_size() + 1,
-          ": training diverged; a smaller learning rate may help"));
-    }
+    const int64_t step = seen_ / request_.batch_size() + 1;
+    if (!std::isfinite(loss)) return Diverged(absl::StrCat("the loss is ", loss), step);
     loss_sum_ += loss;
     seen_ += static_cast<int64_t>(samples.size());
-    Optimize(sum_->Result());
+    // Not left to the next step's loss: there may be none, and a ReLU may hide a NaN from it.
+    if (!Optimize(sum_->Result())) return Diverged("the weights are not finite any more", step);
     return DeriveWeights();
+  }
+
+  // `step` of this epoch, from 1; 0: after the last of them.
+  absl::Status Diverged(absl::string_view found, int64_t step) const {
+    return absl::DataLossError(
+        absl::StrCat(found, " at epoch ", epoch_, step > 0 ? absl::StrCat(", step ", step) : "",
+                     ": training diverged; a smaller learning rate may help"));
   }
 
   absl::Status RunMicroBatch(int64_t leaf, MicroBatch& batch, absl::FunctionRef<bool()> at_cut) {
@@ -196,8 +203,9 @@ class PlanTrainer : public Trainer {
   }
 
   // Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root as PyTorch has it;
-  // momentum as PyTorch's SGD.
-  void Optimize(const float* gradient) {
+  // momentum as PyTorch's SGD. False where a weight is not finite any more, or will never move
+  // again since its second moment isn't; of the other moments each shows in its weight.
+  bool Optimize(const float* gradient) {
     const int64_t n = plan_->packed_size();
     AdamStep adam{};
     if (request_.optimizer().has_adam()) {
@@ -211,6 +219,7 @@ class PlanTrainer : public Trainer {
       adam.inverse_root_bias = static_cast<float>(1 / std::sqrt(1 - std::pow(a.beta_2(), t)));
       adam.epsilon = static_cast<float>(a.epsilon());
     }
+    std::atomic<bool> finite{true};
     executor_.ForEach(Lane::kTrain, (n + kShard - 1) / kShard, [&](int64_t i) {
       const int64_t begin = i * kShard, size = std::min(kShard, n - begin);
       float* w = weights_.data() + begin;
@@ -222,7 +231,17 @@ class PlanTrainer : public Trainer {
         ActiveKernels().sgd(size, static_cast<float>(s.learning_rate()),
                             static_cast<float>(s.momentum()), s.nesterov(), gradient + begin, m, w);
       }
+      // While the shard is in the cache.
+      const auto all_finite = [size](const float* values) {
+        const absl::Span<const float> shard(values, size);
+        return FirstNonFinite(shard) == shard.size();
+      };
+      if (!all_finite(w) ||
+          (request_.optimizer().has_adam() && !all_finite(second_moment_.data() + begin))) {
+        finite.store(false, std::memory_order_relaxed);
+      }
     });
+    return finite.load(std::memory_order_relaxed);
   }
 
   absl::Status DeriveWeights() {
@@ -241,6 +260,10 @@ class PlanTrainer : public Trainer {
     CONVD_ASSIGN_OR_RETURN(validation_,
                            Evaluate(*model, data_.validation, data_.labels, executor_, Lane::kTrain,
                                     [&] { return observer.Cancelled(); }));
+    // Weights may be finite and too large all the same.
+    if (!std::isfinite(validation_.loss())) {
+      return Diverged(absl::StrCat("the validation loss is ", validation_.loss()), 0);
+    }
     return absl::OkStatus();
   }
 

@@ -65,7 +65,7 @@ class Trainer {
                                                          const Clock& clock);
 
   // Trains to the end of the last epoch. CANCELLED when the observer asks; DATA_LOSS (with epoch,
-  // step and figure) when the loss is not finite.
+  // step and what to try) when the loss, the weights or a validation's loss are not finite.
   virtual absl::Status Run(TrainingObserver& observer) = 0;
 
   // Canonical, in the graph's order, as they are now.
