@@ -199,7 +199,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   }
   runner_->EndWatches();
   // Answers what was accepted; refuses what comes.
-  listening_.server->Shutdown(absl::ToChronoTime(deadline));
+  ShutDown(listening_, deadline);
 }
 
 }  // namespace

@@ -14,9 +14,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -116,6 +120,10 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
 
   ListeningServer listening;
+  listening.calls = std::make_shared<ActiveCalls>();
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(ActiveCalls::NewInterceptor(listening.calls));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   listening.server = builder.BuildAndStart();
   if (listening.server == nullptr || port == 0) {
     return CantListen(config.grpc_address, "gRPC could not bind it");
@@ -123,6 +131,29 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   address.port = port;
   listening.address = ToString(address);
   return listening;
+}
+
+void ShutDown(ListeningServer& listening, absl::Time deadline, absl::Duration farewell) {
+  grpc::Server& server = *listening.server;
+  absl::Notification over;
+  std::thread shutdown([&] {
+    server.Shutdown(absl::ToChronoTime(deadline));
+    over.Notify();
+  });
+  // gRPC tells each client to go, pings it, and keeps the connection until the answer has come, for
+  // 20 s. A client that waits for nothing may not look at its connection for longer than that (a
+  // synchronous C++ one looks while a call runs), so its connection is closed for it.
+  const auto over_within_farewell = [&] {
+    return over.WaitForNotificationWithTimeout(
+        std::clamp(deadline - absl::Now(), absl::ZeroDuration(), farewell));
+  };
+  // By its end no call is accepted any more, and what was is counted.
+  bool ended = over_within_farewell();
+  // The last answers have been written, but may not have arrived.
+  ended = ended || (listening.calls->AwaitNone(deadline) && over_within_farewell());
+  // What gRPC does at the deadline, already now.
+  if (!ended) grpc_server_cancel_all_calls(server.c_server());
+  shutdown.join();
 }
 
 }  // namespace convd

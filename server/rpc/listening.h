@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/config.h"
+#include "server/rpc/active_calls.h"
 
 namespace convd {
 
@@ -16,6 +18,7 @@ namespace convd {
 struct ListeningServer {
   std::unique_ptr<grpc::Server> server;
   std::string address;  // as bound
+  std::shared_ptr<ActiveCalls> calls;
 };
 
 // Serves `services`, grpc.health.v1 (SERVING) and reflection on config.grpc_address, with bounds on
@@ -23,6 +26,12 @@ struct ListeningServer {
 // and the reason.
 absl::StatusOr<ListeningServer> Listen(const Config& config,
                                        const std::vector<grpc::Service*>& services);
+
+// Refuses new calls, and returns when those that were accepted have been answered, or at `deadline`
+// with the others cancelled. A connection on which nothing is asked holds it up for `farewell` at
+// most, twice: until then gRPC asks its client to go, and lets the last answers arrive. Once.
+void ShutDown(ListeningServer& listening, absl::Time deadline,
+              absl::Duration farewell = absl::Milliseconds(250));
 
 }  // namespace convd
 

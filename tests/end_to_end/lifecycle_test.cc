@@ -105,6 +105,20 @@ TEST(StopTest, SigtermEndsAnIdleServerWithZero) {
   }
 }
 
+// A client that has a connection and no call looks at neither, and must not hold up the end.
+TEST(StopTest, AnIdleConnectionDoesNotHoldUpTheEnd) {
+  const TempFolder folder;
+  const auto server = ServerProcess::Start(folder / "state", {"--drain-seconds", "100"});
+  ASSERT_NE(server, nullptr);
+  const auto client = server->Connect();
+  ASSERT_NE(client, nullptr);
+  ASSERT_STATUS_OK(client->ListJobs());
+  const absl::Time begin = absl::Now();
+  server->process().Signal(SIGTERM);
+  EXPECT_EQ(server->process().Wait(), 0) << server->process().err();
+  EXPECT_LT(absl::Now() - begin, kGrace);
+}
+
 class BusyStopTest : public FashionServerTest {};
 
 TEST_F(BusyStopTest, SigtermEndsATrainingServerWithOpenWatchesInTime) {
