@@ -171,9 +171,25 @@ absl::StatusOr<v1::Job> JobRunner::Cancel(const std::string& id) {
 }
 
 void JobRunner::Stop() {
-  absl::MutexLock lock(&mu_);
-  stopping_ = true;
-  for (auto& [id, run] : running_) run->Stop();
+  std::vector<std::string> lost;
+  {
+    absl::MutexLock lock(&mu_);
+    if (std::exchange(stopping_, true)) return;
+    for (auto& [id, run] : running_) {
+      run->Stop();
+      if (run->publishing || run->cancelled()) continue;
+      lost.push_back(absl::StrCat("job ", id, " (model ", Listed(id).request().model(),
+                                  ") is running and will publish nothing: the server stops; "
+                                  "submit it again"));
+    }
+    // The queue is kept in memory alone.
+    for (const Waiting& waiting : waiting_) {
+      lost.push_back(absl::StrCat("job ", waiting.id, " (model ", waiting.job.request.model(),
+                                  ") is queued and will be forgotten: the server stops; submit it "
+                                  "again"));
+    }
+  }
+  for (const std::string& warning : lost) options_.on_warning(warning);
 }
 
 bool JobRunner::AwaitIdle(absl::Duration timeout) {

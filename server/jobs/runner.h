@@ -75,6 +75,7 @@ class JobRunner {
 
   // From now on no job is accepted or begun, and running ones end at their next cut as FAILED with
   // UNAVAILABLE; one that is being published ends as it would have. Waiting ones stay QUEUED.
+  // Warns of each job that is lost by it.
   void Stop();
   // True once no job runs any more; false after `timeout`.
   bool AwaitIdle(absl::Duration timeout);

@@ -17,6 +17,7 @@
 namespace convd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -442,6 +443,41 @@ TEST_F(RunnerTest, StoppingEndsWhatRunsWithTheReasonAndLeavesWhatWaits) {
   EXPECT_EQ(State(waiting), v1::JOB_STATE_QUEUED);
   EXPECT_EQ(runner_->Submit(JobFor("new")).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(order(), ElementsAre("m"));
+}
+
+// Nothing else would tell the operator which jobs to submit again.
+TEST_F(RunnerTest, StoppingTellsOfEachJobThatItLosesOnce) {
+  absl::Mutex mu;
+  std::vector<std::string> warnings;
+  JobRunnerOptions options;
+  options.concurrent_jobs = 2;
+  options.on_warning = [&](const std::string& warning) {
+    absl::MutexLock lock(&mu);
+    warnings.push_back(warning);
+  };
+  Start(std::move(options));
+  const std::string running = SubmitHolding("digits");
+  // Asked to end by its user, and not lost: it goes on until its script lets it.
+  absl::Notification begun, go_on;
+  Script("unwanted", [&](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
+    begun.Notify();
+    go_on.WaitForNotification();
+    return UntilCancelled(observer);
+  });
+  const std::string unwanted = Submit("unwanted");
+  begun.WaitForNotification();
+  const std::string first = Submit("clothes");
+  const std::string second = Submit("letters");
+  ASSERT_TRUE(runner_->Cancel(unwanted).ok());
+  runner_->Stop();
+  runner_->Stop();
+  go_on.Notify();
+  runner_.reset();
+  absl::MutexLock lock(&mu);
+  EXPECT_THAT(warnings,
+              ElementsAre(AllOf(HasSubstr(running), HasSubstr("digits"), HasSubstr("running")),
+                          AllOf(HasSubstr(first), HasSubstr("clothes"), HasSubstr("queued")),
+                          AllOf(HasSubstr(second), HasSubstr("letters"), HasSubstr("queued"))));
 }
 
 TEST_F(RunnerTest, StoppingLetsAPublicationEnd) {
