@@ -29,18 +29,16 @@ namespace {
 constexpr absl::Duration kShortCall = absl::Seconds(30);
 constexpr absl::Duration kLongCall = absl::Hours(1);
 
-// A quiet watch is pinged, so that a server which has vanished without closing the connection is
-// noticed. Servers that say nothing of pings allow one in five minutes: faster ones would be cut
-// off with too_many_pings.
-constexpr absl::Duration kKeepalive = absl::Seconds(310);
-constexpr absl::Duration kKeepaliveTimeout = absl::Seconds(20);
-
 grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
   arguments.SetMaxSendMessageSize(options.max_message_bytes);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, absl::ToInt64Milliseconds(kKeepalive));
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, absl::ToInt64Milliseconds(kKeepaliveTimeout));
+  // A server that allows fewer ends the connection with too_many_pings; gRPC then pings half as
+  // often, and a watch goes on.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.keepalive_interval)));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.keepalive_timeout)));
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as a quiet watch needs
   // A web proxy of the environment is not meant for a server that listens on loopback by default.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

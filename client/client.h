@@ -28,6 +28,11 @@ struct ClientOptions {
   absl::Duration timeout = absl::ZeroDuration();
   // The longest message either way. The server has a limit of its own.
   int max_message_bytes = 256 << 20;
+  // While a call runs and nothing comes: how long until the server is pinged, and how long it may
+  // take to answer before the call is UNAVAILABLE. Often enough for routers to remember a quiet
+  // watch's connection; convd allows six times as many.
+  absl::Duration keepalive_interval = absl::Seconds(60);
+  absl::Duration keepalive_timeout = absl::Seconds(20);
   // Watch: how long a lost server is tried for again, and the pauses between (doubled each time).
   absl::Duration reconnect_timeout = absl::Seconds(60);
   absl::Duration first_pause = absl::Milliseconds(100);

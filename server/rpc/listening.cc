@@ -26,12 +26,6 @@
 namespace convd {
 namespace {
 
-// Clients that watch for an hour ping this often at most; gRPC's own default, 5 minutes, is longer
-// than the time after which many routers forget a silent connection.
-constexpr int kMinPingIntervalMs = 5'000;
-// How soon the server notices that a watcher's machine is gone.
-constexpr int kKeepaliveMs = 60'000;
-constexpr int kKeepaliveTimeoutMs = 20'000;
 constexpr int kMaxStreams = 1000;  // of one connection
 // The health and reflection services' threads; ours answer on gRPC's callback threads.
 constexpr int kSyncThreads = 4;
@@ -88,7 +82,8 @@ absl::Status CheckCanBind(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<ListeningServer> Listen(const Config& config,
-                                       const std::vector<grpc::Service*>& services) {
+                                       const std::vector<grpc::Service*>& services,
+                                       const KeepalivePolicy& keepalive) {
   CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config.grpc_address));
   CONVD_RETURN_IF_ERROR(CheckCanBind(config.grpc_address));
   gpr_set_log_function(LogForGrpc);
@@ -113,11 +108,16 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   // A port in use is an error, not a share.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  const auto milliseconds = [](absl::Duration duration) {
+    return static_cast<int>(absl::ToInt64Milliseconds(duration));
+  };
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinPingIntervalMs);
+                             milliseconds(keepalive.min_client_interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(keepalive.interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds(keepalive.timeout));
+  // Both ways also while there is no call: without this a client could ping once in 2 hours then,
+  // and one that is gone would never be noticed.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
 
   ListeningServer listening;
   listening.calls = std::make_shared<ActiveCalls>();

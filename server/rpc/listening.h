@@ -14,6 +14,21 @@
 
 namespace convd {
 
+// Pings on connections, so that whoever is gone without a word is noticed: the server pings
+// clients, and lets them ping. client/client.h's defaults fit.
+struct KeepalivePolicy {
+  // Clients that ping more often than this while they are sent nothing are let go
+  // (too_many_pings). gRPC's own default, 5 minutes, is longer than many routers remember a silent
+  // connection, so that a long watch could not be kept alive across them. Our client pings each
+  // minute; a ping costs 17 bytes, so others may be six times as eager.
+  absl::Duration min_client_interval = absl::Seconds(10);
+  // A client that was silent for `interval` is pinged, and let go where it is silent for `timeout`
+  // more: a watcher whose machine is gone holds its place for 80 s at most. gRPC's default is 2
+  // hours.
+  absl::Duration interval = absl::Seconds(60);
+  absl::Duration timeout = absl::Seconds(20);
+};
+
 // A gRPC server that listens. Services outlive it.
 struct ListeningServer {
   std::unique_ptr<grpc::Server> server;
@@ -25,7 +40,8 @@ struct ListeningServer {
 // messages, memory, threads and streams. The status of a port that can't be had names the address
 // and the reason.
 absl::StatusOr<ListeningServer> Listen(const Config& config,
-                                       const std::vector<grpc::Service*>& services);
+                                       const std::vector<grpc::Service*>& services,
+                                       const KeepalivePolicy& keepalive = {});
 
 // Refuses new calls, and returns when those that were accepted have been answered, or at `deadline`
 // with the others cancelled. A connection on which nothing is asked holds it up for `farewell` at

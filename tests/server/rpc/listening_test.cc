@@ -3,13 +3,20 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "client/client.h"
 #include "convd/v1/models.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -44,12 +51,84 @@ class HeldModels final : public v1::Models::CallbackService {
   absl::Notification accepted_;
 };
 
+// A connection that speaks HTTP/2 by hand (RFC 9113), as far as frames without streams go.
+class Http2Connection {
+ public:
+  static constexpr uint8_t kSettings = 4, kPing = 6, kGoAway = 7, kAck = 1;
+  struct Frame {
+    uint8_t type = 0;
+    uint8_t flags = 0;
+    std::string payload;
+  };
+
+  explicit Http2Connection(const std::string& address)
+      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in to = {};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+    EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+    const timeval patience = {static_cast<time_t>(absl::ToInt64Seconds(kPatience)), 0};
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    SendFrame(kSettings, 0, "");
+  }
+  ~Http2Connection() { close(fd_); }
+
+  void SendFrame(uint8_t type, uint8_t flags, const std::string& payload) {
+    std::string frame = {0,
+                         0,
+                         static_cast<char>(payload.size()),
+                         static_cast<char>(type),
+                         static_cast<char>(flags),
+                         0,
+                         0,
+                         0,
+                         0};
+    Send(frame + payload);
+  }
+  // The next of type kPing or kGoAway; nothing where the server closes the connection. Fails the
+  // test where it says nothing for kPatience.
+  std::optional<Frame> Next() {
+    for (;;) {
+      const std::string header = Read(9);
+      if (header.size() < 9) return std::nullopt;
+      const auto byte = [&](int i) { return static_cast<uint8_t>(header[i]); };
+      Frame frame{byte(3), byte(4), Read(byte(0) << 16 | byte(1) << 8 | byte(2))};
+      if (frame.type == kPing || frame.type == kGoAway) return frame;
+      if (frame.type == kSettings && frame.flags == 0) SendFrame(kSettings, kAck, "");
+    }
+  }
+
+ private:
+  void Send(const std::string& bytes) {
+    (void)send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);  // what went wrong is read
+  }
+  std::string Read(size_t size) {
+    std::string bytes;
+    while (bytes.size() < size) {
+      char buffer[4096];
+      const ssize_t n = recv(fd_, buffer, std::min(sizeof buffer, size - bytes.size()), 0);
+      EXPECT_FALSE(n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) << "the server is silent";
+      if (n <= 0) return bytes;
+      bytes.append(buffer, static_cast<size_t>(n));
+    }
+    return bytes;
+  }
+
+  const int fd_;
+};
+
 class ListeningTest : public ::testing::Test {
  protected:
-  ListeningTest() {
+  ListeningTest() { Start({}); }
+
+  // In the place of the one that listened before.
+  void Start(const KeepalivePolicy& keepalive) {
+    if (listening_.server != nullptr) ShutDown(listening_, absl::Now());
     Config config;
     config.grpc_address = "127.0.0.1:0";
-    auto listening = Listen(config, {&models_});
+    auto listening = Listen(config, {&models_}, keepalive);
     EXPECT_TRUE(listening.ok()) << listening.status();
     if (listening.ok()) listening_ = *std::move(listening);
   }
@@ -74,6 +153,10 @@ class ListeningTest : public ::testing::Test {
 TEST_F(ListeningTest, ShutsDownAtOnceWhereNothingIsAsked) {
   const auto idle = Connect();
   ASSERT_TRUE(List(idle).ok());
+  // gRPC waits 20 s for this one's answer to its ping: a synchronous client's comes when it looks.
+  Http2Connection silent(listening_.address);
+  silent.SendFrame(Http2Connection::kPing, 0, "12345678");
+  ASSERT_TRUE(silent.Next().has_value());
   const absl::Time begin = absl::Now();
   ShutDown(listening_, begin + 2 * kPatience);
   EXPECT_LT(absl::Now() - begin, absl::Seconds(10));
@@ -133,6 +216,56 @@ TEST_F(ListeningTest, CancelsAtTheDeadlineWhatIsNotAnswered) {
   EXPECT_FALSE(status.ok());
   models_.Answer();  // gRPC waits for the handler, whatever the deadline
   shutdown.join();
+}
+
+TEST_F(ListeningTest, LetsGoOfAClientThatAnswersNoPing) {
+  KeepalivePolicy policy;
+  policy.interval = policy.timeout = absl::Milliseconds(50);
+  Start(policy);
+  Http2Connection connection(listening_.address);
+  bool pinged = false;
+  while (const auto frame = connection.Next()) pinged |= frame->type == Http2Connection::kPing;
+  EXPECT_TRUE(pinged);
+}
+
+// Also where nothing else is sent; gRPC's clients stop after two then, unless told otherwise.
+TEST_F(ListeningTest, GoesOnPingingAClientThatAnswers) {
+  KeepalivePolicy policy;
+  policy.interval = absl::Milliseconds(50);
+  Start(policy);
+  Http2Connection connection(listening_.address);
+  for (int pings = 0; pings < 4;) {
+    const auto frame = connection.Next();
+    ASSERT_TRUE(frame.has_value());
+    ASSERT_EQ(frame->type, Http2Connection::kPing);
+    if (frame->flags == Http2Connection::kAck) continue;
+    ++pings;
+    connection.SendFrame(Http2Connection::kPing, Http2Connection::kAck, frame->payload);
+  }
+}
+
+// The interval alone decides, also while there is no call.
+TEST_F(ListeningTest, ClientsMayPingAsOftenAsThePolicySays) {
+  EXPECT_GE(ClientOptions().keepalive_interval, 2 * KeepalivePolicy().min_client_interval);
+  for (const absl::Duration interval : {absl::ZeroDuration(), absl::Hours(1)}) {
+    KeepalivePolicy policy;
+    policy.min_client_interval = interval;
+    Start(policy);
+    Http2Connection connection(listening_.address);
+    int answered = 0;
+    bool let_go = false;
+    while (answered < 10 && !let_go) {
+      connection.SendFrame(Http2Connection::kPing, 0, "12345678");
+      const auto frame = connection.Next();
+      ASSERT_TRUE(frame.has_value());
+      let_go = frame->type == Http2Connection::kGoAway;
+      answered += frame->type == Http2Connection::kPing;
+      if (let_go) {
+        EXPECT_THAT(frame->payload, ::testing::HasSubstr("too_many_pings"));
+      }
+    }
+    EXPECT_EQ(let_go, interval > absl::ZeroDuration());
+  }
 }
 
 }  // namespace
