@@ -41,7 +41,12 @@ absl::StatusOr<ImageSet> ReadImages(std::string_view bytes, const std::string& p
         absl::StrCat(path, " is no IDX file, and holds its own labels; leave --labels out"));
   }
   if (format == FileFormat::kIdx) return ReadIdxImages(plain.view, path, limits);
-  if (format == FileFormat::kZip) return ReadNpz(plain.view, path, limits);
+  if (format == FileFormat::kZip) {
+    CONVD_ASSIGN_OR_RETURN(const auto splits, NpzSplits(plain.view, path, limits));
+    // As Evaluate chooses a dataset's.
+    const bool test = std::find(splits.begin(), splits.end(), "test") != splits.end();
+    return ReadNpz(plain.view, path, limits, test ? "test" : "");
+  }
   if (format == FileFormat::kUnknown) return ReadCifar10(plain.view, path, limits);
   return absl::InvalidArgumentError(absl::StrCat(path, ": is ", DescribeFileFormat(plain.view),
                                                  "; want an IDX, CIFAR-10 or npz file"));

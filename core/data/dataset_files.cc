@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/data/cifar10.h"
+#include "core/data/gzip.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
 #include "core/data/label_names.h"
+#include "core/data/npz.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 
@@ -125,6 +127,7 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
     if (!absl::EndsWithIgnoreCase(entry, ".npz")) continue;
     files = {};
     files.splits.push_back({"train", {folder.File(entry)}, {}});
+    files.splits_within = true;
     found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(files));
   }
   if (found.size() == 1) return std::move(found[0].second);
@@ -220,8 +223,9 @@ absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const Dat
 }
 
 // One file of images with its labels, each of which is checked against `classes`.
-absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const DataFile& images, const DataFile* labels,
-                                  int64_t classes, const DataLimits& limits, bool& all_cifar10) {
+absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, const DataFile& images,
+                                  const DataFile* labels, int64_t classes, const DataLimits& limits,
+                                  bool& all_cifar10) {
   CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
   const NamedBytes named_images{image_bytes, images.name};
   if (labels != nullptr) {
@@ -239,9 +243,28 @@ absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const DataFile& images, const 
         absl::StrCat(images.name, ": is an IDX file, which has no labels; name its labels file"));
   }
   all_cifar10 = all_cifar10 && kind == ImageFileKind::kCifar10;
-  CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, nullptr, limits));
+  CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, nullptr, limits, split));
   CONVD_RETURN_IF_ERROR(CheckLabels(images.name, part.labels, classes));
   return part;
+}
+
+// The splits to read: where one file stands for all that are in it, those.
+absl::StatusOr<std::vector<DatasetFiles::Split>> WorkOutSplits(FileSystem& fs,
+                                                               const DatasetFiles& files,
+                                                               const DataLimits& limits) {
+  if (!files.splits_within) return files.splits;
+  const DataFile& file = files.splits[0].images[0];
+  CONVD_ASSIGN_OR_RETURN(const std::string bytes, fs.Read(file.path, limits.file_bytes));
+  CONVD_ASSIGN_OR_RETURN(const ImageFileKind kind, DetectImageFile(bytes, file.name, limits));
+  if (kind != ImageFileKind::kNpz) return files.splits;
+  CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
+                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes));
+  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                         NpzSplits(plain.view, file.name, limits));
+  if (names.empty()) return files.splits;
+  std::vector<DatasetFiles::Split> splits;
+  for (const std::string& name : names) splits.push_back({name, {file}, {}});
+  return splits;
 }
 
 absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split& files,
@@ -252,8 +275,8 @@ absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split
   int64_t bytes = 0;
   for (size_t i = 0; i < files.images.size(); ++i) {
     const DataFile* const labels = files.labels.empty() ? nullptr : &files.labels[i];
-    CONVD_ASSIGN_OR_RETURN(ImageSet part,
-                           ReadPart(fs, files.images[i], labels, classes, limits, all_cifar10));
+    CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadPart(fs, files.name, files.images[i], labels, classes,
+                                                   limits, all_cifar10));
     bytes += DecodedBytes(part);
     CONVD_RETURN_IF_ERROR(CheckDatasetBytes(files.images[i].name, bytes, limits));
     parts.push_back(std::move(part));
@@ -285,6 +308,7 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
   if (is_folder) return FindUsualNames(fs, path, name);
   DatasetFiles result;
   result.splits.push_back({"train", {{path, name}}, {}});
+  result.splits_within = true;
   const std::string beside = absl::StrCat(path.substr(0, path.rfind('/') + 1), kLabelNamesFile);
   if (fs.Exists(beside)) result.label_names = {beside, kLabelNamesFile};
   return result;
@@ -302,7 +326,9 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
       label_names.empty() ? limits.classes : static_cast<int64_t>(label_names.size());
   bool all_cifar10 = true;
   int64_t bytes = 0;
-  for (const DatasetFiles::Split& split : files.splits) {
+  CONVD_ASSIGN_OR_RETURN(const std::vector<DatasetFiles::Split> splits,
+                         WorkOutSplits(fs, files, limits));
+  for (const DatasetFiles::Split& split : splits) {
     CONVD_ASSIGN_OR_RETURN(DatasetSplit read, ReadSplit(fs, split, classes, limits, all_cifar10));
     const ImageSet& images = read.images;
     if (!dataset.splits.empty() && ShapeText(images) != ShapeText(dataset.splits[0].images)) {

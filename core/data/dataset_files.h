@@ -34,6 +34,8 @@ struct DatasetFiles {
     std::vector<DataFile> labels;  // none, or as many
   };
   std::vector<Split> splits;
+  // The one split is one file, and stands for all that are in it: those that an npz names.
+  bool splits_within = false;
   // CIFAR-10's batches.meta.txt, where it lies beside the first images; else its path is empty.
   DataFile label_names;
 };
@@ -45,8 +47,9 @@ struct DatasetFiles {
 //   without .gz): splits train and test;
 //   CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (.gz too), also in a
 //   subfolder cifar-10-batches-bin: splits train and test;
-//   one .npz file: split train;
-// and a file is read as an .npz or a CIFAR-10 batch: split train. There need not be a test split.
+//   one .npz file: split train, or those that it names (npz.h: x_train, y_train, x_test, y_test);
+// and a file is read as an .npz, likewise, or as a CIFAR-10 batch: split train. There need not be a
+// test split. Where `files` names an npz with splits of its own, each takes the one of its name.
 //
 // NOT_FOUND names what was looked for; INVALID_ARGUMENT names the field that can't be right
 // (files[0].split, ...), or the kinds where there is more than one. Any thread may call.

@@ -67,7 +67,7 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
 }
 
 absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedBytes* labels,
-                                       const DataLimits& limits) {
+                                       const DataLimits& limits, std::string_view split) {
   if (labels != nullptr) {
     return ReadIdx(images.bytes, images.name, labels->bytes, labels->name, limits);
   }
@@ -83,7 +83,7 @@ absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedByte
   }
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
                          InflateIfGzip(images.bytes, images.name, limits.decompressed_bytes));
-  return ReadNpz(plain.view, images.name, limits);
+  return ReadNpz(plain.view, images.name, limits, split);
 }
 
 }  // namespace convd

@@ -25,10 +25,11 @@ struct NamedBytes {
 };
 
 // Images of any of these kinds. `labels` is a file of IDX labels for IDX images, which are
-// unlabelled where it is null; the other kinds hold their own labels, and refuse others. Errors are
-// the readers' (idx.h, cifar10.h, npz.h). The result owns its data. Any thread may call.
+// unlabelled where it is null; the other kinds hold their own labels, and refuse others. `split` is
+// for npz files that name several. Errors are the readers' (idx.h, cifar10.h, npz.h). The result
+// owns its data. Any thread may call.
 absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedBytes* labels,
-                                       const DataLimits& limits = {});
+                                       const DataLimits& limits = {}, std::string_view split = "");
 
 }  // namespace convd
 

@@ -1,5 +1,6 @@
 #include "core/data/npz.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -15,6 +16,7 @@
 #include "core/data/image_storage.h"
 #include "core/data/npy.h"
 #include "core/data/zip_archive.h"
+#include "core/names/names.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -38,17 +40,68 @@ std::string Contents(const std::vector<std::string>& members) {
   return members.empty() ? "nothing" : text;
 }
 
-// Member `letter`.npy in either case.
-absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::string& name,
-                                const DataLimits& limits) {
-  std::optional<size_t> found;
+// Whether `member` is LETTER.npy, or with a suffix, in either case: X.npy, x_train.npy.
+bool IsArray(const std::string& member, char letter, const std::string& suffix) {
+  return !member.empty() && absl::ascii_toupper(member[0]) == letter &&
+         std::string_view(member).substr(1) == suffix + ".npy";
+}
+
+bool HasArray(const ZipArchive& archive, char letter, const std::string& suffix) {
   const std::vector<std::string>& members = archive.members();
-  const std::string want = absl::StrCat(std::string(1, letter), ".npy");
-  for (size_t i = 0; i < members.size(); ++i) {
-    if (members[i].size() != want.size() || absl::ascii_toupper(members[i][0]) != letter ||
-        members[i].substr(1) != want.substr(1)) {
+  return std::any_of(members.begin(), members.end(),
+                     [&](const std::string& member) { return IsArray(member, letter, suffix); });
+}
+
+// See NpzSplits.
+absl::StatusOr<std::vector<std::string>> FindSplits(const ZipArchive& archive,
+                                                    const std::string& name,
+                                                    const DataLimits& limits) {
+  std::vector<std::string> splits;
+  if (HasArray(archive, 'X', "") || HasArray(archive, 'Y', "")) return splits;
+  // Half of one of these is a mistake; half of another is an array of something else.
+  for (const char* usual : {"train", "test"}) {
+    const std::string suffix = absl::StrCat("_", usual);
+    if (HasArray(archive, 'X', suffix) || HasArray(archive, 'Y', suffix)) splits.push_back(usual);
+  }
+  for (const std::string& member : archive.members()) {
+    if (member.size() < 7 || member.substr(0, 2) != "x_") continue;
+    const std::string split = member.substr(2, member.size() - 6);
+    if (std::find(splits.begin(), splits.end(), split) != splits.end() ||
+        !IsArray(member, 'X', "_" + split) || !HasArray(archive, 'Y', "_" + split)) {
       continue;
     }
+    CONVD_RETURN_IF_ERROR(CheckName(absl::StrCat(name, ": the split of its arrays"), split));
+    splits.push_back(split);
+    if (static_cast<int64_t>(splits.size()) > limits.splits) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, ": names more than ", limits.splits, " splits; want at most as many"));
+    }
+  }
+  return splits;
+}
+
+// The suffix of the arrays to read.
+absl::StatusOr<std::string> FindSuffix(const ZipArchive& archive, std::string_view split,
+                                       const std::string& name, const DataLimits& limits) {
+  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> splits, FindSplits(archive, name, limits));
+  if (splits.empty()) return std::string();
+  const absl::string_view wanted(split.data(), split.size());
+  if (std::find(splits.begin(), splits.end(), split) != splits.end()) {
+    return absl::StrCat("_", wanted);
+  }
+  if (split.empty() && splits.size() == 1) return "_" + splits[0];
+  return absl::NotFoundError(absl::StrCat(
+      name, ": holds the splits ", absl::StrJoin(splits, ", "), "; got ",
+      split.empty() ? "none of them" : absl::StrCat("\"", absl::Utf8SafeCEscape(wanted), "\"")));
+}
+
+// The array LETTER + `suffix`, the letter in either case.
+absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::string& suffix,
+                                const std::string& name, const DataLimits& limits) {
+  std::optional<size_t> found;
+  const std::vector<std::string>& members = archive.members();
+  for (size_t i = 0; i < members.size(); ++i) {
+    if (!IsArray(members[i], letter, suffix)) continue;
     if (found) {
       return absl::InvalidArgumentError(absl::StrCat(name, ": has both ", members[*found], " and ",
                                                      members[i], "; want one of them"));
@@ -56,9 +109,9 @@ absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::str
     found = i;
   }
   if (!found) {
-    return absl::NotFoundError(absl::StrCat(name, ": has no array ", std::string(1, letter),
-                                            " (of X, the images, and Y, the labels); it holds ",
-                                            Contents(members)));
+    return absl::NotFoundError(absl::StrCat(name, ": has no array ", std::string(1, letter), suffix,
+                                            " (of X", suffix, ", the images, and Y", suffix,
+                                            ", the labels); it holds ", Contents(members)));
   }
   Array array;
   array.name = absl::StrCat(name, "/", members[*found]);
@@ -197,7 +250,7 @@ absl::Status ReadPixels(Array x, const DataLimits& limits, ImageSet& shape, Imag
   return absl::InvalidArgumentError(absl::StrCat(finite.message(), " (as float32)"));
 }
 
-absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, int64_t images,
+absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, const std::string& x, int64_t images,
                                               const DataLimits& limits) {
   const NpyHeader& header = y.header;
   const std::vector<int64_t>& shape = header.shape;
@@ -215,7 +268,7 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, int64_t images,
     return refuse("labels are integers, or whole numbers as float32 or float64");
   }
   if (shape[0] != images) {
-    return refuse(absl::StrCat("X has ", images, " images; want as many labels"));
+    return refuse(absl::StrCat(x, " has ", images, " images; want as many labels"));
   }
   CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(images, y.name));
   for (int64_t i = 0; i < images; ++i) {
@@ -234,16 +287,23 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, int64_t images,
 
 }  // namespace
 
+absl::StatusOr<std::vector<std::string>> NpzSplits(std::string_view bytes, const std::string& name,
+                                                   const DataLimits& limits) {
+  CONVD_ASSIGN_OR_RETURN(const ZipArchive archive, ZipArchive::Open(bytes, name));
+  return FindSplits(archive, name, limits);
+}
+
 absl::StatusOr<ImageSet> ReadNpz(std::string_view bytes, const std::string& name,
-                                 const DataLimits& limits) {
+                                 const DataLimits& limits, std::string_view split) {
   CONVD_ASSIGN_OR_RETURN(ZipArchive archive, ZipArchive::Open(bytes, name));
+  CONVD_ASSIGN_OR_RETURN(const std::string suffix, FindSuffix(archive, split, name, limits));
   ImageSet shape;
   ImageStorage storage;
   // Y is small: where it can't be read, X need not be unpacked.
-  CONVD_ASSIGN_OR_RETURN(const Array y, ReadArray(archive, 'Y', name, limits));
-  CONVD_ASSIGN_OR_RETURN(Array x, ReadArray(archive, 'X', name, limits));
+  CONVD_ASSIGN_OR_RETURN(const Array y, ReadArray(archive, 'Y', suffix, name, limits));
+  CONVD_ASSIGN_OR_RETURN(Array x, ReadArray(archive, 'X', suffix, name, limits));
   CONVD_RETURN_IF_ERROR(ReadPixels(std::move(x), limits, shape, storage));
-  CONVD_ASSIGN_OR_RETURN(storage.labels, ReadLabels(y, shape.count, limits));
+  CONVD_ASSIGN_OR_RETURN(storage.labels, ReadLabels(y, "X" + suffix, shape.count, limits));
   return OwnImages(shape, std::move(storage));
 }
 

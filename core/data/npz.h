@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/data/dataset.h"
@@ -10,8 +11,16 @@
 
 namespace convd {
 
-// Labelled images from an .npz file's arrays X and Y (or x and y), stored or deflated, in either
-// byte order, in C or Fortran order.
+// The splits that an .npz file names: none where its arrays are X and Y; where they are called as
+// in Keras' mnist.npz, x_train, y_train, x_test and y_test, "train" and "test", those of them that
+// are there. Other pairs, say x_val and y_val, make splits after these. INVALID_ARGUMENT where a
+// name can't be a split's. Any thread may call.
+absl::StatusOr<std::vector<std::string>> NpzSplits(std::string_view bytes, const std::string& name,
+                                                   const DataLimits& limits = {});
+
+// Labelled images from an .npz file's arrays X and Y (or x and y), or of the split among NpzSplits,
+// stored or deflated, in either byte order, in C or Fortran order. `split` matters to a file that
+// names several.
 //
 // X: uint8, float32, or float64 (rounded to float32); every value finite. Shapes:
 //   count x pixels                      one channel, square, where `pixels` is a square number
@@ -25,7 +34,7 @@ namespace convd {
 // array and what would be right; RESOURCE_EXHAUSTED past a limit. The result owns its data. Any
 // thread may call.
 absl::StatusOr<ImageSet> ReadNpz(std::string_view bytes, const std::string& name,
-                                 const DataLimits& limits = {});
+                                 const DataLimits& limits = {}, std::string_view split = "");
 
 }  // namespace convd
 

@@ -70,6 +70,14 @@ TEST_F(LocalImagesTest, ACifarBatchBringsItsOwnLabels) {
   ExpectUsageError(ReadChosenImages(path, Labels(), {1}).status(), "--labels");
 }
 
+// make_samples.py says what is in it.
+TEST_F(LocalImagesTest, OfAnNpzWithSplitsTheTestImagesAreTaken) {
+  const auto images =
+      ReadChosenImages(CONVD_SOURCE_DIR "/tests/core/data/samples/keras.npz", "", {1, 0});
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_THAT(images->labels, ElementsAre(5, 8));
+}
+
 TEST_F(LocalImagesTest, WhatIsWrongWithAFileIsAUsageError) {
   ExpectUsageError(ReadChosenImages(Images(), "", {3}).status(), "3 images, from 0 to 2");
   ExpectUsageError(ReadChosenImages(Images(), "", {-1}).status(), "-1");

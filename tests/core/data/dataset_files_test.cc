@@ -133,6 +133,26 @@ TEST_F(DatasetFilesTest, FindsOneNpz) {
   EXPECT_TRUE(Read("anything.npz").ok());
 }
 
+TEST_F(DatasetFilesTest, AnNpzWithKerasNamesGivesTrainAndTest) {
+  Put("mnist.npz", Sample("keras.npz"));
+  // By itself, in a folder, and named for each split.
+  for (const auto& dataset :
+       {Read("mnist.npz"), Read(""),
+        Read("", {{"train", {"mnist.npz"}, {}}, {"test", {"mnist.npz"}, {}}})}) {
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    ASSERT_EQ(dataset->splits.size(), 2u);
+    EXPECT_EQ(dataset->splits[0].name, "train");
+    EXPECT_THAT(dataset->splits[0].images.labels, ElementsAre(3, 0, 7, 4, 1));
+    EXPECT_EQ(dataset->splits[1].name, "test");
+    EXPECT_THAT(dataset->splits[1].images.labels, ElementsAre(8, 5));
+    EXPECT_EQ(dataset->labels.size(), 9u);
+  }
+  ExpectError(Read("", {{"mine", {"mnist.npz"}, {}}}).status(), absl::StatusCode::kNotFound,
+              "mnist.npz: holds the splits train, test; got \"mine\"");
+  Put("mnist.npz", Sample("keras_no_y_test.npz"));
+  ExpectError(Read("").status(), absl::StatusCode::kNotFound, "mnist.npz: has no array Y_test");
+}
+
 TEST_F(DatasetFilesTest, MoreThanOneDatasetIsAQuestion) {
   PutMnist();
   Put("a.npz", Sample("u8.npz"));

@@ -70,6 +70,17 @@ def arrays():
     npz("labels_bool.npz", X=x, Y=np.array([True, False, True, True, False]))
     npz("labels_column.npz", X=x, Y=y.reshape(5, 1))
     # To be refused.
+    # Named as Keras' mnist.npz: the test images are the last two of the seven.
+    seven = np.indices((7, 6, 5))
+    seven = ((37 * seven[0] + 11 * seven[1] + 5 * seven[2]) % 251).astype(np.uint8)
+    keras = dict(x_test=seven[5:], x_train=seven[:5], y_train=labels(7)[:5].astype(np.uint8),
+                 y_test=labels(7)[5:].astype(np.uint8))
+    npz("keras.npz", True, **keras)
+    npz("keras_and_more.npz", **keras, x_val=seven[:1], y_val=labels(1), x_mean=seven.mean(0))
+    npz("keras_train.npz", x_train=keras["x_train"], y_train=keras["y_train"])
+    npz("keras_no_y_test.npz", **{k: v for k, v in keras.items() if k != "y_test"})
+    npz("keras_fewer_labels.npz", **dict(keras, y_test=labels(1)))
+    npz("keras_hostile.npz", **{"x_../up": seven[:1], "y_../up": labels(1)})
     npz("one_hot.npz", X=x, Y=np.eye(10, dtype=np.float32)[y])
     npz("object.npz", X=x, Y=np.array([1, "a", None, 2, 3], dtype=object))
     npz("object_x.npz", X=np.array([1, None], dtype=object), Y=y)

@@ -66,6 +66,51 @@ TEST(NpzTest, LabelsMayBeOfAnyTypeThatHoldsWholeNumbers) {
   EXPECT_THAT(ReadNpz(Sample("labels_bool.npz"), "f")->labels, ElementsAre(1, 0, 1, 1, 0));
 }
 
+TEST(NpzTest, SplitsAreThoseOfKerasNames) {
+  EXPECT_THAT(*NpzSplits(Sample("keras.npz"), "f"), ElementsAre("train", "test"));
+  EXPECT_THAT(*NpzSplits(Sample("keras_train.npz"), "f"), ElementsAre("train"));
+  // A pair makes a split, half of one an array of something else; but train and test are meant.
+  EXPECT_THAT(*NpzSplits(Sample("keras_and_more.npz"), "f"), ElementsAre("train", "test", "val"));
+  EXPECT_THAT(*NpzSplits(Sample("keras_no_y_test.npz"), "f"), ElementsAre("train", "test"));
+  EXPECT_THAT(*NpzSplits(Sample("u8.npz"), "f"), ElementsAre());
+  EXPECT_THAT(*NpzSplits(Sample("no_x.npz"), "f"), ElementsAre());
+  ExpectInvalid(NpzSplits(Sample("keras_hostile.npz"), "f").status(), "\"../up\"");
+  DataLimits limits;
+  limits.splits = 2;
+  ExpectInvalid(NpzSplits(Sample("keras_and_more.npz"), "f", limits).status(),
+                "more than 2 splits");
+}
+
+TEST(NpzTest, ReadsTheSplitThatIsAskedFor) {
+  const auto train = ReadNpz(Sample("keras.npz"), "f", {}, "train");
+  ASSERT_TRUE(train.ok()) << train.status();
+  EXPECT_EQ(train->type, ElementType::kUint8);
+  EXPECT_EQ(train->height, 6);
+  EXPECT_EQ(train->width, 5);
+  EXPECT_EQ(train->channels, 1);
+  EXPECT_EQ(train->count, 5);
+  ExpectSamplePixels(*train, 0);
+  EXPECT_THAT(train->labels, ElementsAre(3, 0, 7, 4, 1));
+  const auto test = ReadNpz(Sample("keras.npz"), "f", {}, "test");
+  ASSERT_TRUE(test.ok()) << test.status();
+  ASSERT_EQ(test->count, 2);
+  EXPECT_EQ(PixelAt(*test, 1, 2, 3, 0), SamplePixel(6, 2, 3, 0));
+  EXPECT_THAT(test->labels, ElementsAre(8, 5));
+
+  // The only one there is need not be named; X and Y are of whatever split they are read for.
+  EXPECT_EQ(ReadNpz(Sample("keras_train.npz"), "f")->count, 5);
+  EXPECT_EQ(ReadNpz(Sample("u8.npz"), "f", {}, "test")->count, 5);
+
+  ExpectError(ReadNpz(Sample("keras.npz"), "f").status(), absl::StatusCode::kNotFound,
+              "f: holds the splits train, test; got none of them");
+  ExpectError(ReadNpz(Sample("keras_train.npz"), "f", {}, "test").status(),
+              absl::StatusCode::kNotFound, "f: holds the splits train; got \"test\"");
+  ExpectError(ReadNpz(Sample("keras_no_y_test.npz"), "f", {}, "test").status(),
+              absl::StatusCode::kNotFound, "has no array Y_test");
+  ExpectInvalid(ReadNpz(Sample("keras_fewer_labels.npz"), "f", {}, "test").status(),
+                "f/y_test.npy: is a int64 array of 1; X_test has 2 images");
+}
+
 TEST(NpzTest, WhatIsRefusedIsNamed) {
   const struct {
     const char* file;
