@@ -14,6 +14,7 @@
 #include "core/eval/evaluate.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "server/datasets/dataset_folder.h"
 #include "server/predict/request_images.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/model_loading.h"
@@ -154,6 +155,16 @@ absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, c
   return samples;
 }
 
+// Names the data of an evaluation as a dataset's hash does: see Evaluation.data_sha256.
+absl::StatusOr<std::string> HashSentImages(const ImageSet& images, const v1::ModelCard& card) {
+  Dataset dataset;
+  dataset.labels.assign(card.labels().begin(), card.labels().end());
+  dataset.splits.push_back({"test", images});
+  std::string sha256 = HashDataset(dataset);
+  if (sha256.empty()) return absl::ResourceExhaustedError("no memory to hash the images");
+  return sha256;
+}
+
 // An upper bound of what an evaluation takes on the wire, without probabilities.
 int64_t FiguresBytes(const v1::ModelCard& card) {
   const int64_t classes = card.labels_size();
@@ -210,6 +221,9 @@ absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
   }
   CONVD_RETURN_IF_ERROR(
       CheckFits(request.has_dataset() ? "dataset" : "images", samples.images, graph));
+  if (!request.has_dataset()) {
+    CONVD_ASSIGN_OR_RETURN(samples.sha256, HashSentImages(samples.images, model->card));
+  }
   if (request.probabilities()) {
     // Divided, since the product could be beyond what an int64_t holds.
     const int64_t max_samples =

@@ -176,6 +176,9 @@ TEST_F(EvaluatorServiceTest, EvaluatesImagesThatAreSentAlong) {
   const grpc::Status status = Evaluate(request, &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_FALSE(response.evaluation().has_dataset());
+  // By Python's hashlib, of what dataset_folder.h says of a dataset's hash.
+  EXPECT_EQ(response.evaluation().data_sha256(),
+            "c64dfb0f75d9df070c888647b85ea2cb89fb368302fac5c3a4aecc3fa7fc29d9");
   EXPECT_NEAR(response.evaluation().metrics().accuracy(), 2.0 / 3, 1e-12);
   EXPECT_THAT(response.probabilities(),
               ElementsAre(0.3f, 0.2f, 0.1f, 0.4f, 0.1f, 0.4f, 0.3f, 0.2f, 0.2f, 0.1f, 0.4f, 0.3f));
@@ -207,6 +210,9 @@ TEST_F(EvaluatorServiceTest, EvaluatesPngAndJpegFiles) {
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.evaluation().metrics().samples(), 50);
   EXPECT_EQ(response.evaluation().metrics().accuracy(), 1);
+  // Of the decoded pixels, again by hashlib.
+  EXPECT_EQ(response.evaluation().data_sha256(),
+            "3e7888af130d998303fce65a62971a812b7166b0ae5f8d32d8425fa2acc840d0");
   images.mutable_images()->mutable_encoded()->set_files(47, "no image");
   images.mutable_images()->mutable_encoded()->mutable_files(40)->resize(60);
   ExpectError(request, grpc::INVALID_ARGUMENT, {"images.encoded.files[40]"});
