@@ -54,12 +54,18 @@ absl::StatusOr<ImageSet> ReadImages(std::string_view bytes, const std::string& p
 
 }  // namespace
 
-absl::StatusOr<ImageSet> ReadChosenImages(const std::string& path, const std::string& labels_path,
-                                          const std::vector<int64_t>& indices) {
+absl::StatusOr<ImageSet> ReadLocalImages(const std::string& path, const std::string& labels_path) {
   const auto file = FileSystem::Posix().Map(path);
   if (!file.ok()) return AsUsageError(file.status());
-  const absl::StatusOr<ImageSet> all = ReadImages((*file)->data(), path, labels_path);
-  if (!all.ok()) return AsUsageError(all.status());
+  absl::StatusOr<ImageSet> images = ReadImages((*file)->data(), path, labels_path);
+  if (!images.ok()) return AsUsageError(images.status());
+  return images;
+}
+
+absl::StatusOr<ImageSet> ReadChosenImages(const std::string& path, const std::string& labels_path,
+                                          const std::vector<int64_t>& indices) {
+  const absl::StatusOr<ImageSet> all = ReadLocalImages(path, labels_path);
+  if (!all.ok()) return all.status();
   struct Chosen {
     std::vector<char> pixels;
     std::vector<int32_t> labels;

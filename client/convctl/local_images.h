@@ -13,9 +13,14 @@
 
 namespace convd {
 
-// Images `indices` (from 0), in that order, of a local IDX, CIFAR-10 or npz file, plain or gzip.
-// Labels come from `labels_path` for IDX ("": none) and from the file itself for the others. Usage
-// errors (exit_code.h) name the file, or the index and how many images there are.
+// All images of a local IDX, CIFAR-10 or npz file, plain or gzip
+// (of an npz that names splits, "test").
+// Labels come from `labels_path` for IDX ("": none) and from the file itself for the others. A
+// usage error (exit_code.h) names the file.
+absl::StatusOr<ImageSet> ReadLocalImages(const std::string& path, const std::string& labels_path);
+
+// Those of them with `indices` (from 0), in that order. A usage error names the file, or the index
+// and how many images there are.
 absl::StatusOr<ImageSet> ReadChosenImages(const std::string& path, const std::string& labels_path,
                                           const std::vector<int64_t>& indices);
 

@@ -131,6 +131,32 @@ TEST_F(ConvctlTest, ImagesOutOfADatasetFilePredictAsSentPngsDo) {
               HasSubstr("500"));
 }
 
+TEST_F(ConvctlTest, ALocalFilesImagesEvaluateAsTheDatasetsDo) {
+  Expect(0, TrainArguments("1"));
+  const std::string images = data_dir() + "/t10k-images-idx3-ubyte";
+  const std::string labels = data_dir() + "/t10k-labels-idx1-ubyte";
+  const json sent = ExpectJson(
+      {"evaluate", "fashion", "--images", images, "--labels", labels, "--probabilities"});
+  const json registered =
+      ExpectJson({"evaluate", "fashion", "--dataset", "fashion", "--probabilities"});
+  EXPECT_EQ(sent["evaluation"]["metrics"], registered["evaluation"]["metrics"]);
+  EXPECT_EQ(sent["probabilities"], registered["probabilities"]);
+  EXPECT_FALSE(sent["evaluation"].contains("dataset"));
+  EXPECT_THAT(std::string(sent["evaluation"]["dataSha256"]), MatchesRegex("[0-9a-f]{64}"));
+  const std::string shown =
+      Expect(0, {"evaluate", "fashion", "--images", images, "--labels", labels, "--confusion"}).out;
+  EXPECT_THAT(shown, HasSubstr("fashion@1 on " + images));
+  EXPECT_THAT(shown, HasSubstr("Accuracy"));
+
+  EXPECT_THAT(Expect(2, {"evaluate", "fashion", "--images", images}).err, HasSubstr("--labels"));
+  Expect(2, {"evaluate", "fashion"});
+  Expect(2, {"evaluate", "fashion", "--dataset", "fashion", "--images", images});
+  Expect(2, {"evaluate", "fashion", "--dataset", "fashion", "--labels", labels});
+  Expect(2, {"evaluate", "fashion", "--images", images, "--labels", labels, "--split", "test"});
+  EXPECT_THAT(Expect(2, {"evaluate", "fashion", "--images", folder_ / "none"}).err,
+              HasSubstr(folder_ / "none"));
+}
+
 TEST_F(ConvctlTest, WatchingInJsonIsAnEventALine) {
   std::vector<std::string> arguments = TrainArguments("2");
   arguments.push_back("--json");
