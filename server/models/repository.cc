@@ -72,7 +72,6 @@ class DiskModelRepository : public ModelRepository {
   std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
   std::string NewTemporary();
   absl::StatusOr<int64_t> NextNumber(const std::string& name);
-  absl::Status MoveIntoPlace(const std::string& tmp, const v1::ModelVersion& id);
   absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version);
   struct ReadModel {
     std::shared_ptr<const LoadedModel> loaded;
@@ -186,7 +185,7 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp));
   CONVD_RETURN_IF_ERROR(WriteVersionFolder(fs_, tmp, onnx, card));
   CONVD_ASSIGN_OR_RETURN(CheckedCard checked, ReadCheckedCard(fs_, tmp, card.model()));
-  CONVD_RETURN_IF_ERROR(MoveIntoPlace(tmp, card.model()));
+  CONVD_RETURN_IF_ERROR(MoveVersionIntoPlace(fs_, tmp, models_dir_, card.model()));
 
   Version version;
   version.id = card.model();
@@ -212,42 +211,6 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
         absl::StrCat(NameDir(name), ": holds the highest number that a version can have"));
   }
   return highest + 1;
-}
-
-absl::Status DiskModelRepository::MoveIntoPlace(const std::string& tmp,
-                                                const v1::ModelVersion& id) {
-  const std::string dir = NameDir(id.name());
-  const std::string path = absl::StrCat(dir, "/", id.version());
-  const bool made_dir = !fs_.Exists(dir);
-  bool moved = false;
-  absl::Status status = [&]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(dir));
-    CONVD_ASSIGN_OR_RETURN(const std::string canonical, fs_.Canonical(dir));
-    if (canonical != dir) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(dir, ": leads to ", canonical, "; want a folder of its own"));
-    }
-    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
-    CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
-    moved = true;
-    return fs_.SyncDirectory(dir);
-  }();
-  if (status.ok()) return status;
-  if (moved) {
-    // It may not survive a crash, so it was not published: take it back.
-    if (absl::Status back = fs_.Rename(path, tmp); !back.ok()) {
-      return absl::Status(status.code(),
-                          absl::StrCat(status.message(), "; ", path,
-                                       " is whole and will be listed after a restart, since it "
-                                       "could not be moved away: ",
-                                       back.message()));
-    }
-  }
-  if (made_dir) {
-    const absl::StatusOr<std::vector<std::string>> entries = fs_.List(dir);
-    if (entries.ok() && entries->empty()) fs_.RemoveAll(dir).IgnoreError();
-  }
-  return status;
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(

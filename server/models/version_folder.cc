@@ -179,6 +179,42 @@ absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::str
                         SizeBytes(manifest)};
 }
 
+absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,
+                                  const std::string& models_dir, const v1::ModelVersion& id) {
+  const std::string dir = Join(models_dir, id.name());
+  const std::string path = absl::StrCat(dir, "/", id.version());
+  const bool made_dir = !fs.Exists(dir);
+  bool moved = false;
+  absl::Status status = [&]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(fs.CreateDirectories(dir));
+    CONVD_ASSIGN_OR_RETURN(const std::string canonical, fs.Canonical(dir));
+    if (canonical != dir) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(dir, ": leads to ", canonical, "; want a folder of its own"));
+    }
+    CONVD_RETURN_IF_ERROR(fs.SyncDirectory(models_dir));
+    CONVD_RETURN_IF_ERROR(fs.Rename(tmp, path));
+    moved = true;
+    return fs.SyncDirectory(dir);
+  }();
+  if (status.ok()) return status;
+  if (moved) {
+    // It may not survive a crash, so it was not published: take it back.
+    if (absl::Status back = fs.Rename(path, tmp); !back.ok()) {
+      return absl::Status(status.code(),
+                          absl::StrCat(status.message(), "; ", path,
+                                       " is whole and will be listed after a restart, since it "
+                                       "could not be moved away: ",
+                                       back.message()));
+    }
+  }
+  if (made_dir) {
+    const absl::StatusOr<std::vector<std::string>> entries = fs.List(dir);
+    if (entries.ok() && entries->empty()) fs.RemoveAll(dir).IgnoreError();
+  }
+  return status;
+}
+
 std::string EvaluationsText(std::vector<v1::Evaluation>& evaluations) {
   // Each as text of its own: the file is these one after the other, and the oldest go first.
   std::vector<std::string> texts;

@@ -40,6 +40,12 @@ struct CheckedWeights {
 absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
                                                   const v1::ModelVersion& version);
 
+// Makes the version's folder `tmp`, whose files are synced, models_dir/NAME/N, which is not there
+// yet, so that it survives a crash. On an error there is no such version: only where it was moved
+// and can't be taken back, the status says that it will be found after a restart.
+absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,
+                                  const std::string& models_dir, const v1::ModelVersion& id);
+
 // NAME/N.evaluations.textproto, oldest first: as text with the oldest left out that are over 100 or
 // over 16 MiB, and back. `evaluations` holds what was kept.
 std::string EvaluationsText(std::vector<v1::Evaluation>& evaluations);
