@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
-#include <regex>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -34,16 +34,19 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::string& state,
   std::unique_ptr<Subprocess> process = Subprocess::Start(CommandLine(state, more_flags));
   if (process == nullptr) return nullptr;
   const auto line = process->WaitForLine([](const std::string&) { return true; });
-  std::smatch match;
-  static const std::regex address("grpc[^0-9]*(127\\.0\\.0\\.1:[0-9]+)");
-  if (!line.has_value() || !std::regex_search(*line, match, address)) {
+  constexpr std::string_view kLoopback = "127.0.0.1:";
+  const std::string text = line.value_or("");
+  const size_t begin = text.find(kLoopback);
+  const size_t end =
+      begin == text.npos ? begin : text.find_first_not_of("0123456789", begin + kLoopback.size());
+  if (begin == text.npos || end == begin + kLoopback.size()) {
     process->Wait(absl::Seconds(1));
-    ADD_FAILURE() << "convd's first line on stdout is no address: \"" << line.value_or("")
-                  << "\"; stderr:\n"
+    ADD_FAILURE() << "convd's first line on stdout is no address: \"" << text << "\"; stderr:\n"
                   << process->err();
     return nullptr;
   }
-  return std::unique_ptr<ServerProcess>(new ServerProcess(std::move(process), match[1]));
+  return std::unique_ptr<ServerProcess>(
+      new ServerProcess(std::move(process), text.substr(begin, end - begin)));
 }
 
 std::unique_ptr<Client> ServerProcess::Connect() const {
