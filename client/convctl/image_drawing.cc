@@ -99,10 +99,11 @@ std::string InkLine(const Rgb* upper, const Rgb* lower, int columns) {
 
 TextBlock DrawImage(const PixelImage& image, int most_columns, const Terminal& terminal) {
   TextBlock block;
+  const auto values = static_cast<int64_t>(image.pixels.size());
+  // Divided, since the product of all three could be beyond what an int64_t holds.
   if (image.height < 1 || image.width < 1 || (image.channels != 1 && image.channels != 3) ||
-      static_cast<int64_t>(image.pixels.size()) !=
-          int64_t{image.height} * image.width * image.channels ||
-      most_columns < 1) {
+      values % image.channels != 0 ||
+      values / image.channels != int64_t{image.height} * image.width || most_columns < 1) {
     return block;
   }
   const int columns = std::min(image.width, most_columns);
