@@ -14,146 +14,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
+#include "core/exec/cgroup.h"
 
 namespace convd {
 namespace {
 
-// A node of a Kubernetes cluster has thousands of mounts of some 200 bytes; the others are a line.
-constexpr int64_t kMaxMountInfoBytes = 16 << 20;
-constexpr int64_t kMaxFileBytes = 1 << 16;
 // Linux's own limit is 8,192.
 constexpr int kMaxCpus = 1 << 16;
 
-std::string ReadOrEmpty(FileSystem& fs, const std::string& path, int64_t limit = kMaxFileBytes) {
-  absl::StatusOr<std::string> text = fs.Read(path, limit);
-  return text.ok() ? *std::move(text) : std::string();
-}
-
-std::vector<std::string> Fields(absl::string_view line) {
-  return absl::StrSplit(line, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
-}
-
-bool HasItem(absl::string_view comma_separated, absl::string_view item) {
-  for (absl::string_view other : absl::StrSplit(comma_separated, ',')) {
-    if (other == item) return true;
-  }
-  return false;
-}
-
-// mountinfo writes blanks and backslashes as \ooo.
-std::string Unescape(absl::string_view text) {
-  const auto is_octal = [](char c) { return c >= '0' && c <= '7'; };
-  std::string plain;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size() && is_octal(text[i + 1]) && is_octal(text[i + 2]) &&
-        is_octal(text[i + 3])) {
-      plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
-                                 (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
-
-// A place where a hierarchy of cgroups can be read: `root` is the cgroup that shows at `point`.
-struct Mount {
-  std::string root;
-  std::string point;
-};
-
-struct Hierarchies {
-  std::vector<Mount> v1_cpu;
-  std::vector<Mount> v2;
-};
-
-// A line: ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS
-Hierarchies FindMounts(const std::string& mountinfo) {
-  Hierarchies found;
-  for (absl::string_view line : absl::StrSplit(mountinfo, '\n')) {
-    const std::vector<std::string> fields = Fields(line);
-    const auto dash = std::find(fields.begin(), fields.end(), "-");
-    if (dash - fields.begin() < 6 || fields.end() - dash < 3) continue;
-    const std::string& type = dash[1];
-    Mount mount{Unescape(fields[3]), Unescape(fields[4])};
-    if (type == "cgroup2") {
-      found.v2.push_back(std::move(mount));
-    } else if (type == "cgroup" && HasItem(fields.back(), "cpu")) {
-      found.v1_cpu.push_back(std::move(mount));
-    }
-  }
-  return found;
-}
-
-// Where the cgroup files lie on every distribution since 2013, for sandboxes that hide mountinfo.
-Hierarchies ConventionalMounts() {
-  return {{{"/", "/sys/fs/cgroup/cpu"}, {"/", "/sys/fs/cgroup/cpu,cpuacct"}},
-          {{"/", "/sys/fs/cgroup"}, {"/", "/sys/fs/cgroup/unified"}}};
-}
-
-// This process's cgroup in the hierarchy of the cpu controller; "/" where it isn't told.
-struct OwnCgroups {
-  std::string v1_cpu = "/";
-  std::string v2 = "/";
-};
-
-// A line: HIERARCHY:CONTROLLER,...:PATH, where version 2 is hierarchy 0 with no controller.
-OwnCgroups ParseOwnCgroups(const std::string& text) {
-  OwnCgroups own;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    const std::vector<std::string> parts = absl::StrSplit(line, absl::MaxSplits(':', 2));
-    if (parts.size() != 3 || parts[2].empty() || parts[2][0] != '/') continue;
-    if (parts[0] == "0" && parts[1].empty()) {
-      own.v2 = parts[2];
-    } else if (HasItem(parts[1], "cpu")) {
-      own.v1_cpu = parts[2];
-    }
-  }
-  return own;
-}
-
-// `cgroup` below `mount`'s root: "" for the root itself, else "/a/b". False where it isn't below
-// it.
-bool BelowRoot(const Mount& mount, const std::string& cgroup, std::string* below) {
-  const std::string root = mount.root == "/" ? "" : mount.root;
-  if (cgroup.compare(0, root.size(), root) != 0) return false;
-  std::string rest = cgroup.substr(root.size());
-  if (rest == "/") rest.clear();
-  if (!rest.empty() && rest[0] != '/') return false;
-  // A process outside its cgroup namespace shows as /../..; those folders can't be reached here.
-  for (absl::string_view part : absl::StrSplit(rest, '/')) {
-    if (part == "..") return false;
-  }
-  *below = std::move(rest);
-  return true;
-}
-
-// The folders of a process's cgroup and of its ancestors, as far as they show. Inside a container
-// the path may be one of the host's while only the container's own cgroup is mounted: then that is
-// all there is to read.
-std::vector<std::string> CgroupFolders(const std::vector<Mount>& mounts,
-                                       const std::string& cgroup) {
-  std::vector<std::string> folders;
-  for (const Mount& mount : mounts) {
-    std::string below;
-    if (!BelowRoot(mount, cgroup, &below)) continue;
-    while (!below.empty()) {
-      folders.push_back(mount.point + below);
-      below.resize(below.rfind('/'));
-    }
-    folders.push_back(mount.point);
-  }
-  if (folders.empty()) {
-    for (const Mount& mount : mounts) folders.push_back(mount.point);
-  }
-  return folders;
-}
-
 // Cores in version 2's cpu.max: "max 100000" or "150000 100000"; 0 for none.
 double ReadCpuMax(FileSystem& fs, const std::string& folder) {
-  const std::vector<std::string> fields = Fields(ReadOrEmpty(fs, folder + "/cpu.max"));
+  const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.max");
   int64_t quota = 0;
   int64_t period = 100000;  // the kernel's default
   if (fields.empty() || fields.size() > 2 || !absl::SimpleAtoi(fields[0], &quota)) return 0;
@@ -163,9 +34,8 @@ double ReadCpuMax(FileSystem& fs, const std::string& folder) {
 
 // Cores in version 1's two files, where a quota of -1 is none; 0 for none.
 double ReadCfsQuota(FileSystem& fs, const std::string& folder) {
-  const std::vector<std::string> quota_text = Fields(ReadOrEmpty(fs, folder + "/cpu.cfs_quota_us"));
-  const std::vector<std::string> period_text =
-      Fields(ReadOrEmpty(fs, folder + "/cpu.cfs_period_us"));
+  const std::vector<std::string> quota_text = ReadFields(fs, folder + "/cpu.cfs_quota_us");
+  const std::vector<std::string> period_text = ReadFields(fs, folder + "/cpu.cfs_period_us");
   int64_t quota = 0;
   int64_t period = 0;
   if (quota_text.size() != 1 || !absl::SimpleAtoi(quota_text[0], &quota)) return 0;
@@ -174,19 +44,13 @@ double ReadCfsQuota(FileSystem& fs, const std::string& folder) {
 }
 
 double SmallestQuota(FileSystem& fs, const std::string& root) {
-  const std::string mountinfo = ReadOrEmpty(fs, root + "/proc/self/mountinfo", kMaxMountInfoBytes);
-  const Hierarchies mounts = mountinfo.empty() ? ConventionalMounts() : FindMounts(mountinfo);
-  const OwnCgroups own = ParseOwnCgroups(ReadOrEmpty(fs, root + "/proc/self/cgroup"));
+  const CgroupFolders folders = FindCgroupFolders(fs, root, "cpu");
   double smallest = 0;
   const auto limit = [&smallest](double quota) {
     if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
   };
-  for (const std::string& folder : CgroupFolders(mounts.v1_cpu, own.v1_cpu)) {
-    limit(ReadCfsQuota(fs, root + folder));
-  }
-  for (const std::string& folder : CgroupFolders(mounts.v2, own.v2)) {
-    limit(ReadCpuMax(fs, root + folder));
-  }
+  for (const std::string& folder : folders.v1) limit(ReadCfsQuota(fs, folder));
+  for (const std::string& folder : folders.v2) limit(ReadCpuMax(fs, folder));
   return smallest;
 }
 
@@ -194,7 +58,7 @@ double SmallestQuota(FileSystem& fs, const std::string& root) {
 int FirstSibling(absl::string_view list, int cpu) {
   int first = kMaxCpus;
   bool has_cpu = false;
-  for (absl::string_view range : absl::StrSplit(absl::StripAsciiWhitespace(list), ',')) {
+  for (absl::string_view range : absl::StrSplit(list, ',')) {
     const std::vector<absl::string_view> ends = absl::StrSplit(range, '-');
     int low = 0;
     int high = 0;
@@ -211,10 +75,10 @@ int FirstSibling(absl::string_view list, int cpu) {
 int CountPhysicalCores(FileSystem& fs, const std::string& root, const std::set<int>& cpus) {
   std::set<int> cores;
   for (int cpu : cpus) {
-    const int first =
-        FirstSibling(ReadOrEmpty(fs, absl::StrCat(root, "/sys/devices/system/cpu/cpu", cpu,
-                                                  "/topology/thread_siblings_list")),
-                     cpu);
+    const std::vector<std::string> siblings = ReadFields(
+        fs,
+        absl::StrCat(root, "/sys/devices/system/cpu/cpu", cpu, "/topology/thread_siblings_list"));
+    const int first = siblings.size() == 1 ? FirstSibling(siblings[0], cpu) : -1;
     cores.insert(first >= 0 ? first : cpu);
   }
   return static_cast<int>(cores.size());
