@@ -105,7 +105,7 @@ class CompiledModel : public InferenceModel {
           return workspace;
         }
       }
-      return plan->NewWorkspace(weights, nullptr);
+      return plan->NewWorkspace(weights, nullptr, [] { return true; });
     }
     void Return(std::unique_ptr<Workspace> workspace) const {
       absl::MutexLock lock(&mutex);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/operation.h"
+#include "core/dnn/plan_memory.h"
 #include "core/dnn/softmax.h"
 #include "core/status/status_macros.h"
 
@@ -21,6 +22,9 @@ namespace {
 constexpr double kCallFlop = 72e6;
 constexpr int64_t kLeastMicroBatches = 16;
 constexpr int64_t kMostImages = 64;
+// Of a training workspace where a micro-batch has more than one image. Networks that keep a core
+// busy by their FLOP stay far below it; it is there for those that hold much and compute little.
+constexpr int64_t kMostWorkspaceBytes = 64 << 20;
 
 // oneDNN has kernels for first layers of three channels everywhere, for fewer not (2.6 on AVX2:
 // backward weights).
@@ -54,6 +58,13 @@ class BoundWorkspace : public Workspace {
   std::vector<AlignedBuffer> extra;
   AlignedBuffer scratch;
   std::vector<Call> calls;  // of the one phase, in order
+
+  int64_t bytes() const override {
+    int64_t floats = scratch.size();
+    for (const AlignedBuffer& buffer : buffers) floats += buffer.size();
+    for (const AlignedBuffer& buffer : extra) floats += buffer.size();
+    return floats * static_cast<int64_t>(sizeof(float));
+  }
 };
 
 class CompiledPlan : public Plan {
@@ -119,10 +130,12 @@ class CompiledPlan : public Plan {
     });
   }
 
-  absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(const float* packed,
-                                                          const float* derived) const override {
+  absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(
+      const float* packed, const float* derived, absl::FunctionRef<bool()> at_cut) const override {
     auto workspace = std::make_unique<BoundWorkspace>();
-    CONVD_RETURN_IF_ERROR(CatchOneDnn([&] { Bind(packed, derived, *workspace); }));
+    bool bound = false;
+    CONVD_RETURN_IF_ERROR(CatchOneDnn([&] { bound = Bind(packed, derived, at_cut, *workspace); }));
+    if (!bound) return absl::CancelledError("stopped at a cut");
     return std::unique_ptr<Workspace>(std::move(workspace));
   }
 
@@ -214,7 +227,9 @@ class CompiledPlan : public Plan {
     }
   }
 
-  void Bind(const float* packed, const float* derived, BoundWorkspace& w) const {
+  // False where it was stopped.
+  bool Bind(const float* packed, const float* derived, absl::FunctionRef<bool()> at_cut,
+            BoundWorkspace& w) const {
     const int64_t n = options_.images;
     int64_t scratch_bytes = 64;
     for (const auto& o : operations_) scratch_bytes = std::max(scratch_bytes, o->scratch_bytes());
@@ -229,6 +244,7 @@ class CompiledPlan : public Plan {
     float* dx = nullptr;
     std::vector<std::vector<Call>> backward(operations_.size());
     for (size_t i = 0; i < operations_.size(); ++i) {
+      if (!at_cut()) return false;
       const Operation& o = *operations_[i];
       Binding b;
       b.weights = packed + segments_[i].packed;
@@ -257,9 +273,10 @@ class CompiledPlan : public Plan {
     w.extra.emplace_back(n * classes);
     w.calls.push_back(
         [this, x, dx, own = w.extra.back().data()](MicroBatch& batch) { Loss(batch, x, own, dx); });
-    if (!options_.training) return;
+    if (!options_.training) return true;
     for (size_t i = operations_.size(); i-- > 0;)
       for (Call& call : backward[i]) w.calls.push_back(std::move(call));
+    return true;
   }
 
   // Pixels times the scale into the input buffer; blank images and channels are zeros.
@@ -357,7 +374,11 @@ int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
   }
   const int64_t by_flop =
       std::clamp<int64_t>(static_cast<int64_t>(kCallFlop / largest), 1, kMostImages);
-  const int64_t images = std::min(by_flop, (batch + kLeastMicroBatches - 1) / kLeastMicroBatches);
+  const int64_t image_bytes =
+      EstimatePlanMemory(graph, {.training = true, .images = 1}).image_bytes;
+  const int64_t by_bytes = std::max<int64_t>(kMostWorkspaceBytes / image_bytes, 1);
+  const int64_t images =
+      std::min({by_flop, by_bytes, (batch + kLeastMicroBatches - 1) / kLeastMicroBatches});
   // As even as can be: the last one of a batch has few blanks.
   const int64_t count = (batch + images - 1) / images;
   return (batch + count - 1) / count;

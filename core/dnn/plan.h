@@ -40,6 +40,8 @@ struct MicroBatch {
 class Workspace {
  public:
   virtual ~Workspace() = default;
+  // Of its buffers, without what oneDNN keeps for itself.
+  virtual int64_t bytes() const = 0;
 };
 
 // A network compiled for one micro-batch size: phases of calls over fixed buffers, with a barrier
@@ -72,9 +74,10 @@ class Plan {
   virtual int derive_parts() const = 0;
   virtual absl::Status Derive(int part, const float* packed, float* derived) const = 0;
 
-  // `packed` and `derived` are the caller's and outlive the workspace.
-  virtual absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(const float* packed,
-                                                                  const float* derived) const = 0;
+  // `packed` and `derived` are the caller's and outlive the workspace. A large one takes a while:
+  // `at_cut` is asked before each operation's buffers, as by RunPhase.
+  virtual absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(
+      const float* packed, const float* derived, absl::FunctionRef<bool()> at_cut) const = 0;
 
   // Runs one phase on the calling thread, `at_cut` after each call; it returns true to go on, false
   // to stop (then CANCELLED). Fewer samples than images() are padded with blank ones that add
@@ -84,8 +87,8 @@ class Plan {
 };
 
 // How many images make a micro-batch of a batch of `batch`: as many as keep the largest call near
-// half a millisecond, and no more than leave min(batch, 16) micro-batches. From FLOP and constants
-// alone, so the same on every machine.
+// half a millisecond and a training workspace within 64 MiB, and no more than leave min(batch, 16)
+// micro-batches. From FLOP, bytes and constants alone, so the same on every machine.
 int64_t MicroBatchImages(const Graph& graph, int64_t batch);
 
 }  // namespace convd

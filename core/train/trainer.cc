@@ -186,7 +186,7 @@ class PlanTrainer : public Trainer {
 
   absl::Status RunMicroBatch(int64_t leaf, MicroBatch& batch, absl::FunctionRef<bool()> at_cut) {
     if (!at_cut()) return absl::CancelledError("cancelled");
-    CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, TakeWorkspace());
+    CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, TakeWorkspace(at_cut));
     batch.gradient = sum_->NewLeaf();
     absl::Status status;
     for (int phase = 0; phase < plan_->phases() && status.ok(); ++phase) {
@@ -285,7 +285,7 @@ class PlanTrainer : public Trainer {
     return p;
   }
 
-  absl::StatusOr<std::unique_ptr<Workspace>> TakeWorkspace() {
+  absl::StatusOr<std::unique_ptr<Workspace>> TakeWorkspace(absl::FunctionRef<bool()> at_cut) {
     {
       absl::MutexLock lock(&mutex_);
       if (!idle_.empty()) {
@@ -294,7 +294,7 @@ class PlanTrainer : public Trainer {
         return workspace;
       }
     }
-    return plan_->NewWorkspace(weights_.data(), derived_.data());
+    return plan_->NewWorkspace(weights_.data(), derived_.data(), at_cut);
   }
 
   void Note(const absl::Status& status) {

@@ -125,7 +125,7 @@ absl::Status RunPlan(const Graph& graph, const std::vector<float>& parameters,
     CONVD_RETURN_IF_ERROR(plan->Derive(part, packed.data(), derived.data()));
   }
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
-                         plan->NewWorkspace(packed.data(), derived.data()));
+                         plan->NewWorkspace(packed.data(), derived.data(), [] { return true; }));
   std::vector<uint32_t> samples(images.count);
   std::iota(samples.begin(), samples.end(), 0);
   result->gradient.assign(graph.parameter_count(), 0);

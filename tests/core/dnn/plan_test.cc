@@ -157,6 +157,18 @@ TEST(InferenceModel, StopsAtACutWhenCancelled) {
   EXPECT_EQ(cuts, 2);
 }
 
+TEST(Plan, StopsBetweenAWorkspacesBuffersWhenCancelled) {
+  const Graph graph = PresetGraph("keras-mnist");
+  auto plan = Plan::Compile(graph, {.training = true, .images = 1});
+  ASSERT_TRUE(plan.ok());
+  const std::vector<float> packed((*plan)->packed_size()), derived((*plan)->derived_size());
+  int cuts = 0;
+  const auto workspace =
+      (*plan)->NewWorkspace(packed.data(), derived.data(), [&] { return ++cuts < 3; });
+  EXPECT_EQ(workspace.status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(cuts, 3);
+}
+
 TEST(InferenceModel, RefusesAWrongNumberOfParameters) {
   const Graph graph = PresetGraph("keras-mnist");
   auto model = CompileInferenceModel(graph, std::vector<float>(3));

@@ -1,0 +1,164 @@
+#include "core/dnn/plan_memory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/nn/network_text.h"
+#include "core/nn/presets.h"
+
+namespace convd {
+namespace {
+
+Graph GraphOf(const std::string& layers, int height = 28, int channels = 1) {
+  auto network = ParseNetwork(absl::StrCat("name: 'n' input { height: ", height, " width: ", height,
+                                           " channels: ", channels, " } ", layers),
+                              "n");
+  EXPECT_TRUE(network.ok()) << network.status();
+  auto graph = Graph::Create(*network);
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  return *std::move(graph);
+}
+
+// 28 x 28 x 4000 floats, 12.5 MB an image, eleven times over.
+Graph HoldsMuchAndComputesLittle(int filters = 4000) {
+  std::string layers = absl::StrCat("layers { conv { filters: ", filters, " kernel: 1 } } ");
+  for (int i = 0; i < 10; ++i) layers += "layers { activation { activation: ACTIVATION_ELU } } ";
+  return GraphOf(layers +
+                 "layers { max_pool { size: 28 } } layers { flatten {} } "
+                 "layers { dense { units: 10 } }");
+}
+
+struct Actual {
+  int64_t workspace, packed, derived;
+};
+
+Actual Compiled(const Graph& graph, const PlanOptions& options) {
+  auto plan = Plan::Compile(graph, options);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  const std::vector<float> packed((*plan)->packed_size()), derived((*plan)->derived_size() + 1);
+  auto workspace = (*plan)->NewWorkspace(packed.data(), derived.data(), [] { return true; });
+  EXPECT_TRUE(workspace.ok()) << workspace.status();
+  return {(*workspace)->bytes(), (*plan)->packed_size() * 4, (*plan)->derived_size() * 4};
+}
+
+// Never below what is allocated, and not so far above it that what fits is refused. The slack is
+// for scratchpads, and for gradients out of their layout, which depend on the instruction set.
+void ExpectClose(const std::string& name, const Graph& graph) {
+  for (const bool training : {true, false}) {
+    for (const int64_t images : {1, 5}) {
+      SCOPED_TRACE(absl::StrCat(name, training ? " training " : " inference ", images));
+      const PlanOptions options{.training = training, .images = images};
+      const Actual actual = Compiled(graph, options);
+      const PlanMemory memory = EstimatePlanMemory(graph, options);
+      EXPECT_GE(memory.workspace_bytes, actual.workspace);
+      EXPECT_LE(memory.workspace_bytes, 2 * (actual.workspace + actual.packed) + (1 << 18));
+      EXPECT_GE(memory.packed_bytes, actual.packed);
+      EXPECT_LE(memory.packed_bytes, 2 * actual.packed + (1 << 20));
+      EXPECT_GE(memory.derived_bytes, actual.derived);
+      EXPECT_LE(memory.derived_bytes, 2 * actual.packed + (1 << 20));
+    }
+  }
+}
+
+TEST(PlanMemory, OfPresetsIsNearWhatPlansAllocate) {
+  for (const std::string& name : PresetNames()) {
+    auto network = Preset(name);
+    ASSERT_TRUE(network.ok());
+    auto graph = Graph::Create(*network);
+    ASSERT_TRUE(graph.ok());
+    ExpectClose(name, *graph);
+  }
+}
+
+TEST(PlanMemory, OfEveryKindOfLayerIsNearWhatPlansAllocate) {
+  const std::string end = " layers { flatten {} } layers { dense { units: 10 } }";
+  const struct {
+    const char* name;
+    const char* layers;
+    int height, channels;
+  } kCases[] = {
+      {"odd channels",
+       "layers { conv { filters: 37 kernel: 3 } } layers { conv { filters: 53 kernel: 5 } }", 64,
+       3},
+      {"wide",
+       "layers { conv { filters: 512 kernel: 1 } } layers { conv { filters: 512 kernel: 3 } }", 16,
+       3},
+      {"one filter",
+       "layers { conv { filters: 100 kernel: 7 } } layers { conv { filters: 1 kernel: 7 } }", 40,
+       1},
+      {"depthwise",
+       "layers { conv { filters: 96 kernel: 1 } } layers { conv { filters: 96 kernel: 3 groups: 96 "
+       "} }",
+       48, 4},
+      {"groups",
+       "layers { conv { filters: 96 kernel: 1 } } layers { conv { filters: 64 kernel: 3 groups: 32 "
+       "} }",
+       48, 4},
+      {"blocked groups",
+       "layers { conv { filters: 64 kernel: 1 } } layers { conv { filters: 64 kernel: 3 groups: 4 "
+       "} }",
+       48, 4},
+      {"activations",
+       "layers { conv { filters: 64 kernel: 3 activation: ACTIVATION_ELU } } layers { activation { "
+       "activation: ACTIVATION_TANH } } "
+       "layers { conv { filters: 64 kernel: 3 activation: ACTIVATION_RELU } } layers { activation "
+       "{ activation: ACTIVATION_ELU } }",
+       64, 3},
+      {"pools",
+       "layers { conv { filters: 64 kernel: 3 } } layers { average_pool { size: 2 } } "
+       "layers { max_pool { size: 2 } } layers { activation { activation: ACTIVATION_SIGMOID } } "
+       "layers { dropout { rate: 0.5 } } layers { dropout { rate: 0.5 } }",
+       64, 3},
+      {"dense",
+       "layers { flatten {} } layers { dense { units: 1000 activation: ACTIVATION_RELU } } layers "
+       "{ dense { units: 700 } }",
+       64, 3},
+  };
+  for (const auto& c : kCases) {
+    ExpectClose(c.name, GraphOf(c.layers + end, c.height, c.channels));
+  }
+  ExpectClose("much", HoldsMuchAndComputesLittle(400));
+}
+
+TEST(PlanMemory, AnImageOfANetworkThatHoldsMuchTakesWhatAHandCounts) {
+  // Forward and backward for the convolution with the first ELU in place, and for nine more.
+  const int64_t layer = 28 * 28 * 4000 * 4;
+  const int64_t image =
+      EstimatePlanMemory(HoldsMuchAndComputesLittle(), {.training = true, .images = 1}).image_bytes;
+  EXPECT_GE(image, 20 * layer);
+  EXPECT_LE(image, 20 * layer + 200000);
+}
+
+TEST(PlanMemory, NeverOverflows) {
+  std::string layers;
+  for (int i = 0; i < 900; ++i) layers += "layers { activation { activation: ACTIVATION_ELU } } ";
+  const Graph graph = GraphOf(
+      layers +
+          "layers { max_pool { size: 16000 } } layers { flatten {} } layers { dense { units: 2 } }",
+      16000);
+  const PlanMemory memory =
+      EstimatePlanMemory(graph, {.training = true, .images = int64_t{1} << 40});
+  EXPECT_EQ(memory.workspace_bytes, int64_t{1} << 62);
+  EXPECT_GT(memory.image_bytes, int64_t{1} << 40);
+}
+
+TEST(MicroBatchImages, IsOneWhereAnImageFillsAWorkspace) {
+  EXPECT_EQ(MicroBatchImages(HoldsMuchAndComputesLittle(), 400), 1);
+}
+
+TEST(MicroBatchImages, OfPresetsIsByFlopAlone) {
+  const auto images = [](const char* preset, int64_t batch) {
+    return MicroBatchImages(*Graph::Create(*Preset(preset)), batch);
+  };
+  EXPECT_EQ(images("keras-mnist", 1000), 16);
+  EXPECT_EQ(images("keras-mnist", 1 << 20), 16);
+  // 2 * 28*28*64 * 9*32 = 28.9 MFLOP an image: 2 images in 72 MFLOP.
+  EXPECT_EQ(images("classic-cifar10", 1 << 20), 2);
+}
+
+}  // namespace
+}  // namespace convd
