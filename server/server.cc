@@ -13,6 +13,7 @@
 #include "core/dnn/engine_info.h"
 #include "core/exec/cpu_budget.h"
 #include "core/exec/executor.h"
+#include "core/exec/memory_budget.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
@@ -78,6 +79,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<DatasetRegistry> datasets_;
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<Executor> executor_;
+  JobMemory job_memory_;
   std::unique_ptr<JobRunner> runner_;
   std::unique_ptr<JobsService> jobs_service_;
   std::unique_ptr<DatasetsService> datasets_service_;
@@ -142,6 +144,17 @@ void ConvdServer::StartWorkers(const Config& config) {
         workers, budget.workers);
   }
   executor_ = NewThreadedExecutor(workers, config.nice);
+  const MemoryBudget memory = DetectMemoryBudget(fs_);
+  job_memory_.workers = workers;
+  // The rest is for what is served meanwhile, requests and what the allocator keeps.
+  job_memory_.bytes = memory.bytes / 4 * 3 / config.concurrent_jobs;
+  if (memory.bytes == 0) {
+    spdlog::warn("how much memory there is can't be found out; jobs are not checked against it");
+  } else {
+    spdlog::info("{} MB of memory ({}); a job may take {}", memory.bytes >> 20,
+                 memory.bytes == memory.cgroup_limit ? "the container's limit" : "RAM",
+                 job_memory_.bytes >> 20);
+  }
 }
 
 void ConvdServer::StartJobs(const Config& config) {
@@ -160,7 +173,7 @@ void ConvdServer::StartJobs(const Config& config) {
 }
 
 absl::Status ConvdServer::Serve(const Config& config) {
-  jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_);
+  jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, job_memory_);
   datasets_service_ = std::make_unique<DatasetsService>(*datasets_);
   models_service_ = std::make_unique<ModelsService>(*models_);
   EvaluateLimits evaluate;

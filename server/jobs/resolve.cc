@@ -14,6 +14,7 @@
 #include "core/nn/presets.h"
 #include "core/nn/summary.h"
 #include "core/status/status_macros.h"
+#include "core/train/training_memory.h"
 
 namespace convd {
 namespace {
@@ -154,10 +155,17 @@ absl::Status UseTail(absl::string_view field, int64_t tail, TrainingData& data) 
   return absl::OkStatus();
 }
 
+void ChooseMicroBatch(const Graph& graph, int64_t samples, v1::TrainRequest& request) {
+  request.set_micro_batch(MicroBatchImages(graph, std::min(request.batch_size(), samples)));
+}
+
+// Of 2^20 bytes, as the flags count them; rounded up.
+int64_t Megabytes(int64_t bytes) { return (bytes >> 20) + 1; }
+
 class Resolver {
  public:
-  Resolver(const v1::TrainRequest& request, DatasetRegistry& datasets)
-      : request_(request), datasets_(datasets) {
+  Resolver(const v1::TrainRequest& request, DatasetRegistry& datasets, const JobMemory& memory)
+      : request_(request), datasets_(datasets), memory_(memory) {
     // Fields of newer clients would be kept, unseen and of any size, for as long as the job.
     request_.DiscardUnknownFields();
   }
@@ -181,10 +189,9 @@ class Resolver {
     data.labels = dataset.dataset->labels;
     data.train = Images(dataset, *split);
     CONVD_RETURN_IF_ERROR(ResolveValidation(dataset, *split, graph, data));
-    if (request_.micro_batch() == 0) {
-      request_.set_micro_batch(
-          MicroBatchImages(graph, std::min(request_.batch_size(), data.train.count)));
-    }
+    const bool micro_batch_given = request_.micro_batch() != 0;
+    if (!micro_batch_given) ChooseMicroBatch(graph, data.train.count, request_);
+    CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));
     Warn(graph, data);
     std::string summary = Summary(graph);
     return ResolvedJob{std::move(request_), std::move(graph),   std::move(data),
@@ -255,6 +262,47 @@ class Resolver {
     return absl::OkStatus();
   }
 
+  // Names what has to change so that the job fits: a micro_batch or batch_size that is too large,
+  // or else the network.
+  absl::Status CheckMemory(const Graph& graph, const TrainingData& data,
+                           bool micro_batch_given) const {
+    const auto estimate = [&](const v1::TrainRequest& request) {
+      return EstimateTrainingMemory(graph, request, data.train.count, data.validation.count > 0,
+                                    memory_.workers);
+    };
+    const TrainingMemory needs = estimate(request_);
+    if (memory_.bytes == 0 || needs.total() <= memory_.bytes) return absl::OkStatus();
+    const std::string why = absl::StrCat(
+        "training takes about ", Megabytes(needs.total()), " MB of memory (activations and ",
+        "gradients of ", memory_.workers, " workers ", Megabytes(needs.workspaces),
+        " MB, weights and all that is as large ", Megabytes(needs.arrays),
+        " MB), and a job may take ", memory_.bytes >> 20, " MB here");
+    v1::TrainRequest smaller = request_;
+    if (micro_batch_given) {
+      ChooseMicroBatch(graph, data.train.count, smaller);
+      if (estimate(smaller).total() <= memory_.bytes) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("micro_batch: with ", request_.micro_batch(), " images ", why, "; try ",
+                         smaller.micro_batch(), ", which is what none would mean"));
+      }
+    }
+    smaller.set_batch_size(std::min(smaller.batch_size(), data.train.count));
+    while (smaller.batch_size() > 1) {
+      smaller.set_batch_size(smaller.batch_size() / 2);
+      ChooseMicroBatch(graph, data.train.count, smaller);
+      if (estimate(smaller).total() <= memory_.bytes) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("batch_size: with ", request_.batch_size(), " images ", why, "; try ",
+                         smaller.batch_size(), micro_batch_given ? " and no micro_batch" : "",
+                         ", or a smaller network"));
+      }
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        request_.has_preset() ? "preset" : "network", ": \"", graph.name(), "\": ", why,
+        "; want fewer or smaller layers: with a batch_size of 1, too, it takes ",
+        Megabytes(estimate(smaller).total()), " MB"));
+  }
+
   void Warn(const Graph& graph, const TrainingData& data) {
     if (request_.batch_size() > data.train.count) {
       warnings_.push_back(absl::StrCat("batch_size: ", request_.batch_size(), " is more than the ",
@@ -274,13 +322,15 @@ class Resolver {
 
   v1::TrainRequest request_;
   DatasetRegistry& datasets_;
+  const JobMemory memory_;
   std::vector<std::string> warnings_;
 };
 
 }  // namespace
 
-absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets) {
-  return Resolver(request, datasets).Resolve();
+absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets,
+                                       const JobMemory& memory) {
+  return Resolver(request, datasets, memory).Resolve();
 }
 
 }  // namespace convd

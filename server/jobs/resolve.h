@@ -1,6 +1,7 @@
 #ifndef CONVD_SERVER_JOBS_RESOLVE_H_
 #define CONVD_SERVER_JOBS_RESOLVE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,18 @@ struct ResolvedJob {
   std::vector<std::string> warnings;
 };
 
+// What a job may take of the memory here, and how many workers share the work and need buffers.
+struct JobMemory {
+  int64_t bytes = 0;  // 0: no limit
+  int workers = 1;
+};
+
 // Checks the whole request and fills in every default, as model.proto has them. NOT_FOUND names an
 // unknown preset, dataset or split; INVALID_ARGUMENT names the field, what was found and what would
-// be right. Reads datasets, so it may block. Any thread may call.
-absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets);
+// be right. A job that would take more than `memory` is INVALID_ARGUMENT, too: no retry helps it
+// here, only another request. Reads datasets, so it may block. Any thread may call.
+absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets,
+                                       const JobMemory& memory = {});
 
 }  // namespace convd
 

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
 #include "server/jobs/job_id.h"
-#include "server/jobs/resolve.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/job_stream.h"
 #include "server/rpc/page.h"
@@ -40,8 +39,11 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, absl::Sta
 
 }  // namespace
 
-JobsService::JobsService(JobRunner& runner, DatasetRegistry& datasets)
-    : runner_(runner), datasets_(datasets), checks_(kChecksAtOnce, kChecksWaiting) {}
+JobsService::JobsService(JobRunner& runner, DatasetRegistry& datasets, const JobMemory& memory)
+    : runner_(runner),
+      datasets_(datasets),
+      memory_(memory),
+      checks_(kChecksAtOnce, kChecksWaiting) {}
 
 grpc::ServerUnaryReactor* JobsService::Train(grpc::CallbackServerContext* context,
                                              const v1::TrainRequest* request, v1::Job* response) {
@@ -59,7 +61,7 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
                                 const v1::TrainRequest& request, v1::Job& response) {
   // Who has given up may ask again: a second job would be one too many.
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
-  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_));
+  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_, memory_));
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   CONVD_ASSIGN_OR_RETURN(response, runner_.Submit(std::move(job)));
   return absl::OkStatus();

@@ -4,6 +4,7 @@
 #include "absl/status/status.h"
 #include "convd/v1/jobs.grpc.pb.h"
 #include "server/datasets/registry.h"
+#include "server/jobs/resolve.h"
 #include "server/jobs/runner.h"
 #include "server/predict/blocking_calls.h"
 
@@ -13,7 +14,7 @@ namespace convd {
 // from memory. Runner and registry outlive the service, and the gRPC server is gone before it.
 class JobsService final : public v1::Jobs::CallbackService {
  public:
-  JobsService(JobRunner& runner, DatasetRegistry& datasets);
+  JobsService(JobRunner& runner, DatasetRegistry& datasets, const JobMemory& memory = {});
 
   // A job is queued whether or not its caller still listens.
   grpc::ServerUnaryReactor* Train(grpc::CallbackServerContext* context,
@@ -40,6 +41,7 @@ class JobsService final : public v1::Jobs::CallbackService {
 
   JobRunner& runner_;
   DatasetRegistry& datasets_;
+  const JobMemory memory_;
   BlockingCalls checks_;  // last: its calls use the rest
 };
 

@@ -277,5 +277,61 @@ TEST_F(ResolveTest, WarnsOfWhatIsLikelyAMistake) {
   EXPECT_THAT(scaled->warnings, ElementsAre(HasSubstr("f32")));
 }
 
+// What a network that holds much and computes little is told: 250 MB of activations and gradients
+// an image, so much for each worker.
+class ResolveMemoryTest : public ResolveTest {
+ protected:
+  std::string Refusal(const std::string& rest, const JobMemory& memory,
+                      const std::string& architecture = HoldsMuch()) {
+    const auto job =
+        ResolveJob(Request("model: 'm' dataset { name: 'digits' } validation { none: true } " +
+                           architecture + rest),
+                   datasets_, memory);
+    if (job.ok()) return "";
+    EXPECT_EQ(job.status().code(), kInvalid);
+    return std::string(job.status().message());
+  }
+  static std::string HoldsMuch() {
+    std::string text =
+        "network { name: 'much' input { height: 28 width: 28 channels: 1 } "
+        "layers { conv { filters: 4000 kernel: 1 } } ";
+    for (int i = 0; i < 10; ++i) text += "layers { activation { activation: ACTIVATION_ELU } } ";
+    return text +
+           "layers { max_pool { size: 28 } } layers { flatten {} } "
+           "layers { dense { units: 10 } } } ";
+  }
+};
+
+TEST_F(ResolveMemoryTest, AJobThatFitsIsAccepted) {
+  EXPECT_EQ(Refusal("batch_size: 40", {.bytes = int64_t{8} << 30, .workers = 4}), "");
+  EXPECT_EQ(Refusal("batch_size: 40", {.bytes = 0, .workers = 4}), "");
+  EXPECT_EQ(Refusal("batch_size: 1000", {.bytes = int64_t{64} << 20, .workers = 8},
+                    "preset: 'keras-mnist' "),
+            "");
+}
+
+TEST_F(ResolveMemoryTest, ABatchSizeThatWouldKeepTooManyWorkersBusyIsRefusedWithOneThatFits) {
+  const std::string refusal = Refusal("batch_size: 40", {.bytes = 700 << 20, .workers = 4});
+  EXPECT_THAT(refusal, StartsWith("batch_size: with 40 images training takes about "));
+  EXPECT_THAT(refusal, HasSubstr("activations and gradients of 4 workers 9"));
+  EXPECT_THAT(refusal, HasSubstr("a job may take 700 MB here; try 2, or a smaller network"));
+  EXPECT_EQ(Refusal("batch_size: 2", {.bytes = 700 << 20, .workers = 4}), "");
+}
+
+TEST_F(ResolveMemoryTest, AMicroBatchThatIsTooLargeIsRefusedWithTheUsualOne) {
+  const std::string refusal =
+      Refusal("batch_size: 40 micro_batch: 40", {.bytes = int64_t{2} << 30, .workers = 4});
+  EXPECT_THAT(refusal, StartsWith("micro_batch: with 40 images training takes about "));
+  EXPECT_THAT(refusal, HasSubstr("2048 MB here; try 1, which is what none would mean"));
+}
+
+TEST_F(ResolveMemoryTest, ANetworkThatDoesNotFitWithOneImageIsRefusedItself) {
+  const std::string refusal = Refusal("batch_size: 40", {.bytes = 100 << 20, .workers = 4});
+  EXPECT_THAT(refusal, StartsWith("network: \"much\": training takes about "));
+  EXPECT_THAT(refusal, HasSubstr("want fewer or smaller layers: with a batch_size of 1, too"));
+  EXPECT_THAT(Refusal("", {.bytes = 1 << 20, .workers = 4}, "preset: 'keras-mnist' "),
+              StartsWith("preset: \"keras-mnist\": training takes about "));
+}
+
 }  // namespace
 }  // namespace convd

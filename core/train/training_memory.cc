@@ -1,0 +1,51 @@
+#include "core/train/training_memory.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/dnn/plan_memory.h"
+
+namespace convd {
+namespace {
+
+// What a step keeps of each micro-batch, and the shuffled order of each sample.
+constexpr double kMicroBatchBytes = 160;
+constexpr double kSampleBytes = 4;
+
+int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p61)); }
+
+}  // namespace
+
+// As trainer.cc, gradient_sum.cc and inference_model.cc allocate.
+TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest& request,
+                                      int64_t samples, bool validates, int workers) {
+  const int64_t batch = std::clamp<int64_t>(request.batch_size(), 1, std::max<int64_t>(samples, 1));
+  const int64_t images = std::clamp<int64_t>(request.micro_batch(), 1, batch);
+  const int64_t micro_batches = (batch + images - 1) / images;
+  const int64_t busy = std::min<int64_t>(workers, micro_batches);
+  const PlanMemory plan = EstimatePlanMemory(graph, {.training = true, .images = images});
+  const double packed = static_cast<double>(plan.packed_bytes);
+  const double canonical = 4.0 * static_cast<double>(graph.parameter_count());
+
+  double workspaces = static_cast<double>(plan.workspace_bytes) * static_cast<double>(busy);
+  // Each busy worker fills a leaf of the tree of sums; finished ones wait at each of its levels.
+  const double levels = std::ceil(std::log2(static_cast<double>(micro_batches)));
+  const double leaves =
+      std::min(static_cast<double>(busy) + levels + 1, static_cast<double>(micro_batches));
+  const double moments = request.optimizer().has_adam() ? 2 : 1;
+  double arrays = packed * (1 + moments + leaves) + static_cast<double>(plan.derived_bytes) +
+                  kMicroBatchBytes * static_cast<double>(micro_batches) +
+                  kSampleBytes * static_cast<double>(samples);
+  // The initial weights, or at the end the trained ones and the model file made of them.
+  arrays += 2 * canonical;
+  if (validates) {
+    // Meanwhile the training workspaces are idle, and kept.
+    const int64_t most = MicroBatchImages(graph, int64_t{1} << 20);
+    const PlanMemory inference = EstimatePlanMemory(graph, {.training = false, .images = most});
+    workspaces += static_cast<double>(inference.workspace_bytes) * workers;
+    arrays += static_cast<double>(inference.packed_bytes) * 2;
+  }
+  return {Whole(workspaces), Whole(arrays)};
+}
+
+}  // namespace convd
