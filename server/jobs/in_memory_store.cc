@@ -24,14 +24,16 @@ class InMemoryJobStore final : public JobStore {
  public:
   explicit InMemoryJobStore(const InMemoryJobStoreLimits& limits) : limits_(limits) {}
 
-  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now) override {
+  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now,
+                                 const std::string& sent_sha256) override {
     absl::MutexLock lock(&mu_);
     job.set_id(NextJobId(now, last_id_));
     job.set_state(v1::JOB_STATE_QUEUED);
     SetTime(now, *job.mutable_created());
     last_id_ = job.id();
     jobs_.emplace(job.id(), job);
-    if (!job.request().request_id().empty()) requests_[job.request().request_id()] = job.id();
+    if (!job.request().request_id().empty())
+      requests_[job.request().request_id()] = {job.id(), sent_sha256};
     return job;
   }
 
@@ -93,7 +95,13 @@ class InMemoryJobStore final : public JobStore {
   absl::StatusOr<std::string> FindRequest(const std::string& request_id) override {
     absl::MutexLock lock(&mu_);
     const auto it = requests_.find(request_id);
-    return it == requests_.end() ? "" : it->second;
+    return it == requests_.end() ? "" : it->second.job_id;
+  }
+
+  absl::StatusOr<std::string> SentSha256(const std::string& request_id) override {
+    absl::MutexLock lock(&mu_);
+    const auto it = requests_.find(request_id);
+    return it == requests_.end() ? "" : it->second.sent_sha256;
   }
 
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
@@ -108,6 +116,11 @@ class InMemoryJobStore final : public JobStore {
   }
 
  private:
+  struct Request {
+    std::string job_id;
+    std::string sent_sha256;
+  };
+
   absl::StatusOr<v1::Job*> Find(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     CONVD_RETURN_IF_ERROR(CheckJobId(id));
     const auto it = jobs_.find(id);
@@ -151,7 +164,7 @@ class InMemoryJobStore final : public JobStore {
 
   absl::Mutex mu_;
   std::map<std::string, v1::Job> jobs_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, std::string> requests_ ABSL_GUARDED_BY(mu_);  // request_id -> id
+  std::map<std::string, Request> requests_ ABSL_GUARDED_BY(mu_);  // by request_id
   std::deque<Ended> ended_ ABSL_GUARDED_BY(mu_);  // in the order in which they ended
   int64_t ended_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::string last_id_ ABSL_GUARDED_BY(mu_);

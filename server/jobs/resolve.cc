@@ -14,6 +14,7 @@
 #include "core/nn/presets.h"
 #include "core/nn/summary.h"
 #include "core/status/status_macros.h"
+#include "core/storage/sha256.h"
 #include "core/train/training_memory.h"
 
 namespace convd {
@@ -171,6 +172,7 @@ class Resolver {
   }
 
   absl::StatusOr<ResolvedJob> Resolve() {
+    std::string sent_sha256 = SentSha256(request_);
     CONVD_RETURN_IF_ERROR(CheckName("model", request_.model()));
     if (request_.request_id().size() > kMaxRequestId) {
       return absl::InvalidArgumentError(absl::StrCat("request_id: got ",
@@ -194,8 +196,9 @@ class Resolver {
     CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));
     Warn(graph, data);
     std::string summary = Summary(graph);
-    return ResolvedJob{std::move(request_), std::move(graph),   std::move(data),
-                       dataset.sha256,      std::move(summary), std::move(warnings_)};
+    return ResolvedJob{std::move(request_),   std::move(graph),   std::move(data),
+                       dataset.sha256,        std::move(summary), std::move(warnings_),
+                       std::move(sent_sha256)};
   }
 
  private:
@@ -327,6 +330,12 @@ class Resolver {
 };
 
 }  // namespace
+
+std::string SentSha256(const v1::TrainRequest& request) {
+  v1::TrainRequest known = request;
+  known.DiscardUnknownFields();
+  return Sha256Hex(known.SerializeAsString());
+}
 
 absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets,
                                        const JobMemory& memory) {

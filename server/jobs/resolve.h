@@ -21,7 +21,12 @@ struct ResolvedJob {
   std::string data_sha256;  // of the dataset trained on
   std::string summary;      // the network's table
   std::vector<std::string> warnings;
+  std::string sent_sha256 = "";  // SentSha256 of the request that it was resolved from
 };
+
+// By which a request that comes again is recognized as it was sent, whatever its defaults would be
+// by now. "", which none is recognized by, where memory is short.
+std::string SentSha256(const v1::TrainRequest& request);
 
 // What a job may take of the memory here, and how many workers share the work and need buffers.
 struct JobMemory {

@@ -56,7 +56,7 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   v1::Job listed;
   {
     absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job.request));
+    CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job));
     if (repeated.has_value()) return *std::move(repeated);
     if (stopping_) return StoppingError();
     if (static_cast<int64_t>(waiting_.size()) >= options_.max_waiting) {
@@ -65,7 +65,7 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
                        " jobs wait in the queue already; try again when some have ended, or cancel "
                        "some"));
     }
-    CONVD_ASSIGN_OR_RETURN(record, store_.Create(std::move(record), clock_.Now()));
+    CONVD_ASSIGN_OR_RETURN(record, store_.Create(std::move(record), clock_.Now(), job.sent_sha256));
     waiting_.push_back({record.id(), std::move(job)});
     ShowLive(record);
     listed = Listed(record.id());
@@ -74,13 +74,33 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   return record;
 }
 
-absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const v1::TrainRequest& request) {
+absl::StatusOr<std::optional<v1::Job>> JobRunner::FindSent(const std::string& request_id,
+                                                           const std::string& sent_sha256) {
+  absl::MutexLock lock(&mu_);
+  CONVD_ASSIGN_OR_RETURN(const bool known, WasSent(request_id, sent_sha256));
+  if (!known) return std::optional<v1::Job>();
+  CONVD_ASSIGN_OR_RETURN(const std::string id, store_.FindRequest(request_id));
+  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(id, JobParts::kWhole));
+  ShowLive(job);
+  return std::optional<v1::Job>(std::move(job));
+}
+
+absl::StatusOr<bool> JobRunner::WasSent(const std::string& request_id,
+                                        const std::string& sent_sha256) {
+  if (request_id.empty() || sent_sha256.empty()) return false;
+  CONVD_ASSIGN_OR_RETURN(const std::string known, store_.SentSha256(request_id));
+  return known == sent_sha256;
+}
+
+absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const ResolvedJob& asked) {
+  const v1::TrainRequest& request = asked.request;
   if (request.request_id().empty()) return std::optional<v1::Job>();
   CONVD_ASSIGN_OR_RETURN(const std::string id, store_.FindRequest(request.request_id()));
   if (id.empty()) return std::optional<v1::Job>();
   CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(id, JobParts::kWhole));
+  CONVD_ASSIGN_OR_RETURN(const bool same_words, WasSent(request.request_id(), asked.sent_sha256));
   // Both are resolved, so a default that is spelt out makes no difference.
-  if (!google::protobuf::util::MessageDifferencer::Equals(job.request(), request)) {
+  if (!same_words && !google::protobuf::util::MessageDifferencer::Equals(job.request(), request)) {
     return absl::AlreadyExistsError(
         absl::StrCat("request_id: job \"", id,
                      "\" was submitted with this id and another request; want a new id"));

@@ -64,6 +64,12 @@ class JobRunner {
   // RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE once stopping.
   absl::StatusOr<v1::Job> Submit(ResolvedJob job);
 
+  // The job that the very same request made before, by its request_id and SentSha256; nothing where
+  // there is none, or where it was asked for in other words: Submit compares what they mean. Asked
+  // before the request is resolved, since what it was resolved with may be gone.
+  absl::StatusOr<std::optional<v1::Job>> FindSent(const std::string& request_id,
+                                                  const std::string& sent_sha256);
+
   absl::StatusOr<v1::Job> Get(const std::string& id, JobParts parts = JobParts::kWhole);
   // Newest first; see JobStore::List.
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit);
@@ -110,7 +116,9 @@ class JobRunner {
   void ShowLive(v1::Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t QueuePosition(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The job that this request made before; nothing where it is new.
-  absl::StatusOr<std::optional<v1::Job>> FindRepeated(const v1::TrainRequest& request)
+  absl::StatusOr<std::optional<v1::Job>> FindRepeated(const ResolvedJob& asked)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<bool> WasSent(const std::string& request_id, const std::string& sent_sha256)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<View> Look(const std::string& id);
   // As it is under the lock that the change was made under.

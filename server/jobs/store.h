@@ -36,7 +36,9 @@ class JobStore {
   virtual ~JobStore() = default;
 
   // Keeps a new job and gives it an id (see job_id.h). Its state is QUEUED, its `created` `now`.
-  virtual absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now) = 0;
+  // `sent_sha256` is kept beside its request_id.
+  virtual absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now,
+                                         const std::string& sent_sha256) = 0;
 
   // FAILED_PRECONDITION where the job's state may not change like this; NOT_FOUND.
   virtual absl::Status Apply(const std::string& id, const JobChange& change) = 0;
@@ -56,6 +58,9 @@ class JobStore {
 
   // The job whose request came with this request_id; "" where there is none.
   virtual absl::StatusOr<std::string> FindRequest(const std::string& request_id) = 0;
+
+  // What came with that job as `sent_sha256`; "" where there is none.
+  virtual absl::StatusOr<std::string> SentSha256(const std::string& request_id) = 0;
 
   // Newest first, at most `limit` of those before `before_id` ("": all), as kListed.
   virtual absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id,

@@ -1,6 +1,7 @@
 #include "server/rpc/jobs_service.h"
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,6 +62,12 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
                                 const v1::TrainRequest& request, v1::Job& response) {
   // Who has given up may ask again: a second job would be one too many.
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
+  CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated,
+                         runner_.FindSent(request.request_id(), SentSha256(request)));
+  if (repeated.has_value()) {
+    response = *std::move(repeated);
+    return absl::OkStatus();
+  }
   CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_, memory_));
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   CONVD_ASSIGN_OR_RETURN(response, runner_.Submit(std::move(job)));

@@ -64,8 +64,9 @@ class FakeDatasets final : public DatasetRegistry {
     return absl::UnimplementedError("not for these tests");
   }
   std::vector<v1::Dataset> List() override { return {}; }
-  absl::Status Delete(const std::string&) override {
-    return absl::UnimplementedError("not for these tests");
+  absl::Status Delete(const std::string& name) override {
+    datasets_.erase(name);
+    return absl::OkStatus();
   }
 
  private:

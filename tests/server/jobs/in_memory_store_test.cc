@@ -20,7 +20,7 @@ std::string Create(JobStore& store) {
   v1::Job job;
   job.mutable_request()->set_model("m");
   job.set_summary("table");
-  return store.Create(job, kTime)->id();
+  return store.Create(job, kTime, "")->id();
 }
 
 absl::Status Change(JobStore& store, const std::string& id, v1::JobState state) {
@@ -145,8 +145,10 @@ TEST(InMemoryJobStoreTest, ARequestIdIsKnownAsLongAsItsJob) {
   const auto store = NewInMemoryJobStore(limits);
   v1::Job job;
   job.mutable_request()->set_request_id("retry");
-  const std::string id = store->Create(job, kTime)->id();
+  const std::string id = store->Create(job, kTime, "5e17")->id();
   EXPECT_EQ(*store->FindRequest("retry"), id);
+  EXPECT_EQ(*store->SentSha256("retry"), "5e17");
+  EXPECT_THAT(*store->SentSha256("other"), IsEmpty());
   EXPECT_THAT(*store->FindRequest("other"), IsEmpty());
   EXPECT_THAT(*store->FindRequest(""), IsEmpty());
   ASSERT_TRUE(Change(*store, id, v1::JOB_STATE_CANCELLED).ok());

@@ -30,8 +30,12 @@ absl::Status UntilCancelled(TrainingObserver& observer) {
 // A store that can be told to keep nothing.
 class FailingStore final : public JobStore {
  public:
-  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now) override {
-    return inner_->Create(std::move(job), now);
+  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now,
+                                 const std::string& sent_sha256) override {
+    return inner_->Create(std::move(job), now, sent_sha256);
+  }
+  absl::StatusOr<std::string> SentSha256(const std::string& request_id) override {
+    return inner_->SentSha256(request_id);
   }
   absl::Status Apply(const std::string& id, const JobChange& change) override {
     if (failures.load() > 0) {

@@ -137,6 +137,45 @@ TEST_F(JobsServiceTest, ABadRequestIsRefusedByFieldAndQueuesNothing) {
   EXPECT_THAT(list.jobs(), IsEmpty());
 }
 
+// What the job needed is looked at once: a client that asks again must not be told that it is gone.
+TEST_F(JobsServiceTest, ARepeatedRequestIsRecognizedWhateverBecameOfItsDataset) {
+  v1::TrainRequest request = Request();
+  request.set_request_id("retry");
+  const auto train = [&](const v1::TrainRequest& sent, v1::Job* job) {
+    grpc::ClientContext context;
+    return stub_->Train(&context, sent, job);
+  };
+  v1::Job first;
+  ASSERT_TRUE(train(request, &first).ok());
+  v1::Job again;
+
+  // Other data under the same name, of which the defaults would be others.
+  datasets_.Put("digits", {SplitOf("train", 1000, 2, 2, 2)}, 2);
+  grpc::Status status = train(request, &again);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(again.id(), first.id());
+
+  ASSERT_TRUE(datasets_.Delete("digits").ok());
+  status = train(request, &again);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(again.id(), first.id());
+  EXPECT_EQ(again.request().dataset().split(), "train");
+
+  // Another request is none, whatever its id; where it can be checked it is told that it is taken.
+  v1::TrainRequest other = request;
+  other.set_epochs(7);
+  EXPECT_EQ(train(other, &again).error_code(), grpc::StatusCode::NOT_FOUND);
+  datasets_.Put("digits", {SplitOf("train", 60, 2, 2, 2), SplitOf("test", 20, 2, 2, 2)}, 2);
+  status = train(other, &again);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_THAT(status.error_message(), HasSubstr(first.id()));
+  // Spelling out a default makes none.
+  v1::TrainRequest spelt = request;
+  spelt.set_batch_size(32);
+  ASSERT_TRUE(train(spelt, &again).ok());
+  EXPECT_EQ(again.id(), first.id());
+}
+
 TEST_F(JobsServiceTest, WatchShowsEveryEpochAndEndsWithTheWholeJob) {
   script_ = [](TrainingObserver& observer, std::vector<v1::EpochRecord>& history) {
     for (int e = 1; e <= 300; ++e) {
