@@ -197,7 +197,12 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
-  if (!written.ok()) return InFlag("--state", written);
+  if (!written.ok()) {
+    // A full disk, most likely: what is there can be served all the same.
+    spdlog::warn("{}; nobody can read there where this server listens: {}",
+                 std::string(written.message().data(), written.message().size()),
+                 listening_.address);
+  }
   return absl::OkStatus();
 }
 

@@ -145,5 +145,14 @@ TEST_F(ServerTest, AnAddressFileLeftByACrashIsReplaced) {
   EXPECT_EQ(Read(config_.state_dir + "/addresses"), "grpc " + (*server)->grpc_address() + "\n");
 }
 
+// As on a full disk: models can be served all the same.
+TEST_F(ServerTest, ServesWhereItsAddressFileCannotBeWritten) {
+  std::filesystem::create_directories(config_.state_dir + "/addresses.tmp");
+  auto server = Server::Start(config_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
+  EXPECT_EQ(Health((*server)->grpc_address()), grpc::health::v1::HealthCheckResponse::SERVING);
+}
+
 }  // namespace
 }  // namespace convd
