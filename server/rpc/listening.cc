@@ -37,10 +37,31 @@ void LogForGrpc(gpr_log_func_args* message) {
       "gRPC: {}", message->message);
 }
 
-absl::Status CantListen(const std::string& address, const char* why) {
-  return absl::UnavailableError(absl::StrCat(
-      "--grpc-address: can't listen on ", address, ": ", why,
-      "; is another program using it? Give another address, or port 0 for a free one"));
+absl::Status CantListen(const std::string& address, const char* why, const char* what_to_do) {
+  return absl::UnavailableError(
+      absl::StrCat("--grpc-address: can't listen on ", address, ": ", why, what_to_do));
+}
+
+constexpr char kInUse[] =
+    "; is another program using it? Give another address, or port 0 for a free one";
+
+absl::Status CantListen(const std::string& address, int error) {
+  const char* what_to_do = "";
+  switch (error) {
+    case EADDRINUSE:
+      what_to_do = kInUse;
+      break;
+    case EADDRNOTAVAIL:
+      what_to_do = "; this machine has no such address. 0.0.0.0 or [::] stands for all that it has";
+      break;
+    case EACCES:
+    case EPERM:
+      what_to_do = "; a port below 1024 may want a right of its own. Give another one";
+      break;
+    default:
+      break;
+  }
+  return CantListen(address, std::strerror(error), what_to_do);
 }
 
 // Binds and lets go again, since gRPC keeps to itself why it can't. Whoever takes the port in
@@ -64,7 +85,7 @@ absl::Status CheckCanBind(const std::string& text) {
   for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
     const int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
     if (fd < 0) {
-      error = CantListen(text, std::strerror(errno));
+      error = CantListen(text, errno);
       continue;
     }
     const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
@@ -74,7 +95,7 @@ absl::Status CheckCanBind(const std::string& text) {
     if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0) return absl::OkStatus();
     const int bind_errno = errno;
     // In use beats whatever another of the name's addresses says.
-    if (error.ok() || bind_errno == EADDRINUSE) error = CantListen(text, std::strerror(bind_errno));
+    if (error.ok() || bind_errno == EADDRINUSE) error = CantListen(text, bind_errno);
   }
   return error;
 }
@@ -126,7 +147,7 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   listening.server = builder.BuildAndStart();
   if (listening.server == nullptr || port == 0) {
-    return CantListen(config.grpc_address, "gRPC could not bind it");
+    return CantListen(config.grpc_address, "gRPC could not bind it", kInUse);
   }
   address.port = port;
   listening.address = ToString(address);

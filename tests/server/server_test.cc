@@ -109,7 +109,7 @@ TEST_F(ServerTest, APortInUseIsAnErrorThatNamesIt) {
   EXPECT_NE(second.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(second.status().message()),
               ::testing::AllOf(HasSubstr("--grpc-address"), HasSubstr(config_.grpc_address),
-                               HasSubstr("in use")));
+                               HasSubstr("in use"), HasSubstr("another program")));
   EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
 }
 
@@ -152,6 +152,16 @@ TEST_F(ServerTest, ServesWhereItsAddressFileCannotBeWritten) {
   ASSERT_TRUE(server.ok()) << server.status();
   EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
   EXPECT_EQ(Health((*server)->grpc_address()), grpc::health::v1::HealthCheckResponse::SERVING);
+}
+
+TEST_F(ServerTest, AnAddressOfAnotherMachineIsToldAsSuch) {
+  config_.grpc_address = "203.0.113.9:0";  // for documentation alone (RFC 5737)
+  config_.insecure = true;
+  const absl::Status status = Server::Start(config_).status();
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::AllOf(HasSubstr("--grpc-address"), HasSubstr("203.0.113.9:0"),
+                               HasSubstr("this machine has no such address"),
+                               ::testing::Not(HasSubstr("another program"))));
 }
 
 }  // namespace
