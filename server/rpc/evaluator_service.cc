@@ -36,7 +36,8 @@ std::string Text(int height, int width, int channels) {
   return absl::StrCat(height, "x", width, "x", channels);
 }
 
-absl::Status CheckFits(const std::string& field, const ImageSet& images, const Graph& graph) {
+absl::Status CheckFits(const std::string& field, const std::string& labels_field,
+                       const ImageSet& images, const Graph& graph) {
   const Shape want = graph.input();
   if (images.height != want.height || images.width != want.width ||
       images.channels != want.channels) {
@@ -47,14 +48,14 @@ absl::Status CheckFits(const std::string& field, const ImageSet& images, const G
   }
   if (images.count < 1) return absl::InvalidArgumentError(absl::StrCat(field, ": has no images"));
   if (static_cast<int64_t>(images.labels.size()) != images.count) {
-    return absl::InvalidArgumentError(absl::StrCat(field, ": got ", images.labels.size(),
+    return absl::InvalidArgumentError(absl::StrCat(labels_field, ": got ", images.labels.size(),
                                                    " labels for ", images.count,
                                                    " images; want one each"));
   }
   for (size_t i = 0; i < images.labels.size(); ++i) {
     if (images.labels[i] >= 0 && images.labels[i] < graph.classes()) continue;
     return absl::InvalidArgumentError(absl::StrCat(
-        field, ": the label of image ", i, " is ", images.labels[i], "; this model has ",
+        labels_field, ": the label of image ", i, " is ", images.labels[i], "; this model has ",
         graph.classes(), " classes, so labels are 0 to ", graph.classes() - 1));
   }
   return absl::OkStatus();
@@ -219,8 +220,9 @@ absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
     CONVD_ASSIGN_OR_RETURN(samples,
                            ReadSentImages(request.images(), graph, limits_, executor_, context));
   }
-  CONVD_RETURN_IF_ERROR(
-      CheckFits(request.has_dataset() ? "dataset" : "images", samples.images, graph));
+  CONVD_RETURN_IF_ERROR(request.has_dataset()
+                            ? CheckFits("dataset", "dataset", samples.images, graph)
+                            : CheckFits("images", "images.labels", samples.images, graph));
   if (!request.has_dataset()) {
     CONVD_ASSIGN_OR_RETURN(samples.sha256, HashSentImages(samples.images, model->card));
   }

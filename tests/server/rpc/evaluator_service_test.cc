@@ -244,8 +244,10 @@ TEST_F(EvaluatorServiceTest, RefusesWhatDoesNotFitAndKeepsNothing) {
   ExpectError(OnDataset("unknown"), grpc::NOT_FOUND, {"\"unknown\""});
   ExpectError(OnDataset("../d"), grpc::INVALID_ARGUMENT, {"dataset.name"});
   ExpectError(OnDataset("tall", "a/b"), grpc::INVALID_ARGUMENT, {"dataset.split"});
-  ExpectError(OnImages({0, 1}, {0}), grpc::INVALID_ARGUMENT, {"1 labels for 2 images"});
-  ExpectError(OnImages({0}, {4}), grpc::INVALID_ARGUMENT, {"label of image 0 is 4", "0 to 3"});
+  ExpectError(OnImages({0, 1}, {0}), grpc::INVALID_ARGUMENT,
+              {"images.labels: got 1 labels for 2 images"});
+  ExpectError(OnImages({0}, {4}), grpc::INVALID_ARGUMENT,
+              {"images.labels: the label of image 0 is 4", "0 to 3"});
   ExpectError(OnImages({}, {}), grpc::INVALID_ARGUMENT, {"got 0 images"});
   v1::EvaluateRequest request = OnImages({0}, {0});
   request.mutable_images()->mutable_images()->mutable_uint8()->set_channels(3);
