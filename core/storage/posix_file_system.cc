@@ -174,8 +174,16 @@ absl::StatusOr<OpenedFile> OpenRegular(const std::string& path) {
   OpenedFile file;
   file.fd = FileDescriptor(RetryInterrupted(
       [&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); }));
-  if (file.fd.get() < 0) return ErrnoStatus(path, "can't be opened", errno);
   struct stat info;
+  if (file.fd.get() < 0) {
+    const int error = errno;
+    // "No such device or address" for what is plainly there.
+    if (error == ENXIO && stat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(Shown(path), ": is a socket; a file is wanted"));
+    }
+    return ErrnoStatus(path, "can't be opened", error);
+  }
   if (fstat(file.fd.get(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
   if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -158,6 +160,21 @@ TEST_F(FileSystemTest, AFifoIsRefusedRatherThanWaitedFor) {
   ExpectError(fs_.Map(Path("fifo")).status(), absl::StatusCode::kInvalidArgument,
               "not a regular file");
   ExpectError(fs_.Create(Path("fifo")).status(), absl::StatusCode::kInvalidArgument, "fifo");
+}
+
+TEST_F(FileSystemTest, ASocketAsAFileIsToldAsSuch) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = Path("s");
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  path.copy(address.sun_path, path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ExpectError(fs_.Read(path, 10).status(), absl::StatusCode::kInvalidArgument,
+              "is a socket; a file is wanted");
+  ExpectError(fs_.Map(path).status(), absl::StatusCode::kInvalidArgument,
+              "is a socket; a file is wanted");
+  close(fd);
 }
 
 TEST_F(FileSystemTest, APathWithNulIsRefusedRatherThanCut) {
