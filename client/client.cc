@@ -50,9 +50,13 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   return arguments;
 }
 
-// Waits until the channel is connected, or has failed once.
+// Waits until the channel is connected, or has failed once. A server that says nothing within the
+// caller's own timeout is late; one that has had all the time to connect isn't there.
 absl::Status WaitConnected(grpc::Channel& channel, const std::string& address,
-                           absl::Duration timeout) {
+                           const ClientOptions& options) {
+  const bool limited =
+      options.timeout > absl::ZeroDuration() && options.timeout <= options.connect_timeout;
+  const absl::Duration timeout = limited ? options.timeout : options.connect_timeout;
   const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
   for (;;) {
     const grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
@@ -61,8 +65,10 @@ absl::Status WaitConnected(grpc::Channel& channel, const std::string& address,
       return absl::UnavailableError(absl::StrCat("can't reach convd at ", address));
     }
     if (!channel.WaitForStateChange(state, deadline)) {
-      return absl::UnavailableError(absl::StrCat(
-          "can't reach convd at ", address, ": no answer within ", absl::FormatDuration(timeout)));
+      return absl::Status(
+          limited ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kUnavailable,
+          absl::StrCat("can't reach convd at ", address, ": no answer within ",
+                       absl::FormatDuration(timeout)));
     }
   }
 }
@@ -313,9 +319,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
   CONVD_RETURN_IF_ERROR(CheckServerAddress(address));
   const std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
       address, grpc::InsecureChannelCredentials(), ChannelArguments(options));
-  absl::Duration timeout = options.connect_timeout;
-  if (options.timeout > absl::ZeroDuration()) timeout = std::min(timeout, options.timeout);
-  CONVD_RETURN_IF_ERROR(WaitConnected(*channel, address, timeout));
+  CONVD_RETURN_IF_ERROR(WaitConnected(*channel, address, options));
   return std::make_unique<GrpcClient>(address, options, channel);
 }
 

@@ -53,7 +53,8 @@ enum class Health { kServing, kNotServing, kUnknown };
 class Client {
  public:
   // `address` is HOST:PORT, [IPV6]:PORT or unix:PATH; INVALID_ARGUMENT for another form,
-  // UNAVAILABLE where nothing answers there.
+  // UNAVAILABLE where nothing answers there, DEADLINE_EXCEEDED where it doesn't within
+  // options.timeout, if that is the shorter one.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ClientOptions& options = {});
   virtual ~Client() = default;

@@ -2,10 +2,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "tests/client/fake_server.h"
 
@@ -274,6 +278,46 @@ TEST(ClientTest, ConnectSaysWhereNothingAnswers) {
 
 TEST(ClientTest, ConnectRefusesAWrongAddressWithoutTrying) {
   EXPECT_EQ(Client::Connect("localhost").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Takes connections and says nothing.
+class SilentListener {
+ public:
+  SilentListener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(listen(fd_, 8), 0);
+    EXPECT_EQ(getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    address_ = absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
+  }
+  ~SilentListener() { close(fd_); }
+  const std::string& address() const { return address_; }
+
+ private:
+  const int fd_;
+  std::string address_;
+};
+
+TEST(ClientTest, AServerThatDoesNotAnswerInTheTimeOfACallIsADeadline) {
+  const SilentListener listener;
+  ClientOptions options;
+  options.timeout = absl::Milliseconds(50);
+  const absl::Status status = Client::Connect(listener.address(), options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::AllOf(HasSubstr(listener.address()), HasSubstr("50ms")));
+}
+
+TEST(ClientTest, AServerThatDoesNotAnswerInTheTimeToConnectIsUnreachable) {
+  const SilentListener listener;
+  ClientOptions options;
+  options.connect_timeout = absl::Milliseconds(50);
+  options.timeout = absl::Seconds(30);
+  EXPECT_EQ(Client::Connect(listener.address(), options).status().code(),
+            absl::StatusCode::kUnavailable);
 }
 
 }  // namespace
