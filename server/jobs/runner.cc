@@ -53,7 +53,6 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   *record.mutable_request() = job.request;
   record.set_summary(job.summary);
   record.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
-  v1::Job listed;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job));
@@ -68,9 +67,9 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
     CONVD_ASSIGN_OR_RETURN(record, store_.Create(std::move(record), clock_.Now(), job.sent_sha256));
     waiting_.push_back({record.id(), std::move(job)});
     ShowLive(record);
-    listed = Listed(record.id());
+    untold_.push_back(Listed(record.id()));
   }
-  options_.on_change(listed);
+  TellChanges();
   return record;
 }
 
@@ -156,7 +155,6 @@ absl::StatusOr<JobRunner::View> JobRunner::Look(const std::string& id) {
 
 absl::StatusOr<v1::Job> JobRunner::Cancel(const std::string& id) {
   v1::Job job;
-  v1::Job listed;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(const v1::JobState state, store_.State(id));
@@ -180,10 +178,10 @@ absl::StatusOr<v1::Job> JobRunner::Cancel(const std::string& id) {
     }
     CONVD_ASSIGN_OR_RETURN(job, store_.Get(id, JobParts::kWhole));
     ShowLive(job);
-    listed = Listed(id);
+    if (IsFinal(job.state())) untold_.push_back(Listed(id));
   }
   if (IsFinal(job.state())) {
-    options_.on_change(listed);
+    TellChanges();
     // The place of all behind it has changed, too.
     watchers_.WakeAll();
   }
@@ -229,22 +227,31 @@ void JobRunner::EndWatches() {
   watchers_.WakeAll();
 }
 
+void JobRunner::TellChanges() {
+  absl::MutexLock telling(&tell_mu_);
+  std::deque<v1::Job> changes;
+  {
+    absl::MutexLock lock(&mu_);
+    changes.swap(untold_);
+  }
+  for (const v1::Job& job : changes) options_.on_change(job);
+}
+
 v1::Job JobRunner::Listed(const std::string& id) {
   absl::StatusOr<v1::Job> job = store_.Get(id, JobParts::kListed);
   return job.ok() ? *std::move(job) : v1::Job();
 }
 
 void JobRunner::RunJobs() {
-  v1::Job begun;
-  while (const std::shared_ptr<JobRun> run = Begin(begun)) {
-    options_.on_change(begun);
+  while (const std::shared_ptr<JobRun> run = Begin()) {
+    TellChanges();
     // This one's state and the place of all behind it.
     watchers_.WakeAll();
     Train(*run);
   }
 }
 
-std::shared_ptr<JobRun> JobRunner::Begin(v1::Job& begun) {
+std::shared_ptr<JobRun> JobRunner::Begin() {
   absl::Status error;
   for (;;) {
     if (!error.ok()) {
@@ -272,7 +279,7 @@ std::shared_ptr<JobRun> JobRunner::Begin(v1::Job& begun) {
                                  options_.progress_interval, [this, id] { watchers_.WakeUp(id); });
     waiting_.pop_front();
     running_.emplace(id, run);
-    begun = Listed(id);
+    untold_.push_back(Listed(id));
     return run;
   }
 }
@@ -352,7 +359,6 @@ void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome
     change.error.set_code(static_cast<int>(status.code()));
     change.error.set_message(std::string(status.message().data(), status.message().size()));
   }
-  v1::Job ended;
   for (;;) {
     absl::Status kept;
     {
@@ -361,7 +367,7 @@ void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome
       kept = store_.Apply(run.id(), change);
       if (kept.ok()) {
         running_.erase(run.id());
-        ended = Listed(run.id());
+        untold_.push_back(Listed(run.id()));
       }
     }
     if (kept.ok()) break;
@@ -374,7 +380,7 @@ void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome
       return;
     }
   }
-  options_.on_change(ended);
+  TellChanges();
   watchers_.WakeUp(run.id());
 }
 

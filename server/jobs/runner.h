@@ -41,7 +41,8 @@ struct JobRunnerOptions {
   // What every card says of this server.
   std::string instruction_set;
   std::map<std::string, std::string> library_versions;
-  // For the log; called on any thread, without locks. The job is as JobParts::kListed.
+  // For the log: each change of a job's state, one at a time, in the order in which they happened.
+  // Called on any thread; must not call the runner. The job is as JobParts::kListed.
   std::function<void(const v1::Job&)> on_change = [](const v1::Job&) {};
   std::function<void(const std::string&)> on_warning = [](const std::string&) {};
 };
@@ -106,8 +107,8 @@ class JobRunner {
   };
 
   void RunJobs();
-  // Takes the first job that waits, and how it looks from now on; null once stopping.
-  std::shared_ptr<JobRun> Begin(v1::Job& begun);
+  // Takes the first job that waits; null once stopping.
+  std::shared_ptr<JobRun> Begin();
   void Train(JobRun& run);
   absl::StatusOr<v1::ModelVersion> TrainAndPublish(JobRun& run);
   // From here on a cancellation comes too late.
@@ -123,6 +124,8 @@ class JobRunner {
   absl::StatusOr<View> Look(const std::string& id);
   // As it is under the lock that the change was made under.
   v1::Job Listed(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Tells on_change of all changes so far; whoever made one calls it once they hold no lock.
+  void TellChanges() ABSL_LOCKS_EXCLUDED(tell_mu_, mu_);
 
   JobStore& store_;
   ModelRepository& models_;
@@ -131,10 +134,13 @@ class JobRunner {
   const JobRunnerOptions options_;
   Watchers watchers_;
 
+  // Held while on_change is told, so that the next change waits for its turn.
+  absl::Mutex tell_mu_ ABSL_ACQUIRED_BEFORE(mu_);
   // Held while the store changes a job's state, never while a job trains or is published.
   absl::Mutex mu_;
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<JobRun>> running_ ABSL_GUARDED_BY(mu_);
+  std::deque<v1::Job> untold_ ABSL_GUARDED_BY(mu_);  // changes, for on_change
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool watches_ended_ ABSL_GUARDED_BY(mu_) = false;
 

@@ -541,5 +541,27 @@ TEST_F(RunnerTest, CancellationsFromManyThreadsLeaveEveryJobEndedOnce) {
   for (const auto& [id, count] : ends) EXPECT_EQ(count, 1) << id;
 }
 
+TEST_F(RunnerTest, ChangesAreToldInTheOrderInWhichTheyHappened) {
+  absl::Mutex mu;
+  std::map<std::string, std::vector<v1::JobState>> told;
+  JobRunnerOptions options;
+  options.concurrent_jobs = 2;
+  options.on_change = [&](const v1::Job& job) {
+    absl::MutexLock lock(&mu);
+    told[job.id()].push_back(job.state());
+  };
+  Start(std::move(options));
+  constexpr int kJobs = 300;
+  std::vector<std::string> ids;
+  for (int i = 0; i < kJobs; ++i) ids.push_back(Submit("m"));
+  for (const std::string& id : ids) AwaitEnd(*runner_, id);
+  runner_.reset();  // the last end has been told, too
+  for (const std::string& id : ids) {
+    EXPECT_THAT(told[id], ::testing::ElementsAre(v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
+                                                 v1::JOB_STATE_SUCCEEDED))
+        << id;
+  }
+}
+
 }  // namespace
 }  // namespace convd
