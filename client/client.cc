@@ -43,7 +43,9 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   // A web proxy of the environment is not meant for a server that listens on loopback by default.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  // To gRPC the time that an attempt to connect may take, not a pause.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
+                   static_cast<int>(absl::ToInt64Milliseconds(options.connect_timeout)));
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
   // Two clients of one process are two connections, so that one's settings are not the other's.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -55,7 +57,7 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
 absl::Status WaitConnected(grpc::Channel& channel, const std::string& address,
                            const ClientOptions& options) {
   const bool limited =
-      options.timeout > absl::ZeroDuration() && options.timeout <= options.connect_timeout;
+      options.timeout > absl::ZeroDuration() && options.timeout < options.connect_timeout;
   const absl::Duration timeout = limited ? options.timeout : options.connect_timeout;
   const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
   for (;;) {
