@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/terminal_text.h"
+#include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -19,6 +21,7 @@ struct EvaluateFlags {
   std::string model;
   std::string dataset;
   std::string split;
+  int64_t tail = 0;
   std::string images_file;
   std::string labels_file;
   bool confusion = false;
@@ -32,6 +35,7 @@ absl::Status CheckFlags(const EvaluateFlags& flags, bool json) {
   if (!flags.split.empty() && flags.dataset.empty()) {
     return UsageError("--split goes with --dataset");
   }
+  if (flags.tail > 0 && flags.dataset.empty()) return UsageError("--tail goes with --dataset");
   if (!flags.labels_file.empty() && flags.images_file.empty()) {
     return UsageError("--labels goes with --images");
   }
@@ -58,6 +62,7 @@ absl::Status Evaluate(Session& session, const EvaluateFlags& flags) {
   if (flags.images_file.empty()) {
     request.mutable_dataset()->set_name(flags.dataset);
     request.mutable_dataset()->set_split(flags.split);
+    request.mutable_dataset()->set_tail(flags.tail);
   } else {
     CONVD_RETURN_IF_ERROR(ReadImages(flags, *request.mutable_images()));
   }
@@ -90,6 +95,9 @@ void AddEvaluateCommand(CLI::App& app, Command& chosen) {
       ->type_name("NAME[@VERSION]");
   evaluate->add_option("--dataset", flags->dataset, "What to measure it on")->type_name("NAME");
   evaluate->add_option("--split", flags->split, "Its split (default: test)")->type_name("NAME");
+  evaluate->add_option("--tail", flags->tail, "Only the last N samples of it")
+      ->check(WholeNumber<int64_t>())
+      ->type_name("N");
   evaluate
       ->add_option("--images,--idx", flags->images_file,
                    "Send this local IDX, CIFAR-10 or npz file's images instead")

@@ -70,8 +70,10 @@ std::string OptimizerText(const v1::Optimizer& optimizer) {
 }
 
 std::string DatasetText(const v1::DatasetRef& dataset) {
-  return dataset.split().empty() ? dataset.name()
-                                 : absl::StrCat(dataset.name(), "/", dataset.split());
+  std::string text = dataset.name();
+  if (!dataset.split().empty()) absl::StrAppend(&text, "/", dataset.split());
+  if (dataset.tail() != 0) absl::StrAppend(&text, " (last ", dataset.tail(), ")");
+  return text;
 }
 
 std::string ValidationText(const v1::Validation& validation) {

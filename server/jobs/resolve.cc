@@ -144,6 +144,14 @@ absl::Status CheckImages(absl::string_view field, const NamedDataset& data,
   return absl::OkStatus();
 }
 
+absl::Status CheckNoTail(absl::string_view field, const v1::DatasetRef& ref) {
+  if (ref.tail() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ".tail: got ", ref.tail(),
+                   "; a training takes whole splits. Its last samples are left out of it, and "
+                   "validated on, by validation.tail"));
+}
+
 absl::Status UseTail(absl::string_view field, int64_t tail, TrainingData& data) {
   const int64_t count = data.train.count;
   if (tail < 1 || tail >= count) {
@@ -181,6 +189,7 @@ class Resolver {
     }
     CONVD_ASSIGN_OR_RETURN(Graph graph, ResolveArchitecture(request_));
     CONVD_RETURN_IF_ERROR(ResolveTraining(request_));
+    CONVD_RETURN_IF_ERROR(CheckNoTail("dataset", request_.dataset()));
     CONVD_ASSIGN_OR_RETURN(const NamedDataset dataset,
                            LoadDataset("dataset", request_.dataset().name(), datasets_));
     CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
@@ -222,6 +231,7 @@ class Resolver {
             "validation.none: got false; want true, another source, or no validation field at all");
       case v1::Validation::kDataset: {
         v1::DatasetRef& ref = *validation.mutable_dataset();
+        CONVD_RETURN_IF_ERROR(CheckNoTail("validation.dataset", ref));
         if (ref.name().empty()) ref.set_name(dataset.name);
         NamedDataset other = dataset;
         if (ref.name() != dataset.name) {

@@ -85,12 +85,23 @@ absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1:
         "dataset.split: \"", ref.name(), "\" has ", names, "; got ",
         ref.split().empty() ? "none, which means \"test\"" : "\"" + ref.split() + "\""));
   }
+  const int64_t tail = ref.tail();
+  if (tail < 0 || tail > split->images.count) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dataset.tail: got ", tail, "; want 1 to all of the split, or 0 for all: \"",
+                     ref.name(), "/", split->name, "\" has ", split->images.count));
+  }
   LabelledSamples samples;
   samples.images = split->images;
+  // Where labels are missing, CheckFits says so.
+  if (tail > 0 && static_cast<int64_t>(split->images.labels.size()) == split->images.count) {
+    samples.images = split->images.Slice(split->images.count - tail, tail);
+  }
   // The split's own owner may be the mapping alone; this keeps its labels as well.
   samples.images.owner = dataset;
   samples.dataset.set_name(ref.name());
   samples.dataset.set_split(split->name);
+  samples.dataset.set_tail(tail);
   samples.sha256 = described.sha256();
   return samples;
 }

@@ -277,6 +277,13 @@ TEST_F(ResolveTest, WarnsOfWhatIsLikelyAMistake) {
   EXPECT_THAT(scaled->warnings, ElementsAre(HasSubstr("f32")));
 }
 
+TEST_F(ResolveTest, ATailOfADatasetIsForEvaluations) {
+  ExpectError("dataset { name: 'digits' tail: 5 }", kInvalid,
+              {"dataset.tail: got 5", "validation.tail"});
+  ExpectError("dataset { name: 'digits' } validation { dataset { split: 'test' tail: 5 } }",
+              kInvalid, {"validation.dataset.tail: got 5"});
+}
+
 // What a network that holds much and computes little is told: 250 MB of activations and gradients
 // an image, so much for each worker.
 class ResolveMemoryTest : public ResolveTest {

@@ -228,6 +228,33 @@ TEST_F(EvaluatorServiceTest, HoldsNoMoreDecodedImagesThanItsLimit) {
   ExpectError(OnImages({0, 1, 2}, {0, 1, 2}), grpc::INVALID_ARGUMENT, {"18 bytes", "at most 12"});
 }
 
+TEST_F(EvaluatorServiceTest, MeasuresOnTheTailOfASplitAlone) {
+  models_.Publish("m");
+  // The model answers with an image's last pixel: wrong on the first three, right on the last two.
+  registry_.Add("d", "all", {0, 1, 2, 3, 1}, {1, 2, 3, 3, 1});
+  Start();
+  const auto accuracy = [&](int64_t tail, int64_t samples) {
+    v1::EvaluateRequest request = OnDataset("d");
+    request.mutable_dataset()->set_tail(tail);
+    v1::EvaluateResponse response;
+    const grpc::Status status = Evaluate(request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.evaluation().dataset().tail(), tail);
+    EXPECT_EQ(response.evaluation().metrics().samples(), samples);
+    return response.evaluation().metrics().accuracy();
+  };
+  EXPECT_DOUBLE_EQ(accuracy(2, 2), 1);
+  EXPECT_DOUBLE_EQ(accuracy(4, 4), 0.5);
+  EXPECT_DOUBLE_EQ(accuracy(5, 5), 0.4);
+  EXPECT_DOUBLE_EQ(accuracy(0, 5), 0.4);
+  for (const int64_t tail : {int64_t{-1}, int64_t{6}, int64_t{1} << 62}) {
+    v1::EvaluateRequest request = OnDataset("d");
+    request.mutable_dataset()->set_tail(tail);
+    ExpectError(request, grpc::INVALID_ARGUMENT,
+                {"dataset.tail: got " + std::to_string(tail), "\"d/all\" has 5"});
+  }
+}
+
 TEST_F(EvaluatorServiceTest, RefusesWhatDoesNotFitAndKeepsNothing) {
   models_.Publish("m");
   registry_.Add("tall", "test", {0}, {0}, 3, 3);
