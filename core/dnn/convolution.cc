@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "core/dnn/kernels.h"
 #include "core/dnn/operation.h"
+#include "core/dnn/weight_reorder.h"
 
 // Convolution by oneDNN: bias and ReLU fused forward, gradients backward.
 
@@ -18,14 +20,6 @@ int64_t RoundedUp(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 memory At(const memory::desc& desc, const void* data) {
   return memory(desc, CpuEngine(), const_cast<void*>(data));  // oneDNN has no const memory
-}
-
-void Reorder(const memory::desc& from, const float* source, const memory::desc& to,
-             float* destination) {
-  memory a = At(from, source), b = At(to, destination);
-  dnnl::stream stream(CpuEngine());
-  dnnl::reorder(a, b).execute(stream, a, b);
-  stream.wait();
 }
 
 class Convolution : public Operation {
@@ -68,14 +62,14 @@ class Convolution : public Operation {
     const memory::desc gradient = backward_weights_->diff_weights_desc();
     backward_weights_primitive_.emplace(*backward_weights_);
     if (!SameLayout(gradient, weights)) {
-      gradient_reorder_.emplace(dnnl::reorder::primitive_desc(CpuEngine(), gradient, CpuEngine(),
-                                                              weights, dnnl::primitive_attr()));
+      gradient_reorder_ = std::make_shared<const WeightReorder>(gradient, weights);
     }
     scratch_bytes_ =
         std::max<int64_t>(scratch_bytes_, backward_weights_->scratchpad_desc().get_size());
     if (needs_dx) {
       backward_data_.emplace(ConvolutionBackwardData(shape_, *forward_));
       backward_data_primitive_.emplace(*backward_data_);
+      derive_.emplace(weights, backward_data_->weights_desc());
       scratch_bytes_ =
           std::max<int64_t>(scratch_bytes_, backward_data_->scratchpad_desc().get_size());
     }
@@ -95,13 +89,13 @@ class Convolution : public Operation {
     ForEachKernel([&](int64_t dense, int64_t padded, int64_t n) {
       std::memcpy(canonical.data() + padded, kernel + dense, n * sizeof(float));
     });
-    Reorder(shape_.canonical_weights(), canonical.data(), forward_->weights_desc(), packed);
+    WeightReorder(shape_.canonical_weights(), forward_->weights_desc())(canonical.data(), packed);
     if (shape_.bias) std::memcpy(packed + kernel_size(), bias, shape_.out.channels * sizeof(float));
   }
 
   void Unpack(const float* packed, float* kernel, float* bias) const override {
     AlignedBuffer canonical(CanonicalSize());
-    Reorder(forward_->weights_desc(), packed, shape_.canonical_weights(), canonical.data());
+    WeightReorder(forward_->weights_desc(), shape_.canonical_weights())(packed, canonical.data());
     ForEachKernel([&](int64_t dense, int64_t padded, int64_t n) {
       std::memcpy(kernel + dense, canonical.data() + padded, n * sizeof(float));
     });
@@ -109,8 +103,7 @@ class Convolution : public Operation {
   }
 
   void Derive(const float* packed, float* derived) const override {
-    if (backward_data_)
-      Reorder(forward_->weights_desc(), packed, backward_data_->weights_desc(), derived);
+    if (derive_) (*derive_)(packed, derived);
   }
 
   void Bind(const Binding& b) const override {
@@ -172,13 +165,12 @@ class Convolution : public Operation {
 
   void BindBackwardWeights(const Binding& b) const {
     const memory::desc gradient_desc = backward_weights_->diff_weights_desc();
-    memory own;  // where the gradient isn't made in the weights' layout
+    float* own = nullptr;  // where the gradient isn't made in the weights' layout
     if (gradient_reorder_) {
       b.extra->emplace_back(Floats(gradient_desc));
-      own = At(gradient_desc, b.extra->back().data());
+      own = b.extra->back().data();
     }
-    memory packed = At(forward_->weights_desc(), nullptr);
-    memory kernel_gradient = gradient_reorder_ ? own : At(gradient_desc, nullptr);
+    memory kernel_gradient = At(gradient_desc, own);
     memory bias_gradient;
     Arguments arguments = {
         {DNNL_ARG_SRC, At(shape_.source(), b.x)},
@@ -189,17 +181,15 @@ class Convolution : public Operation {
       bias_gradient = At(shape_.bias_desc(), nullptr);
       arguments.insert({DNNL_ARG_DIFF_BIAS, bias_gradient});
     }
-    std::optional<dnnl::reorder> reorder;
-    if (gradient_reorder_) reorder.emplace(*gradient_reorder_);
     b.backward->push_back([=, primitive = *backward_weights_primitive_, stream = b.stream,
-                           offset = b.gradient_offset, bias_offset = kernel_size(),
+                           reorder = gradient_reorder_, offset = b.gradient_offset,
+                           bias_offset = kernel_size(),
                            has_bias = shape_.bias](MicroBatch& batch) mutable {
       float* to = batch.gradient + offset;
       if (has_bias) bias_gradient.set_data_handle(to + bias_offset);
       if (reorder) {
         primitive.execute(*stream, arguments);
-        packed.set_data_handle(to);
-        reorder->execute(*stream, kernel_gradient, packed);
+        (*reorder)(own, to);
       } else {
         kernel_gradient.set_data_handle(to);
         primitive.execute(*stream, arguments);
@@ -215,7 +205,8 @@ class Convolution : public Operation {
   std::optional<dnnl::convolution_forward> forward_primitive_;
   std::optional<dnnl::convolution_backward_weights::primitive_desc> backward_weights_;
   std::optional<dnnl::convolution_backward_weights> backward_weights_primitive_;
-  std::optional<dnnl::reorder::primitive_desc> gradient_reorder_;
+  std::optional<WeightReorder> derive_;
+  std::shared_ptr<const WeightReorder> gradient_reorder_;  // also of what is bound
   std::optional<dnnl::convolution_backward_data::primitive_desc> backward_data_;
   std::optional<dnnl::convolution_backward_data> backward_data_primitive_;
 };

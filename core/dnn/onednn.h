@@ -63,6 +63,16 @@ dnnl::eltwise_backward::primitive_desc ActivationBackward(
 
 bool SameLayout(const dnnl::memory::desc& a, const dnnl::memory::desc& b);
 
+// How a descriptor lays its elements out, in oneDNN's own terms:
+// https://uxlfoundation.github.io/oneDNN/dev_guide_understanding_memory_formats.html
+struct Blocking {
+  dnnl::memory::dims dims, strides;  // a stride is between blocks where the dimension is blocked
+  dnnl::memory::dims inner_blocks, inner_dimensions;  // outermost first
+  bool padded = false;  // room for whole blocks is more than the elements fill
+};
+// Throws dnnl::error where the layout isn't made of blocks.
+Blocking BlockingOf(const dnnl::memory::desc& desc);
+
 // True for the kernels that oneDNN falls back to when it has no good one.
 bool IsReferenceKernel(const std::string& impl_info);
 

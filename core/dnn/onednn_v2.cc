@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/dnn/onednn.h"
 
 // The part of core/dnn/onednn.h for oneDNN 2.x.
@@ -66,6 +68,19 @@ dnnl::eltwise_backward::primitive_desc ActivationBackward(
   const dnnl::eltwise_backward::desc desc(ActivationAlgorithm(activation), FlatDesc(n), FlatDesc(n),
                                           alpha, 0.0f);
   return {desc, Attributes(false), CpuEngine(), hint};
+}
+
+Blocking BlockingOf(const memory::desc& desc) {
+  const dnnl_memory_desc_t& data = desc.data;
+  if (data.format_kind != dnnl_blocked) {
+    throw dnnl::error(dnnl_unimplemented, "weights in a layout that isn't made of blocks");
+  }
+  const dnnl_blocking_desc_t& blocks = data.format_desc.blocking;
+  return {{data.dims, data.dims + data.ndims},
+          {blocks.strides, blocks.strides + data.ndims},
+          {blocks.inner_blks, blocks.inner_blks + blocks.inner_nblks},
+          {blocks.inner_idxs, blocks.inner_idxs + blocks.inner_nblks},
+          !std::equal(data.dims, data.dims + data.ndims, data.padded_dims)};
 }
 
 }  // namespace convd

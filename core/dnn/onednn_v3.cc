@@ -91,4 +91,12 @@ dnnl::eltwise_backward::primitive_desc ActivationBackward(
           Attributes(false)};
 }
 
+Blocking BlockingOf(const memory::desc& desc) {
+  if (desc.get_format_kind() != memory::format_kind::blocked) {
+    throw dnnl::error(dnnl_unimplemented, "weights in a layout that isn't made of blocks");
+  }
+  return {desc.get_dims(), desc.get_strides(), desc.get_inner_blks(), desc.get_inner_idxs(),
+          desc.get_padded_dims() != desc.get_dims()};
+}
+
 }  // namespace convd
