@@ -92,16 +92,10 @@ class InMemoryJobStore final : public JobStore {
     return records;
   }
 
-  absl::StatusOr<std::string> FindRequest(const std::string& request_id) override {
+  absl::StatusOr<SentRequest> FindRequest(const std::string& request_id) override {
     absl::MutexLock lock(&mu_);
     const auto it = requests_.find(request_id);
-    return it == requests_.end() ? "" : it->second.job_id;
-  }
-
-  absl::StatusOr<std::string> SentSha256(const std::string& request_id) override {
-    absl::MutexLock lock(&mu_);
-    const auto it = requests_.find(request_id);
-    return it == requests_.end() ? "" : it->second.sent_sha256;
+    return it == requests_.end() ? SentRequest() : it->second;
   }
 
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
@@ -116,11 +110,6 @@ class InMemoryJobStore final : public JobStore {
   }
 
  private:
-  struct Request {
-    std::string job_id;
-    std::string sent_sha256;
-  };
-
   absl::StatusOr<v1::Job*> Find(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     CONVD_RETURN_IF_ERROR(CheckJobId(id));
     const auto it = jobs_.find(id);
@@ -164,7 +153,7 @@ class InMemoryJobStore final : public JobStore {
 
   absl::Mutex mu_;
   std::map<std::string, v1::Job> jobs_ ABSL_GUARDED_BY(mu_);
-  std::map<std::string, Request> requests_ ABSL_GUARDED_BY(mu_);  // by request_id
+  std::map<std::string, SentRequest> requests_ ABSL_GUARDED_BY(mu_);  // by request_id
   std::deque<Ended> ended_ ABSL_GUARDED_BY(mu_);  // in the order in which they ended
   int64_t ended_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::string last_id_ ABSL_GUARDED_BY(mu_);

@@ -75,33 +75,26 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
 
 absl::StatusOr<std::optional<v1::Job>> JobRunner::FindSent(const std::string& request_id,
                                                            const std::string& sent_sha256) {
+  if (request_id.empty() || sent_sha256.empty()) return std::optional<v1::Job>();
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const bool known, WasSent(request_id, sent_sha256));
-  if (!known) return std::optional<v1::Job>();
-  CONVD_ASSIGN_OR_RETURN(const std::string id, store_.FindRequest(request_id));
-  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(id, JobParts::kWhole));
+  CONVD_ASSIGN_OR_RETURN(const SentRequest sent, store_.FindRequest(request_id));
+  if (sent.sha256 != sent_sha256) return std::optional<v1::Job>();
+  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(sent.job_id, JobParts::kWhole));
   ShowLive(job);
   return std::optional<v1::Job>(std::move(job));
-}
-
-absl::StatusOr<bool> JobRunner::WasSent(const std::string& request_id,
-                                        const std::string& sent_sha256) {
-  if (request_id.empty() || sent_sha256.empty()) return false;
-  CONVD_ASSIGN_OR_RETURN(const std::string known, store_.SentSha256(request_id));
-  return known == sent_sha256;
 }
 
 absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const ResolvedJob& asked) {
   const v1::TrainRequest& request = asked.request;
   if (request.request_id().empty()) return std::optional<v1::Job>();
-  CONVD_ASSIGN_OR_RETURN(const std::string id, store_.FindRequest(request.request_id()));
-  if (id.empty()) return std::optional<v1::Job>();
-  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(id, JobParts::kWhole));
-  CONVD_ASSIGN_OR_RETURN(const bool same_words, WasSent(request.request_id(), asked.sent_sha256));
+  CONVD_ASSIGN_OR_RETURN(const SentRequest sent, store_.FindRequest(request.request_id()));
+  if (sent.job_id.empty()) return std::optional<v1::Job>();
+  CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(sent.job_id, JobParts::kWhole));
+  const bool same_words = !asked.sent_sha256.empty() && sent.sha256 == asked.sent_sha256;
   // Both are resolved, so a default that is spelt out makes no difference.
   if (!same_words && !google::protobuf::util::MessageDifferencer::Equals(job.request(), request)) {
     return absl::AlreadyExistsError(
-        absl::StrCat("request_id: job \"", id,
+        absl::StrCat("request_id: job \"", sent.job_id,
                      "\" was submitted with this id and another request; want a new id"));
   }
   ShowLive(job);

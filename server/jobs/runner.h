@@ -119,8 +119,6 @@ class JobRunner {
   // The job that this request made before; nothing where it is new.
   absl::StatusOr<std::optional<v1::Job>> FindRepeated(const ResolvedJob& asked)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<bool> WasSent(const std::string& request_id, const std::string& sent_sha256)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::StatusOr<View> Look(const std::string& id);
   // As it is under the lock that the change was made under.
   v1::Job Listed(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -28,6 +28,12 @@ struct JobChange {
   v1::ModelVersion result;  // SUCCEEDED
 };
 
+// The job that a request made, and the `sent_sha256` that came with it.
+struct SentRequest {
+  std::string job_id;
+  std::string sha256;
+};
+
 // What is kept of the jobs, and the only place that says what state a job is in: what was accepted
 // here is what others may see. A store on disk has made a change durable when a call returns OK,
 // and has changed nothing when it returns an error. Any thread may call.
@@ -56,11 +62,8 @@ class JobStore {
                                                               int64_t after_epoch,
                                                               int64_t limit) = 0;
 
-  // The job whose request came with this request_id; "" where there is none.
-  virtual absl::StatusOr<std::string> FindRequest(const std::string& request_id) = 0;
-
-  // What came with that job as `sent_sha256`; "" where there is none.
-  virtual absl::StatusOr<std::string> SentSha256(const std::string& request_id) = 0;
+  // What came with this request_id; all "" where nothing did.
+  virtual absl::StatusOr<SentRequest> FindRequest(const std::string& request_id) = 0;
 
   // Newest first, at most `limit` of those before `before_id` ("": all), as kListed.
   virtual absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id,

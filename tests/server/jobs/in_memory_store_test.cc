@@ -146,15 +146,15 @@ TEST(InMemoryJobStoreTest, ARequestIdIsKnownAsLongAsItsJob) {
   v1::Job job;
   job.mutable_request()->set_request_id("retry");
   const std::string id = store->Create(job, kTime, "5e17")->id();
-  EXPECT_EQ(*store->FindRequest("retry"), id);
-  EXPECT_EQ(*store->SentSha256("retry"), "5e17");
-  EXPECT_THAT(*store->SentSha256("other"), IsEmpty());
-  EXPECT_THAT(*store->FindRequest("other"), IsEmpty());
-  EXPECT_THAT(*store->FindRequest(""), IsEmpty());
+  EXPECT_EQ(store->FindRequest("retry")->job_id, id);
+  EXPECT_EQ(store->FindRequest("retry")->sha256, "5e17");
+  EXPECT_THAT(store->FindRequest("other")->sha256, IsEmpty());
+  EXPECT_THAT(store->FindRequest("other")->job_id, IsEmpty());
+  EXPECT_THAT(store->FindRequest("")->job_id, IsEmpty());
   ASSERT_TRUE(Change(*store, id, v1::JOB_STATE_CANCELLED).ok());
-  EXPECT_EQ(*store->FindRequest("retry"), id);
+  EXPECT_EQ(store->FindRequest("retry")->job_id, id);
   ASSERT_TRUE(Change(*store, Create(*store), v1::JOB_STATE_CANCELLED).ok());
-  EXPECT_THAT(*store->FindRequest("retry"), IsEmpty());
+  EXPECT_THAT(store->FindRequest("retry")->job_id, IsEmpty());
 }
 
 TEST(InMemoryJobStoreTest, ForgetsBySizeTooButNeverTheNewest) {

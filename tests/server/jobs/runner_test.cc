@@ -34,9 +34,6 @@ class FailingStore final : public JobStore {
                                  const std::string& sent_sha256) override {
     return inner_->Create(std::move(job), now, sent_sha256);
   }
-  absl::StatusOr<std::string> SentSha256(const std::string& request_id) override {
-    return inner_->SentSha256(request_id);
-  }
   absl::Status Apply(const std::string& id, const JobChange& change) override {
     if (failures.load() > 0) {
       --failures;
@@ -56,7 +53,7 @@ class FailingStore final : public JobStore {
                                                       int64_t limit) override {
     return inner_->Epochs(id, after_epoch, limit);
   }
-  absl::StatusOr<std::string> FindRequest(const std::string& request_id) override {
+  absl::StatusOr<SentRequest> FindRequest(const std::string& request_id) override {
     return inner_->FindRequest(request_id);
   }
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
