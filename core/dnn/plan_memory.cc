@@ -9,8 +9,8 @@
 namespace convd {
 namespace {
 
-// The blocks of channels that oneDNN's layouts pad to; 24 is of 3.x on AVX2.
-constexpr double kChannelBlocks[] = {16, 24};
+// The blocks of channels that oneDNN's layouts pad to.
+constexpr double kChannelBlocks[] = {16, 24, 32, 48, 64};
 // The kernels pad a first layer's channels to this many.
 constexpr int kLeastInputChannels = 3;
 // A scratchpad's, of the kernels that need one for more than gradients.
@@ -20,9 +20,10 @@ constexpr double kFloat = sizeof(float);
 // Doubles, as these products may pass 64 bits; sums of whole numbers below 2^53 are exact, so that
 // what is decided by them is decided alike everywhere.
 double Padded(double channels) {
-  double most = 0;
+  const double least = std::ceil(channels / kChannelBlocks[0]) * kChannelBlocks[0];
+  double most = least;
   for (const double block : kChannelBlocks) {
-    most = std::max(most, std::ceil(channels / block) * block);
+    if (block <= least) most = std::max(most, std::ceil(channels / block) * block);
   }
   return most;
 }
@@ -35,6 +36,22 @@ double PackedKernel(const GraphLayer& layer) {
   const double out = layer.out.channels / layer.groups;
   if (layer.groups > 1 && in <= 1 && out == 1) return Padded(layer.groups) * window;
   return layer.groups * Padded(in) * Padded(out) * window;
+}
+
+// Floats of scratchpad that a convolution may want. Which kernel it gets, and how much that copies,
+// depends on oneDNN's version, the instruction set and the sizes of caches; this bounds them all:
+// an image padded on both sides, and where oneDNN has no kernel of its own (dilation, groups of a
+// few channels) the image unfolded for a product of matrices (im2col).
+double ConvolutionScratch(const GraphLayer& layer) {
+  const auto padded = [](Shape shape) {
+    return static_cast<double>(shape.height) * shape.width * Padded(shape.channels);
+  };
+  double floats = padded(layer.in) + padded(layer.out);
+  if (layer.groups > 1 || layer.window.dilation_h > 1 || layer.window.dilation_w > 1) {
+    floats += static_cast<double>(layer.in.channels) / layer.groups * layer.window.kernel_h *
+              layer.window.kernel_w * layer.out.height * layer.out.width;
+  }
+  return floats;
 }
 
 int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p62)); }
@@ -67,6 +84,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
         keep(out, before_pool && (relu || !own_activation));
         const double kernel = PackedKernel(layer);
         packed += kernel + Padded(layer.out.channels);
+        scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer) * kFloat);
         if (training) {
           derived += kernel;
           // The weights' gradient before it is brought into their layout, where it isn't made

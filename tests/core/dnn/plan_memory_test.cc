@@ -102,6 +102,18 @@ TEST(PlanMemory, OfEveryKindOfLayerIsNearWhatPlansAllocate) {
        "layers { conv { filters: 64 kernel: 1 } } layers { conv { filters: 64 kernel: 3 groups: 4 "
        "} }",
        48, 4},
+      {"dilated",
+       "layers { conv { filters: 48 kernel: 3 dilation: 2 } } layers { conv { filters: 40 kernel: "
+       "3 "
+       "dilation: 3 } }",
+       48, 4},
+      {"strided",
+       "layers { conv { filters: 24 kernel: 5 stride: 2 padding: PADDING_SAME } } layers { conv { "
+       "filters: 72 kernel: 3 stride: 3 } }",
+       96, 3},
+      {"more channels than a block holds",
+       "layers { conv { filters: 100 kernel: 3 } } layers { conv { filters: 200 kernel: 3 } }", 24,
+       3},
       {"activations",
        "layers { conv { filters: 64 kernel: 3 activation: ACTIVATION_ELU } } layers { activation { "
        "activation: ACTIVATION_TANH } } "
