@@ -32,7 +32,10 @@ std::string MetricsText(const v1::Metrics& metrics) {
 
 std::string ConfusionText(const v1::Metrics& metrics) {
   const int64_t classes = metrics.classes_size();
-  if (classes == 0 || metrics.confusion_size() != classes * classes) return "";
+  if (classes == 0) return "";
+  if (metrics.confusion_size() != classes * classes) {
+    return absl::StrCat("No confusion matrix: there is none of ", classes, " classes.\n");
+  }
   std::vector<Column> columns = {{"TRUE \\ PREDICTED"}};
   for (int64_t c = 0; c < classes; ++c) columns.push_back({absl::StrCat(c), Align::kRight});
   Table table(columns);

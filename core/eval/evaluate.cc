@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <new>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 
 namespace convd {
@@ -15,25 +18,44 @@ double Ratio(int64_t part, int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / whole;
 }
 
-}  // namespace
+// What the figures need to know of a sample's probabilities.
+struct Outcome {
+  float of_label = 0;     // the probability of the true class
+  int32_t predicted = 0;  // the most probable class
+  bool in_top = false;
+};
 
-v1::Metrics ComputeMetrics(absl::Span<const float> probabilities, absl::Span<const int32_t> labels,
-                           const std::vector<std::string>& class_names) {
+Outcome Judge(const float* p, int64_t classes, int32_t label) {
+  Outcome outcome;
+  outcome.of_label = p[label];
+  outcome.predicted = static_cast<int32_t>(std::max_element(p, p + classes) - p);
+  int64_t before = 0;  // classes that rank before the true one
+  for (int64_t c = 0; c < classes; ++c) {
+    before += p[c] > p[label] || (p[c] == p[label] && c < label);
+  }
+  outcome.in_top = before < kTop;
+  return outcome;
+}
+
+v1::Metrics Summarize(absl::Span<const Outcome> outcomes, absl::Span<const int32_t> labels,
+                      const std::vector<std::string>& class_names) {
   const int64_t classes = static_cast<int64_t>(class_names.size());
-  std::vector<int64_t> confusion(classes * classes);
+  std::vector<int64_t> support(classes), predicted(classes), hits(classes);
+  std::vector<int64_t> confusion(classes > kMostConfusionClasses ? 0 : classes * classes);
   double loss = 0;
   int64_t correct = 0, in_top = 0;
   for (size_t i = 0; i < labels.size(); ++i) {
-    const float* p = probabilities.data() + i * classes;
+    const Outcome& outcome = outcomes[i];
     const int32_t label = labels[i];
-    const int64_t predicted = std::max_element(p, p + classes) - p;
-    loss -= std::log(std::max<double>(p[label], kLeastProbability));
-    correct += predicted == label;
-    ++confusion[label * classes + predicted];
-    int64_t before = 0;  // classes that rank before the true one
-    for (int64_t c = 0; c < classes; ++c)
-      before += p[c] > p[label] || (p[c] == p[label] && c < label);
-    in_top += before < kTop;
+    loss -= std::log(std::max<double>(outcome.of_label, kLeastProbability));
+    in_top += outcome.in_top;
+    ++support[label];
+    ++predicted[outcome.predicted];
+    if (outcome.predicted == label) {
+      ++correct;
+      ++hits[label];
+    }
+    if (!confusion.empty()) ++confusion[label * classes + outcome.predicted];
   }
   v1::Metrics metrics;
   const int64_t samples = static_cast<int64_t>(labels.size());
@@ -42,21 +64,27 @@ v1::Metrics ComputeMetrics(absl::Span<const float> probabilities, absl::Span<con
   metrics.set_accuracy(Ratio(correct, samples));
   if (classes > kTop) metrics.set_top_5_accuracy(Ratio(in_top, samples));
   for (int64_t c = 0; c < classes; ++c) {
-    int64_t support = 0, predicted = 0;
-    for (int64_t other = 0; other < classes; ++other) {
-      support += confusion[c * classes + other];
-      predicted += confusion[other * classes + c];
-    }
-    const int64_t hits = confusion[c * classes + c];
     v1::ClassMetrics& entry = *metrics.add_classes();
     entry.set_label(class_names[c]);
-    entry.set_support(support);
-    entry.set_precision(Ratio(hits, predicted));
-    entry.set_recall(Ratio(hits, support));
-    entry.set_f1(Ratio(2 * hits, support + predicted));
+    entry.set_support(support[c]);
+    entry.set_precision(Ratio(hits[c], predicted[c]));
+    entry.set_recall(Ratio(hits[c], support[c]));
+    entry.set_f1(Ratio(2 * hits[c], support[c] + predicted[c]));
   }
   metrics.mutable_confusion()->Add(confusion.begin(), confusion.end());
   return metrics;
+}
+
+}  // namespace
+
+v1::Metrics ComputeMetrics(absl::Span<const float> probabilities, absl::Span<const int32_t> labels,
+                           const std::vector<std::string>& class_names) {
+  const int64_t classes = static_cast<int64_t>(class_names.size());
+  std::vector<Outcome> outcomes(labels.size());
+  for (size_t i = 0; i < labels.size(); ++i) {
+    outcomes[i] = Judge(probabilities.data() + i * classes, classes, labels[i]);
+  }
+  return Summarize(outcomes, labels, class_names);
 }
 
 absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet& images,
@@ -65,9 +93,14 @@ absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet
                                      absl::FunctionRef<bool()> cancelled,
                                      std::vector<float>* probabilities) {
   const int64_t classes = model.graph().classes();
-  std::vector<float> own;
-  std::vector<float>& results = probabilities != nullptr ? *probabilities : own;
-  results.resize(images.count * classes);
+  std::vector<Outcome> outcomes;
+  try {
+    outcomes.resize(images.count);
+    if (probabilities != nullptr) probabilities->resize(images.count * classes);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for the results of ", images.count, " images"));
+  }
 
   const int64_t piece = model.preferred_images();
   absl::Mutex mutex;
@@ -79,18 +112,26 @@ absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet
       return;
     }
     const int64_t begin = i * piece, n = std::min(piece, images.count - begin);
-    const absl::Status status = model.Infer(
-        images.Slice(begin, n), absl::MakeSpan(results).subspan(begin * classes, n * classes),
-        executor, cancelled);
-    if (status.ok()) return;
-    absl::MutexLock lock(&mutex);
-    first_error.Update(status);
+    std::vector<float> own(probabilities == nullptr ? n * classes : 0);
+    const absl::Span<float> results =
+        probabilities == nullptr
+            ? absl::MakeSpan(own)
+            : absl::MakeSpan(*probabilities).subspan(begin * classes, n * classes);
+    const absl::Status status = model.Infer(images.Slice(begin, n), results, executor, cancelled);
+    if (!status.ok()) {
+      absl::MutexLock lock(&mutex);
+      first_error.Update(status);
+      return;
+    }
+    for (int64_t k = 0; k < n; ++k) {
+      outcomes[begin + k] = Judge(&results[k * classes], classes, images.labels[begin + k]);
+    }
   });
   {
     absl::MutexLock lock(&mutex);
     if (!first_error.ok()) return first_error;
   }
-  return ComputeMetrics(results, images.labels, class_names);
+  return Summarize(outcomes, images.labels, class_names);
 }
 
 }  // namespace convd

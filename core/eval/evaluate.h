@@ -1,6 +1,7 @@
 #ifndef CONVD_CORE_EVAL_EVALUATE_H_
 #define CONVD_CORE_EVAL_EVALUATE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,10 @@
 
 namespace convd {
 
+// With more classes the confusion matrix is left out: it grows with their square, and cards and
+// messages have to hold it.
+inline constexpr int64_t kMostConfusionClasses = 500;
+
 // Figures from probabilities (samples x classes) and labels. Loss is the mean of -log p[label], p
 // at least 1e-38. A prediction is the most probable class, of equal ones the lowest. Sums run in
 // sample order, so equal inputs give equal bits. REQUIRES: labels in [0, classes),
@@ -22,7 +27,8 @@ v1::Metrics ComputeMetrics(absl::Span<const float> probabilities, absl::Span<con
 
 // Runs `model` over `images` on the executor's workers in `lane` and returns the figures. Blocks
 // the calling thread, which may not be a worker. `probabilities`, if given, gets samples x classes
-// values. CANCELLED once `cancelled` (asked at the cuts, by several threads) says so.
+// values. CANCELLED once `cancelled` (asked at the cuts, by several threads) says so;
+// RESOURCE_EXHAUSTED where memory is short.
 absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet& images,
                                      const std::vector<std::string>& class_names,
                                      Executor& executor, Lane lane,

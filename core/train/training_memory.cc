@@ -11,14 +11,16 @@ namespace {
 // What a step keeps of each micro-batch, and the shuffled order of each sample.
 constexpr double kMicroBatchBytes = 160;
 constexpr double kSampleBytes = 4;
+// Of each sample validated on: what the network said.
+constexpr double kValidatedBytes = 12;
 
 int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p61)); }
 
 }  // namespace
 
-// As trainer.cc, gradient_sum.cc and inference_model.cc allocate.
+// As trainer.cc, gradient_sum.cc, inference_model.cc and evaluate.cc allocate.
 TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest& request,
-                                      int64_t samples, bool validates, int workers) {
+                                      int64_t samples, int64_t validated, int workers) {
   const int64_t batch = std::clamp<int64_t>(request.batch_size(), 1, std::max<int64_t>(samples, 1));
   const int64_t images = std::clamp<int64_t>(request.micro_batch(), 1, batch);
   const int64_t micro_batches = (batch + images - 1) / images;
@@ -38,12 +40,14 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
                   kSampleBytes * static_cast<double>(samples);
   // The initial weights, or at the end the trained ones and the model file made of them.
   arrays += 2 * canonical;
-  if (validates) {
+  if (validated > 0) {
     // Meanwhile the training workspaces are idle, and kept.
     const int64_t most = MicroBatchImages(graph, int64_t{1} << 20);
     const PlanMemory inference = EstimatePlanMemory(graph, {.training = false, .images = most});
     workspaces += static_cast<double>(inference.workspace_bytes) * workers;
-    arrays += static_cast<double>(inference.packed_bytes) * 2;
+    arrays += static_cast<double>(inference.packed_bytes) * 2 +
+              kValidatedBytes * static_cast<double>(validated);
+    workspaces += 4.0 * static_cast<double>(most * graph.classes()) * workers;
   }
   return {Whole(workspaces), Whole(arrays)};
 }

@@ -16,10 +16,11 @@ struct TrainingMemory {
   int64_t total() const { return workspaces + arrays; }
 };
 
-// `request` is resolved, micro_batch too; `samples` are those trained on. No figure overflows: each
-// ends near 2^62. Compiles and allocates nothing. Any thread may call.
+// `request` is resolved, micro_batch too; `samples` are those trained on, `validated` those that
+// each epoch ends with (0: none). No figure overflows: each ends near 2^62. Compiles and allocates
+// nothing. Any thread may call.
 TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest& request,
-                                      int64_t samples, bool validates, int workers);
+                                      int64_t samples, int64_t validated, int workers);
 
 }  // namespace convd
 

@@ -280,7 +280,7 @@ class Resolver {
   absl::Status CheckMemory(const Graph& graph, const TrainingData& data,
                            bool micro_batch_given) const {
     const auto estimate = [&](const v1::TrainRequest& request) {
-      return EstimateTrainingMemory(graph, request, data.train.count, data.validation.count > 0,
+      return EstimateTrainingMemory(graph, request, data.train.count, data.validation.count,
                                     memory_.workers);
     };
     const TrainingMemory needs = estimate(request_);

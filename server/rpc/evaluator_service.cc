@@ -181,7 +181,8 @@ absl::StatusOr<std::string> HashSentImages(const ImageSet& images, const v1::Mod
 int64_t FiguresBytes(const v1::ModelCard& card) {
   const int64_t classes = card.labels_size();
   // Three doubles, a count, tags and lengths a class; ten bytes a cell of the confusion matrix.
-  int64_t bytes = 4096 + classes * 64 + classes * classes * 10;
+  int64_t bytes = 4096 + classes * 64;
+  if (classes <= kMostConfusionClasses) bytes += classes * classes * 10;
   for (const std::string& label : card.labels()) bytes += static_cast<int64_t>(label.size());
   return bytes;
 }

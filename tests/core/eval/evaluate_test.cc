@@ -48,6 +48,25 @@ TEST(ComputeMetrics, CountsTheFirstFiveOfMoreClasses) {
   EXPECT_DOUBLE_EQ(m.top_5_accuracy(), 0.5);
 }
 
+TEST(ComputeMetrics, LeavesTheMatrixOutWhereItWouldBeLargeAndKeepsTheRest) {
+  const auto of = [](int64_t classes) {
+    std::vector<float> p(2 * classes, 0.0f);
+    p[classes - 1] = 1;  // true: the last, right
+    p[classes + 3] = 1;  // true 2: taken for 3
+    const std::vector<int32_t> labels = {static_cast<int32_t>(classes - 1), 2};
+    return ComputeMetrics(p, labels, std::vector<std::string>(classes, "c"));
+  };
+  EXPECT_EQ(of(500).confusion_size(), 500 * 500);
+  const v1::Metrics m = of(16'384);
+  EXPECT_EQ(m.confusion_size(), 0);
+  ASSERT_EQ(m.classes_size(), 16'384);
+  EXPECT_EQ(m.accuracy(), 0.5);
+  EXPECT_EQ(m.classes(16'383).f1(), 1);
+  EXPECT_EQ(m.classes(2).support(), 1);
+  EXPECT_EQ(m.classes(2).recall(), 0);
+  EXPECT_EQ(m.classes(3).precision(), 0);
+}
+
 TEST(ComputeMetrics, IsAllZerosWithoutSamples) {
   const v1::Metrics m = ComputeMetrics({}, {}, {"a", "b"});
   EXPECT_EQ(m.samples(), 0);

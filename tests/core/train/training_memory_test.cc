@@ -34,23 +34,23 @@ TEST(TrainingMemory, CountsEachArrayThatIsAsLargeAsTheWeights) {
   const double weights = 4.0 * static_cast<double>(graph.parameter_count());
   // Weights, two moments, the one leaf, backward's copy (none for the first layer, a hundredth of
   // it all: counted whole), and two copies in canonical order.
-  const TrainingMemory one = EstimateTrainingMemory(graph, Request(1, 1), 1000, false, 1);
+  const TrainingMemory one = EstimateTrainingMemory(graph, Request(1, 1), 1000, 0, 1);
   EXPECT_GE(static_cast<double>(one.arrays), 6 * weights);
   EXPECT_LE(static_cast<double>(one.arrays), 7.1 * weights);
   // SGD has one moment.
   v1::TrainRequest sgd = Request(1, 1);
   sgd.mutable_optimizer()->mutable_sgd();
-  const TrainingMemory with_sgd = EstimateTrainingMemory(graph, sgd, 1000, false, 1);
+  const TrainingMemory with_sgd = EstimateTrainingMemory(graph, sgd, 1000, 0, 1);
   EXPECT_NEAR(static_cast<double>(one.arrays - with_sgd.arrays), weights, weights / 50);
   // 4 micro-batches on 4 workers: 3 leaves more.
-  const TrainingMemory four = EstimateTrainingMemory(graph, Request(4, 1), 1000, false, 4);
+  const TrainingMemory four = EstimateTrainingMemory(graph, Request(4, 1), 1000, 0, 4);
   EXPECT_NEAR(static_cast<double>(four.arrays - one.arrays), 3 * weights, weights / 20);
 }
 
 TEST(TrainingMemory, GrowsWithTheWorkersThatABatchKeepsBusyAndNoFurther) {
   const Graph graph = PresetGraph("keras-mnist");
   const auto workspaces = [&](int64_t batch, int workers) {
-    return EstimateTrainingMemory(graph, Request(batch, 2), 60000, false, workers).workspaces;
+    return EstimateTrainingMemory(graph, Request(batch, 2), 60000, 0, workers).workspaces;
   };
   EXPECT_EQ(workspaces(32, 4), 4 * workspaces(32, 1));
   EXPECT_EQ(workspaces(32, 16), 16 * workspaces(32, 1));
@@ -59,16 +59,19 @@ TEST(TrainingMemory, GrowsWithTheWorkersThatABatchKeepsBusyAndNoFurther) {
 
 TEST(TrainingMemory, TakesABatchForNoLargerThanTheSamples) {
   const Graph graph = PresetGraph("keras-mnist");
-  EXPECT_EQ(EstimateTrainingMemory(graph, Request(1 << 20, 1 << 20), 60, false, 4).total(),
-            EstimateTrainingMemory(graph, Request(60, 60), 60, false, 4).total());
+  EXPECT_EQ(EstimateTrainingMemory(graph, Request(1 << 20, 1 << 20), 60, 0, 4).total(),
+            EstimateTrainingMemory(graph, Request(60, 60), 60, 0, 4).total());
 }
 
 TEST(TrainingMemory, CountsTheValidationsPlanBesideTheTrainings) {
   const Graph graph = PresetGraph("keras-mnist");
-  const TrainingMemory without = EstimateTrainingMemory(graph, Request(32, 2), 60, false, 4);
-  const TrainingMemory with = EstimateTrainingMemory(graph, Request(32, 2), 60, true, 4);
+  const TrainingMemory without = EstimateTrainingMemory(graph, Request(32, 2), 60, 0, 4);
+  const TrainingMemory with = EstimateTrainingMemory(graph, Request(32, 2), 60, 10, 4);
   EXPECT_GT(with.workspaces, without.workspaces);
   EXPECT_GT(with.arrays, without.arrays);
+  // What an evaluation keeps of each sample.
+  const TrainingMemory more = EstimateTrainingMemory(graph, Request(32, 2), 60, 1'000'010, 4);
+  EXPECT_EQ(more.arrays - with.arrays, 12'000'000);
 }
 
 TEST(TrainingMemory, NeverOverflows) {
@@ -81,7 +84,7 @@ TEST(TrainingMemory, NeverOverflows) {
                    "n");
   ASSERT_TRUE(network.ok()) << network.status();
   const TrainingMemory memory = EstimateTrainingMemory(
-      *Graph::Create(*network), Request(1 << 20, 1 << 20), int64_t{1} << 40, true, 1 << 16);
+      *Graph::Create(*network), Request(1 << 20, 1 << 20), int64_t{1} << 40, 1 << 30, 1 << 16);
   EXPECT_GT(memory.workspaces, int64_t{1} << 60);
   EXPECT_LE(memory.workspaces, int64_t{1} << 61);
   EXPECT_GT(memory.total(), 0);
