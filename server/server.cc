@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/data/limits.h"
 #include "core/dnn/engine_info.h"
 #include "core/exec/cpu_budget.h"
 #include "core/exec/executor.h"
@@ -73,6 +74,7 @@ class ConvdServer final : public Server {
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
+  MemoryBudget memory_;
   std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
   std::unique_ptr<ModelRepository> models_;
@@ -91,6 +93,7 @@ class ConvdServer final : public Server {
 
 absl::Status ConvdServer::Open(const Config& config) {
   if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
+  memory_ = DetectMemoryBudget(fs_);
   CONVD_RETURN_IF_ERROR(OpenState(config));
   StartWorkers(config);
   StartJobs(config);
@@ -120,7 +123,7 @@ absl::Status ConvdServer::OpenState(const Config& config) {
   models_ = *std::move(models);
   for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
   absl::StatusOr<std::unique_ptr<DatasetRegistry>> datasets =
-      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs);
+      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsWithin(memory_.bytes));
   if (!datasets.ok()) return InFlag("--state", datasets.status());
   datasets_ = *std::move(datasets);
   jobs_ = NewInMemoryJobStore();
@@ -144,15 +147,14 @@ void ConvdServer::StartWorkers(const Config& config) {
         workers, budget.workers);
   }
   executor_ = NewThreadedExecutor(workers, config.nice);
-  const MemoryBudget memory = DetectMemoryBudget(fs_);
   job_memory_.workers = workers;
   // The rest is for what is served meanwhile, requests and what the allocator keeps.
-  job_memory_.bytes = memory.bytes / 4 * 3 / config.concurrent_jobs;
-  if (memory.bytes == 0) {
+  job_memory_.bytes = memory_.bytes / 4 * 3 / config.concurrent_jobs;
+  if (memory_.bytes == 0) {
     spdlog::warn("how much memory there is can't be found out; jobs are not checked against it");
   } else {
-    spdlog::info("{} MB of memory ({}); a job may take {}", memory.bytes >> 20,
-                 memory.bytes == memory.cgroup_limit ? "the container's limit" : "RAM",
+    spdlog::info("{} MB of memory ({}); a job may take {}", memory_.bytes >> 20,
+                 memory_.bytes == memory_.cgroup_limit ? "the container's limit" : "RAM",
                  job_memory_.bytes >> 20);
   }
 }

@@ -29,6 +29,11 @@ struct DataLimits {
   int64_t splits = 64;
 };
 
+// The limits above, lowered so that registering a dataset of that size fits into `memory_bytes`
+// beside the file it is read from and what that unpacks to. 0 (unknown) lowers nothing. Any thread
+// may call.
+DataLimits LimitsWithin(int64_t memory_bytes);
+
 }  // namespace convd
 
 #endif  // CONVD_CORE_DATA_LIMITS_H_
