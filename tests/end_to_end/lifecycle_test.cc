@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "absl/synchronization/notification.h"
@@ -29,6 +30,20 @@ TEST(StartTest, TwoServersStandBesideEachOther) {
     ASSERT_STATUS_OK(health);
     EXPECT_EQ(*health, Health::kServing);
   }
+}
+
+// An emulated processor of 2008.
+TEST(StartTest, ACpuThatIsTooOldIsToldInASentence) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "AddressSanitizer's memory layout doesn't fit the emulator's";
+#endif
+  const TempFolder folder;
+  std::vector<std::string> arguments = ServerProcess::CommandLine(folder / "state");
+  arguments.insert(arguments.begin(), {"/usr/bin/qemu-x86_64", "-cpu", "Nehalem"});
+  const Finished finished = RunProgram(arguments);
+  EXPECT_EQ(finished.code, 1) << finished.err;
+  EXPECT_THAT(finished.err, HasSubstr("x86-64-v3"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "state"));
 }
 
 TEST(StartTest, AStateFolderHasOneServer) {
