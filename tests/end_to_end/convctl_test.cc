@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spng.h>
 #include <stdlib.h>
+#include <zip.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -42,6 +43,32 @@ class ConvctlTest : public FashionServerTest {
   std::vector<std::string> TrainArguments(const std::string& epochs) {
     return {"train",   "--model",      "fashion", "--preset", "keras-mnist", "--dataset",
             "fashion", "--batch-size", "100",     "--epochs", epochs,        "--follow"};
+  }
+
+  // The lecture's mnist_std.npz in small, as numpy.savez_compressed writes one: X is count x 784
+  // bytes, Y the labels; the training images, and then the test images.
+  std::string WriteNpz() {
+    const std::string path = data_dir() + "/std.npz";
+    const std::string pixels = data_.train.pixels + data_.test.pixels;
+    const std::string labels = data_.train.labels + data_.test.labels;
+    const std::string count = std::to_string(labels.size());
+    const std::string arrays[] = {NpyHeader("(" + count + ", 784)") + pixels,
+                                  NpyHeader("(" + count + ",)") + labels};
+    zip_t* const archive = zip_open(path.c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+    for (const int i : {0, 1}) {
+      zip_source_t* const source =
+          zip_source_buffer(archive, arrays[i].data(), arrays[i].size(), /*freep=*/0);
+      EXPECT_GE(zip_file_add(archive, i == 0 ? "X.npy" : "Y.npy", source, 0), 0);
+    }
+    EXPECT_EQ(zip_close(archive), 0);
+    return path;
+  }
+
+  // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0.
+  static std::string NpyHeader(const std::string& shape) {
+    std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }";
+    header.resize(117, ' ');
+    return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n";
   }
 
   // A grey PNG of test image `index`.
@@ -193,6 +220,33 @@ TEST_F(ConvctlTest, CtrlCStopsWatchingAndTheJobGoesOn) {
   Expect(0, {"cancel", (*jobs)[0].id()});
   EXPECT_THAT(Expect(4, {"watch", (*jobs)[0].id()}).err, HasSubstr("was cancelled"));
   EXPECT_THAT(Expect(1, {"cancel", (*jobs)[0].id()}).err, ::testing::StartsWith("error: "));
+}
+
+TEST_F(ConvctlTest, TheLecturesNpzTrainsWithItsTailHeldOut) {
+  WriteNpz();
+  EXPECT_THAT(Expect(0, {"datasets", "register", "std", data_dir() + "/std.npz"}).out,
+              HasSubstr("train 2,500"));
+  const auto train = [&](const std::string& model, const std::string& kind,
+                         const std::string& network) {
+    return Expect(0,
+                  {"train", "--model", model, kind, network, "--dataset", "std",
+                   "--validation-tail", "500", "--epochs", "1", "--batch-size", "100", "--follow"})
+        .out;
+  };
+  EXPECT_THAT(train("tail", "--preset", "keras-mnist"), HasSubstr("val_accuracy"));
+  // The same images as the IDX files', in the same order: the same bits.
+  Expect(0, TrainArguments("1"));
+  const json of_npz = ExpectJson({"models", "show", "tail"});
+  const json of_idx = ExpectJson({"models", "show", "fashion"});
+  EXPECT_EQ(of_npz["card"]["validation"], of_idx["card"]["validation"]);
+  EXPECT_EQ(of_npz["card"]["validation"]["samples"], "500");
+  EXPECT_EQ(ReadFile(state() + "/models/tail/1/model.onnx").size(),
+            ReadFile(state() + "/models/fashion/1/model.onnx").size());
+
+  const std::string every_layer = CONVD_SOURCE_DIR "/docs/networks/every-layer.textproto";
+  EXPECT_THAT(train("own", "--network", every_layer), HasSubstr("own@1"));
+  EXPECT_THAT(Expect(0, {"evaluate", "own", "--dataset", "std", "--tail", "500"}).out,
+              HasSubstr("Samples   500"));
 }
 
 TEST_F(ConvctlTest, ErrorsHaveExitCodesAndSentences) {

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "convd/v1/jobs.grpc.pb.h"
@@ -76,6 +78,47 @@ TEST_F(ServerTest, ServesOnAFreePortAndSaysWhereInItsStateFolder) {
   EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
   grpc::ClientContext late;
   EXPECT_EQ(jobs->ListJobs(&late, {}, &list).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// The request and the answer of gRPC's reflection by hand, as its stub isn't installed with it.
+TEST_F(ServerTest, TellsItsServicesByReflection) {
+  auto server = Server::Start(config_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  grpc::GenericStub stub(
+      grpc::CreateChannel((*server)->grpc_address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(
+      &context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+  const auto next = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  call->StartCall(nullptr);
+  ASSERT_TRUE(next());
+  // Field 7, list_services: "".
+  const grpc::Slice request(std::string("\x3a\0", 2));
+  call->WriteLast(grpc::ByteBuffer(&request, 1), grpc::WriteOptions(), nullptr);
+  ASSERT_TRUE(next());
+  grpc::ByteBuffer answer;
+  call->Read(&answer, nullptr);
+  ASSERT_TRUE(next());
+  std::vector<grpc::Slice> slices;
+  ASSERT_TRUE(answer.Dump(&slices).ok());
+  std::string text;
+  for (const grpc::Slice& slice : slices) {
+    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  for (const char* service :
+       {"convd.v1.Jobs", "convd.v1.Datasets", "convd.v1.Models", "convd.v1.Evaluator",
+        "convd.v1.Predictor", "grpc.health.v1.Health"}) {
+    EXPECT_THAT(text, HasSubstr(service));
+  }
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  ASSERT_TRUE(next());
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST_F(ServerTest, AStateFolderHasOneServerAtATime) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -164,6 +166,28 @@ TEST_P(DeterminismTest, GivesTheSameBitsWhilePredictionsKeepTheWorkersBusy) {
     ExpectSameBits(RunTraining(vectors_, *executor), idle);
     EXPECT_GT(load.answered(), before) << "no prediction ran beside the training";
   }
+}
+
+// oneDNN's build runs on OpenMP, which would start a team of its own beside the workers.
+TEST_P(DeterminismTest, NoThreadsButTheWorkersTakePart) {
+  class CountsThreads : public RecordingObserver {
+   public:
+    void OnProgress(const TrainingProgress&) override { most = std::max(most, Threads()); }
+    static int64_t Threads() {
+      const std::filesystem::directory_iterator tasks("/proc/self/task");
+      return std::distance(begin(tasks), end(tasks));
+    }
+    int64_t most = 0;
+  };
+  const int64_t before = CountsThreads::Threads();
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  TrainingData data = AsTrainingData(vectors_.images, vectors_.graph.classes());
+  data.validation = data.train;
+  auto trainer = Trainer::Create(vectors_.graph, vectors_.request, data, *executor, Clock::Real());
+  ASSERT_TRUE(trainer.ok()) << trainer.status();
+  CountsThreads observer;
+  ASSERT_TRUE((*trainer)->Run(observer).ok());
+  EXPECT_EQ(observer.most, before + 2);
 }
 
 TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
