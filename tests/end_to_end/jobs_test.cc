@@ -22,6 +22,30 @@ class JobsTest : public FashionServerTest {
   }
 };
 
+TEST_F(JobsTest, TwoServersTrainBesideEachOtherToTheSameBits) {
+  const auto other = ServerProcess::Start(folder_ / "other", {"--data-dir", data_dir()});
+  ASSERT_NE(other, nullptr);
+  const auto client = other->Connect();
+  ASSERT_NE(client, nullptr);
+  v1::RegisterDatasetRequest request;
+  request.set_name("fashion");
+  request.set_path(data_dir());
+  ASSERT_STATUS_OK(client->RegisterDataset(request));
+  const auto there = client->Train(SmallTraining("fashion", 2));
+  ASSERT_STATUS_OK(there);
+  const v1::Job here = TrainToTheEnd(SmallTraining("fashion", 2));
+  const auto ended = client->Watch(there->id(), [](const v1::JobEvent&) {});
+  ASSERT_STATUS_OK(ended);
+  ASSERT_EQ(ended->state(), v1::JOB_STATE_SUCCEEDED) << ended->error().message();
+  const std::string model = "/models/fashion/1/model.onnx";
+  EXPECT_EQ(ReadFile(state() + model), ReadFile(folder_ / ("other" + model)));
+  // Neither knows of the other's job.
+  const auto jobs = client->ListJobs();
+  ASSERT_STATUS_OK(jobs);
+  EXPECT_EQ(jobs->size(), 1u);
+  EXPECT_EQ(client->GetJob(here.id()).status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(JobsTest, ARunningJobIsCancelledAndPublishesNothing) {
   const v1::Job job = StartEndlessJob("fashion");
   WaitUntilAtWork(job.id());
