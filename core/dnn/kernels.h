@@ -55,6 +55,8 @@ struct Kernels {
   // padding; db may be null.
   void (*dense_backward_weights)(int64_t rows, int64_t inputs, int64_t units, const float* x,
                                  const float* dy, float* dw, float* db);
+  // sums[j] = sum over r of x[r][j]: every fourth row a chain, the four added in pairs.
+  void (*sum_rows)(int64_t rows, int64_t columns, const float* x, float* sums);
   void (*relu_mask)(int64_t n, const float* y, float* dy);  // dy = y > 0 ? dy : 0
   void (*add)(int64_t n, const float* b, float* a);         // a += b
   void (*scale_uint8)(int64_t n, const uint8_t* x, float scale, float* y);

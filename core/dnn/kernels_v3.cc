@@ -1,11 +1,22 @@
 // Compiled with -march=x86-64-v3; only called where the CPU has it.
+#include <immintrin.h>
+
 #include "core/dnn/kernels.h"
+
+// Of two vectors' lanes, one of each in turn: from the lower half of both, from the upper.
+#define CONVD_INTERLEAVE_LOWER 0, 8, 1, 9, 2, 10, 3, 11
+#define CONVD_INTERLEAVE_UPPER 4, 12, 5, 13, 6, 14, 7, 15
 
 namespace convd {
 namespace x86_64_v3 {
 namespace {
 
 constexpr int kLanesPerVector = 8;
+
+// Products of the even lanes of 32 bits.
+using Integers = __m256i;
+inline Integers MultiplyEven(Integers a, Integers b) { return _mm256_mul_epu32(a, b); }
+
 #include "core/dnn/kernels_body.inc"
 
 }  // namespace
@@ -20,6 +31,7 @@ const Kernels kKernelsV3 = {
     .dense_forward = x86_64_v3::DenseForward,
     .dense_backward_data = x86_64_v3::DenseBackwardData,
     .dense_backward_weights = x86_64_v3::DenseBackwardWeights,
+    .sum_rows = x86_64_v3::SumRows,
     .relu_mask = x86_64_v3::ReluMask,
     .add = x86_64_v3::Add,
     .scale_uint8 = x86_64_v3::ScaleUint8,

@@ -1,11 +1,23 @@
 // Compiled with -march=x86-64-v4; only called where the CPU has it.
+#include <immintrin.h>
+
 #include "core/dnn/kernels.h"
+
+// Of two vectors' lanes, one of each in turn: from the lower half of both, from the upper.
+#define CONVD_INTERLEAVE_LOWER 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define CONVD_INTERLEAVE_UPPER 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 
 namespace convd {
 namespace x86_64_v4 {
 namespace {
 
 constexpr int kLanesPerVector = 16;
+
+// Products of the even lanes of 32 bits. With a mask of all lanes, since gcc 12 warns of something
+// uninitialized in the intrinsic without one.
+using Integers = __m512i;
+inline Integers MultiplyEven(Integers a, Integers b) { return _mm512_maskz_mul_epu32(0xFF, a, b); }
+
 #include "core/dnn/kernels_body.inc"
 
 }  // namespace
@@ -20,6 +32,7 @@ const Kernels kKernelsV4 = {
     .dense_forward = x86_64_v4::DenseForward,
     .dense_backward_data = x86_64_v4::DenseBackwardData,
     .dense_backward_weights = x86_64_v4::DenseBackwardWeights,
+    .sum_rows = x86_64_v4::SumRows,
     .relu_mask = x86_64_v4::ReluMask,
     .add = x86_64_v4::Add,
     .scale_uint8 = x86_64_v4::ScaleUint8,

@@ -48,9 +48,8 @@ dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const ConvolutionShape& s, const memory::desc& weights,
     const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
-  const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
   const dnnl::convolution_backward_weights::desc desc(algorithm::convolution_direct, s.source(),
-                                                      weights, bias, s.destination(), g.stride,
+                                                      weights, s.destination(), g.stride,
                                                       g.dilation, g.pad_begin, g.pad_end);
   return {desc, Attributes(false), CpuEngine(), hint};
 }

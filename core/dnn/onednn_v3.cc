@@ -56,13 +56,12 @@ dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const ConvolutionShape& s, const memory::desc& weights,
     const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
-  const memory::desc bias = s.bias ? s.bias_desc() : memory::desc();
-  return {CpuEngine(), algorithm::convolution_direct,
-          s.source(),  weights,
-          bias,        s.destination(),
-          g.stride,    g.dilation,
-          g.pad_begin, g.pad_end,
-          hint,        Attributes(false)};
+  return {CpuEngine(),      algorithm::convolution_direct,
+          s.source(),       weights,
+          s.destination(),  g.stride,
+          g.dilation,       g.pad_begin,
+          g.pad_end,        hint,
+          Attributes(false)};
 }
 
 dnnl::eltwise_forward::primitive_desc ActivationForward(v1::Activation activation, float alpha,

@@ -40,6 +40,7 @@ TEST_P(KernelTable, MaxPoolTakesTheFirstLargestAndSendsTheGradientBackToIt) {
   for (const PoolShape& s : {PoolShape{2, 7, 5, 19, 3, 2, 2, 2, 2, 2, 0, 0},
                              PoolShape{1, 6, 6, 16, 3, 3, 2, 2, 2, 2, 0, 0},
                              PoolShape{1, 5, 5, 3, 5, 5, 3, 3, 1, 1, 1, 1},
+                             PoolShape{2, 6, 6, 35, 4, 4, 3, 3, 1, 1, 0, 0},
                              PoolShape{1, 9, 9, 4, 3, 3, 2, 2, 3, 3, 0, 0}}) {
     const int c = s.channels;
     const std::vector<float> x = Numbers(s.images * s.in_h * s.in_w * c);
@@ -164,6 +165,18 @@ TEST_P(KernelTable, DropoutDrawsItsOwnSamplesWords) {
   }
   EXPECT_GT(kept, 40);
   EXPECT_LT(kept, 91);
+}
+
+TEST_P(KernelTable, SumRowsAddsEachColumn) {
+  for (const auto& [rows, columns] :
+       {std::pair<int64_t, int64_t>{1, 1}, {3, 16}, {10, 35}, {37, 32}}) {
+    const std::vector<float> x = Numbers(rows * columns);
+    std::vector<float> sums(columns, -1), want(columns);
+    k.sum_rows(rows, columns, x.data(), sums.data());
+    // Quarters: exact in any order.
+    for (int64_t i = 0; i < rows * columns; ++i) want[i % columns] += x[i];
+    EXPECT_EQ(sums, want) << rows << " x " << columns;
+  }
 }
 
 TEST_P(KernelTable, ElementwiseKernelsDoWhatTheySay) {
