@@ -11,6 +11,8 @@ namespace {
 
 // The blocks of channels that oneDNN's layouts pad to.
 constexpr double kChannelBlocks[] = {16, 24, 32, 48, 64};
+// Arrays are rounded up to as many floats.
+constexpr double kArrayFloats = 16;
 // The kernels pad a first layer's channels to this many.
 constexpr int kLeastInputChannels = 3;
 // A scratchpad's, of the kernels that need one for more than gradients.
@@ -39,9 +41,9 @@ double PackedKernel(const GraphLayer& layer) {
 }
 
 // Floats of scratchpad that a convolution may want. Which kernel it gets, and how much that copies,
-// depends on oneDNN's version, the instruction set and the sizes of caches; this bounds them all:
-// an image padded on both sides, and where oneDNN has no kernel of its own (dilation, groups of a
-// few channels) the image unfolded for a product of matrices (im2col).
+// depends on oneDNN's version, the instruction set and the sizes of caches. Above all that was
+// seen: an image padded on both sides, and where oneDNN may have no kernel of its own (dilation,
+// groups) the image unfolded for a product of matrices (im2col).
 double ConvolutionScratch(const GraphLayer& layer) {
   const auto padded = [](Shape shape) {
     return static_cast<double>(shape.height) * shape.width * Padded(shape.channels);
@@ -101,7 +103,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
         const double inputs = static_cast<double>(layer.in.elements());
         packed += (inputs + 1) * units;
         if (training) {
-          derived += inputs * out;
+          derived += std::ceil(inputs * out / kArrayFloats) * kArrayFloats;
           image += units * kFloat;
         }
         in_place = !own_activation;
