@@ -10,6 +10,8 @@ namespace convd {
 struct DataLimits {
   // Of one file as it lies on disk or in a message.
   int64_t file_bytes = int64_t{2} << 30;
+  // Of all the files of an upload, which wait on disk.
+  int64_t upload_bytes = int64_t{2} << 30;
   // What one gzip file, or one member of an npz, may unpack to.
   int64_t decompressed_bytes = int64_t{2} << 30;
   // All pixels and labels of a dataset, decoded.

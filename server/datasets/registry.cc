@@ -463,7 +463,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   }
   UploadPlan plan;
   plan.folder = NewTemporary();
-  plan.max_bytes = limits_.file_bytes;
+  plan.max_bytes = limits_.upload_bytes;
   plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));

@@ -306,7 +306,7 @@ TEST_F(DatasetRegistryTest, AnUploadThatIsDroppedLeavesNothingBehind) {
 
 TEST_F(DatasetRegistryTest, UploadsThatCantBeAreRefusedAndLeaveNothingBehind) {
   DataLimits limits;
-  limits.file_bytes = 100;
+  limits.upload_bytes = 100;
   Reopen(limits);
   const std::set<std::string> before = Everything();
   v1::UploadHeader header;
