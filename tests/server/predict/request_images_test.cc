@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "tests/server/predict/hex_bytes.h"
 
 namespace convd {
 namespace {
@@ -104,8 +104,6 @@ constexpr char kGreyJpeg[] =  // 77 everywhere
     "0affc0000b080002000301011100ffc40014000100000000000000000000000000000008ffc4001410010000"
     "0000000000000000000000000000ffda0008010100003f0019bfffd9";
 
-std::string Bytes(absl::string_view hex) { return absl::HexStringToBytes(hex); }
-
 std::vector<int> Pixels(const ImageSet& images) {
   const uint8_t* pixels = static_cast<const uint8_t*>(images.pixels);
   return std::vector<int>(pixels, pixels + images.count * images.image_elements());
@@ -114,8 +112,8 @@ std::vector<int> Pixels(const ImageSet& images) {
 TEST(RequestImages, DecodesTheFilesThatAreAskedFor) {
   v1::Images request;
   request.mutable_encoded()->add_files("never looked at here");
-  request.mutable_encoded()->add_files(Bytes(kGreyJpeg));
-  request.mutable_encoded()->add_files(Bytes(kGreyPng));
+  request.mutable_encoded()->add_files(HexBytes(kGreyJpeg));
+  request.mutable_encoded()->add_files(HexBytes(kGreyPng));
   const absl::StatusOr<RequestImages> images =
       RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
   ASSERT_TRUE(images.ok()) << images.status();
@@ -133,7 +131,7 @@ TEST(RequestImages, DecodesTheFilesThatAreAskedFor) {
 
 TEST(RequestImages, RefusesFilesOfAnotherSizeOrAnotherNumberOfChannels) {
   v1::Images request;
-  request.mutable_encoded()->add_files(Bytes(kRgbPng));
+  request.mutable_encoded()->add_files(HexBytes(kRgbPng));
   const absl::StatusOr<RequestImages> rgb =
       RequestImages::Create(request, Shape{2, 3, 3}, kMaxImages);
   EXPECT_THAT(Pixels(*rgb->Read(0, 1)),

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "tests/server/predict/hex_bytes.h"
 #include "tests/server/rpc/fake_models.h"
 #include "tests/server/rpc/loopback_server.h"
 
@@ -188,10 +188,10 @@ TEST_F(EvaluatorServiceTest, EvaluatesImagesThatAreSentAlong) {
 TEST_F(EvaluatorServiceTest, EvaluatesPngAndJpegFiles) {
   // Made with Python's Pillow, 2 high and 3 wide: 0, 50, 100, 150, 200, 255, whose sum is 3 modulo
   // 4, and 77 everywhere: 2.
-  const std::string png = absl::HexStringToBytes(
+  const std::string png = HexBytes(
       "89504e470d0a1a0a0000000d4948445200000003000000020800000000b81f39c6000000104944415478da63"
       "643032629876e23f00068702c305b5bc230000000049454e44ae426082");
-  const std::string jpeg = absl::HexStringToBytes(
+  const std::string jpeg = HexBytes(
       "ffd8ffe000104a46494600010100000100010000ffdb00430002010101010102010101020202020204030202"
       "02020504040304060506060605060606070908060709070606080b08090a0a0a0a0a06080b0c0b0a0c090a0a"
       "0affc0000b080002000301011100ffc40014000100000000000000000000000000000008ffc4001410010000"
