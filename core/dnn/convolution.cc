@@ -113,13 +113,15 @@ class Convolution : public Operation {
                            {DNNL_ARG_SCRATCHPAD, At(forward_->scratchpad_desc(), b.scratch)}};
     if (shape_.bias)
       arguments.insert({DNNL_ARG_BIAS, At(shape_.bias_desc(), b.weights + kernel_size())});
-    b.forward->push_back([primitive = *forward_primitive_, arguments, stream = b.stream](
-                             MicroBatch&) { primitive.execute(*stream, arguments); });
+    b.forward->push_back({Info("forward", *forward_, forward_->weights_desc(), shape_.bias),
+                          [primitive = *forward_primitive_, arguments, stream = b.stream](
+                              MicroBatch&) { primitive.execute(*stream, arguments); }});
     if (!training_) return;
     if (masks_relu) {
       const int64_t n = shape_.images * out_elements;
       b.backward->push_back(
-          [n, y = b.y, dy = b.dy](MicroBatch&) { ActiveKernels().relu_mask(n, y, dy); });
+          {OwnCall(name(), "backward_relu", "nhwc", 0, 3 * n),
+           [n, y = b.y, dy = b.dy](MicroBatch&) { ActiveKernels().relu_mask(n, y, dy); }});
     }
     BindBackwardWeights(b);
     if (!backward_data_ || b.dx == nullptr) return;
@@ -127,28 +129,30 @@ class Convolution : public Operation {
                       {DNNL_ARG_WEIGHTS, At(backward_data_->weights_desc(), b.derived)},
                       {DNNL_ARG_DIFF_DST, At(shape_.destination(), b.dy)},
                       {DNNL_ARG_SCRATCHPAD, At(backward_data_->scratchpad_desc(), b.scratch)}};
-    b.backward->push_back([primitive = *backward_data_primitive_, data,
-                           stream = b.stream](MicroBatch&) { primitive.execute(*stream, data); });
+    b.backward->push_back({Info("backward_data", *backward_data_, backward_data_->weights_desc()),
+                           [primitive = *backward_data_primitive_, data,
+                            stream = b.stream](MicroBatch&) { primitive.execute(*stream, data); }});
   }
 
-  std::vector<std::string> Describe() const override {
-    std::vector<std::string> lines = {name() + " forward " + forward_->impl_info_str()};
-    if (backward_weights_) {
-      lines.push_back(name() + " backward_weights " + backward_weights_->impl_info_str());
-      if (shape_.bias) lines.push_back(name() + " backward_bias own:" + ActiveKernels().name);
-    }
-    if (backward_data_)
-      lines.push_back(name() + " backward_data " + backward_data_->impl_info_str());
-    return lines;
-  }
-
-  bool uses_reference() const {
-    for (const std::string& line : Describe())
-      if (IsReferenceKernel(line.substr(line.rfind(' ') + 1))) return true;
-    return false;
+  bool uses_reference_kernel() const override {
+    return IsReferenceKernel(forward_->impl_info_str()) ||
+           (backward_weights_ && IsReferenceKernel(backward_weights_->impl_info_str())) ||
+           (backward_data_ && IsReferenceKernel(backward_data_->impl_info_str()));
   }
 
  private:
+  // The three passes work on the same arrays, one of them written, and need the same FLOP.
+  template <typename PrimitiveDesc>
+  CallInfo Info(const char* pass, const PrimitiveDesc& primitive, const memory::desc& weights,
+                bool bias = false) const {
+    const int64_t flop = 2 * shape_.images * out_elements * (channels_ / shape_.groups) *
+                         shape_.window.kernel_h * shape_.window.kernel_w;
+    const int64_t floats = shape_.images * (in_elements + out_elements) + Floats(weights) +
+                           (bias ? shape_.out.channels : 0);
+    return OneDnnCall(name(), pass, "nhwc, weights " + LayoutName(weights), flop, floats,
+                      primitive.impl_info_str());
+  }
+
   int64_t CanonicalSize() const {
     return int64_t{shape_.out.channels} * (shape_.in.channels / shape_.groups) *
            shape_.window.kernel_h * shape_.window.kernel_w;
@@ -177,25 +181,29 @@ class Convolution : public Operation {
         {DNNL_ARG_DIFF_DST, At(shape_.destination(), b.dy)},
         {DNNL_ARG_DIFF_WEIGHTS, kernel_gradient},
         {DNNL_ARG_SCRATCHPAD, At(backward_weights_->scratchpad_desc(), b.scratch)}};
-    b.backward->push_back([=, primitive = *backward_weights_primitive_, stream = b.stream,
-                           reorder = gradient_reorder_,
-                           offset = b.gradient_offset](MicroBatch& batch) mutable {
-      float* to = batch.gradient + offset;
-      if (reorder) {
-        primitive.execute(*stream, arguments);
-        (*reorder)(own, to);
-      } else {
-        kernel_gradient.set_data_handle(to);
-        primitive.execute(*stream, arguments);
-      }
-    });
+    b.backward->push_back(
+        {Info("backward_weights", *backward_weights_, gradient_desc),
+         [=, primitive = *backward_weights_primitive_, stream = b.stream,
+          reorder = gradient_reorder_, offset = b.gradient_offset](MicroBatch& batch) mutable {
+           float* to = batch.gradient + offset;
+           if (reorder) {
+             primitive.execute(*stream, arguments);
+             (*reorder)(own, to);
+           } else {
+             kernel_gradient.set_data_handle(to);
+             primitive.execute(*stream, arguments);
+           }
+         }});
     if (!shape_.bias) return;
     // oneDNN sums the bias's gradient in plain loops, which took 8% of an epoch.
     const int64_t pixels = shape_.images * shape_.out.height * shape_.out.width;
-    b.backward->push_back([pixels, channels = shape_.out.channels, dy = b.dy,
-                           offset = b.gradient_offset + kernel_size()](MicroBatch& batch) {
-      ActiveKernels().sum_rows(pixels, channels, dy, batch.gradient + offset);
-    });
+    const int64_t channels = shape_.out.channels;
+    b.backward->push_back({OwnCall(name(), "backward_bias", "nhwc", 0, (pixels + 1) * channels),
+                           [pixels, channels, dy = b.dy,
+                            offset = b.gradient_offset + kernel_size()](MicroBatch& batch) {
+                             ActiveKernels().sum_rows(pixels, channels, dy,
+                                                      batch.gradient + offset);
+                           }});
   }
 
   ConvolutionShape shape_;
@@ -217,11 +225,6 @@ class Convolution : public Operation {
 std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in, int64_t images,
                                           bool training, bool relu) {
   return std::make_unique<Convolution>(layer, in, images, training, relu);
-}
-
-bool UsesReferenceKernel(const Operation& operation) {
-  const auto* convolution = dynamic_cast<const Convolution*>(&operation);
-  return convolution != nullptr && convolution->uses_reference();
 }
 
 }  // namespace convd

@@ -13,6 +13,9 @@ namespace {
 
 using dnnl::memory;
 
+// For CallInfo: an image's rows and columns, or a vector.
+const char* ActivationLayout(Shape shape) { return shape.height * shape.width > 1 ? "nhwc" : "nc"; }
+
 class Dense : public Operation {
  public:
   Dense(const GraphLayer& layer, int64_t images, bool training, bool relu)
@@ -60,35 +63,39 @@ class Dense : public Operation {
 
   void Bind(const Binding& b) const override {
     const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
-    b.forward->push_back([this, bias_data, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
-      ActiveKernels().dense_forward(images_, inputs_, units_, x, w, bias_data, relu_, y);
-    });
+    const int64_t flop = 2 * images_ * inputs_ * units_;
+    const int64_t in = images_ * inputs_, out = images_ * units_;
+    b.forward->push_back(
+        {OwnCall(name(), "forward", "nc, weights io", flop, in + packed_size() + out),
+         [this, bias_data, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
+           ActiveKernels().dense_forward(images_, inputs_, units_, x, w, bias_data, relu_, y);
+         }});
     if (!training_) return;
     b.extra->emplace_back(images_ * PaddedUnits(units_));
-    b.backward->push_back([this, x = b.x, y = b.y, dy = b.dy, padded = b.extra->back().data(),
-                           offset = b.gradient_offset](MicroBatch& batch) {
-      if (masks_relu) ActiveKernels().relu_mask(images_ * units_, y, dy);
-      const int64_t stride = PaddedUnits(units_);
-      for (int64_t n = 0; n < images_; ++n)
-        std::memcpy(padded + n * stride, dy + n * units_, units_ * sizeof(float));
-      float* to = batch.gradient + offset;
-      float* to_bias = bias >= 0 ? to + kernel_size() : nullptr;
-      ActiveKernels().dense_backward_weights(images_, inputs_, units_, x, padded, to, to_bias);
-      // The rest of the bias's block is never read, but it is summed and stepped with the rest.
-      if (to_bias != nullptr) std::memset(to_bias + units_, 0, (stride - units_) * sizeof(float));
-    });
+    // A fused ReLU's mask reads y and writes dy as well.
+    b.backward->push_back(
+        {OwnCall(name(), "backward_weights", "nc, weights io", flop,
+                 in + (masks_relu ? 3 : 1) * out + packed_size()),
+         [this, x = b.x, y = b.y, dy = b.dy, padded = b.extra->back().data(),
+          offset = b.gradient_offset](MicroBatch& batch) {
+           if (masks_relu) ActiveKernels().relu_mask(images_ * units_, y, dy);
+           const int64_t stride = PaddedUnits(units_);
+           for (int64_t n = 0; n < images_; ++n)
+             std::memcpy(padded + n * stride, dy + n * units_, units_ * sizeof(float));
+           float* to = batch.gradient + offset;
+           float* to_bias = bias >= 0 ? to + kernel_size() : nullptr;
+           ActiveKernels().dense_backward_weights(images_, inputs_, units_, x, padded, to, to_bias);
+           // The rest of the bias's block is never read, but it is summed and stepped with the
+           // rest.
+           if (to_bias != nullptr)
+             std::memset(to_bias + units_, 0, (stride - units_) * sizeof(float));
+         }});
     if (b.dx == nullptr) return;
-    b.backward->push_back([this, dy = b.dy, dx = b.dx, wt = b.derived](MicroBatch&) {
-      ActiveKernels().dense_backward_data(images_, inputs_, units_, dy, wt, dx);
-    });
-  }
-
-  std::vector<std::string> Describe() const override {
-    const std::string own = std::string(" own:") + ActiveKernels().name;
-    std::vector<std::string> lines = {name() + " forward" + own};
-    if (training_) lines.push_back(name() + " backward_weights" + own);
-    if (derived_size() > 0) lines.push_back(name() + " backward_data" + own);
-    return lines;
+    b.backward->push_back(
+        {OwnCall(name(), "backward_data", "nc, weights oi", flop, out + inputs_ * units_ + in),
+         [this, dy = b.dy, dx = b.dx, wt = b.derived](MicroBatch&) {
+           ActiveKernels().dense_backward_data(images_, inputs_, units_, dy, wt, dx);
+         }});
   }
 
  private:
@@ -112,36 +119,35 @@ class Pool : public Operation {
   bool backward_reads_output() const override { return pool_masks_relu; }
 
   void Bind(const Binding& b) const override {
+    const int64_t in = shape_.images * in_elements, out = shape_.images * out_elements;
+    CallInfo forward = OwnCall(name(), "forward", "nhwc", 0, in + out);
+    CallInfo backward = OwnCall(name(), "backward", "nhwc", 0, in + out);
     if (!max_) {
-      b.forward->push_back([this, x = b.x, y = b.y](MicroBatch&) {
-        ActiveKernels().average_pool_forward(shape_, x, y);
-      });
+      b.forward->push_back({std::move(forward), [this, x = b.x, y = b.y](MicroBatch&) {
+                              ActiveKernels().average_pool_forward(shape_, x, y);
+                            }});
       if (b.dx == nullptr) return;
-      b.backward->push_back([this, dy = b.dy, dx = b.dx](MicroBatch&) {
-        ActiveKernels().average_pool_backward(shape_, dy, dx);
-      });
+      b.backward->push_back({std::move(backward), [this, dy = b.dy, dx = b.dx](MicroBatch&) {
+                               ActiveKernels().average_pool_backward(shape_, dy, dx);
+                             }});
       return;
     }
     uint8_t* index = nullptr;
     if (training_ && b.dx != nullptr) {
       b.extra->emplace_back((shape_.images * out_elements + 3) / 4);
       index = reinterpret_cast<uint8_t*>(b.extra->back().data());
+      forward.bytes += out;  // one a position
+      backward.bytes += out + (pool_masks_relu ? out * int64_t{sizeof(float)} : 0);
     }
-    b.forward->push_back([this, x = b.x, y = b.y, index](MicroBatch&) {
-      ActiveKernels().max_pool_forward(shape_, x, y, index);
-    });
+    b.forward->push_back({std::move(forward), [this, x = b.x, y = b.y, index](MicroBatch&) {
+                            ActiveKernels().max_pool_forward(shape_, x, y, index);
+                          }});
     if (b.dx == nullptr) return;
     b.backward->push_back(
-        [this, dy = b.dy, dx = b.dx, index, mask = pool_masks_relu ? b.y : nullptr](MicroBatch&) {
-          ActiveKernels().max_pool_backward(shape_, dy, index, mask, dx);
-        });
-  }
-
-  std::vector<std::string> Describe() const override {
-    const std::string own = std::string(" own:") + ActiveKernels().name;
-    std::vector<std::string> lines = {name() + " forward" + own};
-    if (training_ && needs_dx) lines.push_back(name() + " backward" + own);
-    return lines;
+        {std::move(backward),
+         [this, dy = b.dy, dx = b.dx, index, mask = pool_masks_relu ? b.y : nullptr](MicroBatch&) {
+           ActiveKernels().max_pool_backward(shape_, dy, index, mask, dx);
+         }});
   }
 
  private:
@@ -156,7 +162,8 @@ class Dropout : public Operation {
         images_(images),
         rate_(layer.rate),
         purpose_index_(static_cast<uint32_t>(RandomPurpose::kDropout) << 24 |
-                       static_cast<uint32_t>(layer_index)) {
+                       static_cast<uint32_t>(layer_index)),
+        layout_(ActivationLayout(layer.in)) {
     in_elements = out_elements = layer.in.elements();
   }
 
@@ -164,36 +171,36 @@ class Dropout : public Operation {
     b.extra->emplace_back((images_ * in_elements + 3) / 4);
     uint8_t* keep = reinterpret_cast<uint8_t*>(b.extra->back().data());
     const float scale = 1.0f / (1.0f - rate_);
-    b.forward->push_back([this, scale, x = b.x, y = b.y, keep,
-                          threshold = DropoutThreshold(rate_)](MicroBatch& batch) {
-      const int64_t n = in_elements;
-      const int64_t given = static_cast<int64_t>(batch.samples.size());
-      for (int64_t i = 0; i < given; ++i) {
-        ActiveKernels().dropout_forward(n, batch.samples[i], batch.epoch, purpose_index_,
-                                        batch.seed, threshold, scale, x + i * n, y + i * n,
-                                        keep + i * n);
-      }
-      std::memset(y + given * n, 0, (images_ - given) * n * sizeof(float));
-      std::memset(keep + given * n, 0, (images_ - given) * n);
-    });
+    const int64_t elements = images_ * in_elements;
+    CallInfo forward = OwnCall(name(), "forward", layout_, 0, 2 * elements);
+    forward.bytes += elements;  // one each for which are kept
+    CallInfo backward = forward;
+    backward.pass = "backward";
+    b.forward->push_back(
+        {std::move(forward), [this, scale, x = b.x, y = b.y, keep,
+                              threshold = DropoutThreshold(rate_)](MicroBatch& batch) {
+           const int64_t n = in_elements;
+           const int64_t given = static_cast<int64_t>(batch.samples.size());
+           for (int64_t i = 0; i < given; ++i) {
+             ActiveKernels().dropout_forward(n, batch.samples[i], batch.epoch, purpose_index_,
+                                             batch.seed, threshold, scale, x + i * n, y + i * n,
+                                             keep + i * n);
+           }
+           std::memset(y + given * n, 0, (images_ - given) * n * sizeof(float));
+           std::memset(keep + given * n, 0, (images_ - given) * n);
+         }});
     if (b.dx == nullptr) return;
     b.backward->push_back(
-        [n = images_ * in_elements, scale, dy = b.dy, dx = b.dx, keep](MicroBatch&) {
-          ActiveKernels().dropout_backward(n, keep, scale, dy, dx);
-        });
-  }
-
-  std::vector<std::string> Describe() const override {
-    const std::string own = std::string(" own:") + ActiveKernels().name;
-    std::vector<std::string> lines = {name() + " forward" + own};
-    if (needs_dx) lines.push_back(name() + " backward" + own);
-    return lines;
+        {std::move(backward), [elements, scale, dy = b.dy, dx = b.dx, keep](MicroBatch&) {
+           ActiveKernels().dropout_backward(elements, keep, scale, dy, dx);
+         }});
   }
 
  private:
   const int64_t images_;
   const float rate_;
   const uint32_t purpose_index_;
+  const char* const layout_;
 };
 
 class ActivationOperation : public Operation {
@@ -203,6 +210,7 @@ class ActivationOperation : public Operation {
       : Operation(name),
         training_(training),
         n_(images * shape.elements()),
+        layout_(ActivationLayout(shape)),
         forward_(ActivationForward(activation, alpha, n_)),
         forward_primitive_(forward_),
         backward_(ActivationBackward(activation, alpha, n_, forward_)),
@@ -223,30 +231,28 @@ class ActivationOperation : public Operation {
         {DNNL_ARG_SRC, at(b.x)},
         {DNNL_ARG_DST, at(b.y)},
         {DNNL_ARG_SCRATCHPAD, memory(forward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
-    b.forward->push_back([p = forward_primitive_, forward, stream = b.stream](MicroBatch&) {
-      p.execute(*stream, forward);
-    });
+    b.forward->push_back(
+        {OneDnnCall(name(), "forward", layout_, 0, 2 * n_, forward_.impl_info_str(), true),
+         [p = forward_primitive_, forward, stream = b.stream](MicroBatch&) {
+           p.execute(*stream, forward);
+         }});
     if (!training_ || b.dx == nullptr) return;
     std::unordered_map<int, memory> backward = {
         {DNNL_ARG_DST, at(b.y)},
         {DNNL_ARG_DIFF_DST, at(b.dy)},
         {DNNL_ARG_DIFF_SRC, at(b.dx)},
         {DNNL_ARG_SCRATCHPAD, memory(backward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
-    b.backward->push_back([p = backward_primitive_, backward, stream = b.stream](MicroBatch&) {
-      p.execute(*stream, backward);
-    });
-  }
-
-  std::vector<std::string> Describe() const override {
-    std::vector<std::string> lines = {name() + " forward " + forward_.impl_info_str()};
-    if (training_ && needs_dx)
-      lines.push_back(name() + " backward " + std::string(backward_.impl_info_str()));
-    return lines;
+    b.backward->push_back(
+        {OneDnnCall(name(), "backward", layout_, 0, 3 * n_, backward_.impl_info_str(), true),
+         [p = backward_primitive_, backward, stream = b.stream](MicroBatch&) {
+           p.execute(*stream, backward);
+         }});
   }
 
  private:
   const bool training_;
   const int64_t n_;
+  const char* const layout_;
   dnnl::eltwise_forward::primitive_desc forward_;
   dnnl::eltwise_forward forward_primitive_;
   dnnl::eltwise_backward::primitive_desc backward_;

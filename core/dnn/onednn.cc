@@ -1,5 +1,9 @@
 #include "core/dnn/onednn.h"
 
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
 namespace convd {
 
 using dnnl::memory;
@@ -64,6 +68,47 @@ bool SameLayout(const memory::desc& a, const memory::desc& b) { return a == b; }
 
 bool IsReferenceKernel(const std::string& impl_info) {
   return impl_info.find("ref") != std::string::npos;
+}
+
+bool IsPlannedKernel(std::string_view impl_info, std::string_view instruction_set,
+                     bool elementwise) {
+  // "gemm:jit" and "x64:gemm:jit" unfold images for a product of matrices.
+  const auto begins = [&](std::string_view word) {
+    return impl_info.substr(0, word.size()) == word;
+  };
+  if (!begins("jit") && !begins("brg")) return false;
+  for (const char* word : {":ref", ":gemm", ":simple"}) {
+    if (impl_info.find(word) != std::string_view::npos) return false;
+  }
+  const bool avx512 = instruction_set.substr(0, 6) == "avx512";
+  return elementwise || impl_info.find(avx512 ? "avx512" : "avx2") != std::string_view::npos;
+}
+
+std::string LayoutName(const memory::desc& desc) {
+  Blocking blocks;
+  try {
+    blocks = BlockingOf(desc);
+  } catch (const dnnl::error&) {
+    return "any";
+  }
+  std::vector<int64_t> block(blocks.dims.size(), 1);
+  std::string inner;
+  for (size_t i = 0; i < blocks.inner_blocks.size(); ++i) {
+    const int64_t dimension = blocks.inner_dimensions[i];
+    block[dimension] *= blocks.inner_blocks[i];
+    inner += std::to_string(blocks.inner_blocks[i]) + static_cast<char>('a' + dimension);
+  }
+  std::vector<size_t> order(blocks.dims.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // Of equal strides the longer dimension lies outside; one of a single step may lie anywhere.
+  const auto steps = [&](size_t d) { return (blocks.dims[d] + block[d] - 1) / block[d]; };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (blocks.strides[a] != blocks.strides[b]) return blocks.strides[a] > blocks.strides[b];
+    return steps(a) > steps(b);
+  });
+  std::string name;
+  for (const size_t d : order) name += static_cast<char>((block[d] > 1 ? 'A' : 'a') + d);
+  return name + inner;
 }
 
 }  // namespace convd

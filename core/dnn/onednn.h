@@ -3,6 +3,7 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
+#include <string_view>
 
 #include "core/nn/graph.h"
 
@@ -75,6 +76,16 @@ Blocking BlockingOf(const dnnl::memory::desc& desc);
 
 // True for the kernels that oneDNN falls back to when it has no good one.
 bool IsReferenceKernel(const std::string& impl_info);
+
+// True for the kernels that a plan counts on: generated code ("jit", "brg...") that uses the
+// instruction set's whole vectors; an elementwise one may be any generated code. `impl_info` is
+// impl_info_str() of oneDNN 2.x or 3.x, `instruction_set` InstructionSet().
+bool IsPlannedKernel(std::string_view impl_info, std::string_view instruction_set,
+                     bool elementwise);
+
+// A layout in oneDNN's letters: dimensions from the outermost in, a capital for one that is in
+// blocks, then the blocks: "Acdb16a". "any" where it isn't made of blocks.
+std::string LayoutName(const dnnl::memory::desc& desc);
 
 }  // namespace convd
 

@@ -15,7 +15,19 @@
 namespace convd {
 
 // One single-threaded kernel on a micro-batch, bound to its buffers.
-using Call = std::function<void(MicroBatch&)>;
+struct Call {
+  CallInfo info;
+  std::function<void(MicroBatch&)> run;
+};
+
+// One by the engine's own kernels (core/dnn/kernels.h). `floats` are those that it reads and
+// writes.
+CallInfo OwnCall(const std::string& layer, const char* pass, const std::string& layout,
+                 int64_t flop, int64_t floats);
+// One by the primitive of `impl_info`. Names it as not planned where IsPlannedKernel says so.
+CallInfo OneDnnCall(const std::string& layer, const char* pass, const std::string& layout,
+                    int64_t flop, int64_t floats, const std::string& impl_info,
+                    bool elementwise = false);
 
 // The buffers that an operation is bound to, in one workspace. Null where the plan has no use for
 // one.
@@ -67,9 +79,10 @@ class Operation {
   virtual void Pack(const float* /*kernel*/, const float* /*bias*/, float* /*packed*/) const {}
   virtual void Unpack(const float* /*packed*/, float* /*kernel*/, float* /*bias*/) const {}
   virtual void Derive(const float* /*packed*/, float* /*derived*/) const {}
+  // Adds each call with what is known of it, in the order in which they run.
   virtual void Bind(const Binding& binding) const = 0;
-  // One line a call, forward and backward.
-  virtual std::vector<std::string> Describe() const = 0;
+  // Of the prepared operation: a kernel of it is one of oneDNN's references.
+  virtual bool uses_reference_kernel() const { return false; }
 
  private:
   std::string name_;
@@ -84,9 +97,6 @@ std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images);
 std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
                                          float alpha, Shape shape, int64_t images, bool training);
-
-// True where a kernel of the prepared convolution is one of oneDNN's references.
-bool UsesReferenceKernel(const Operation& operation);
 
 }  // namespace convd
 

@@ -57,13 +57,20 @@ class BoundWorkspace : public Workspace {
   std::vector<AlignedBuffer> buffers;
   std::vector<AlignedBuffer> extra;
   AlignedBuffer scratch;
-  std::vector<Call> calls;  // of the one phase, in order
+  std::vector<Call> bound;  // of the one phase, in order
 
   int64_t bytes() const override {
     int64_t floats = scratch.size();
     for (const AlignedBuffer& buffer : buffers) floats += buffer.size();
     for (const AlignedBuffer& buffer : extra) floats += buffer.size();
     return floats * static_cast<int64_t>(sizeof(float));
+  }
+
+  std::vector<CallInfo> calls() const override {
+    std::vector<CallInfo> infos;
+    infos.reserve(bound.size());
+    for (const Call& call : bound) infos.push_back(call.info);
+    return infos;
   }
 };
 
@@ -76,7 +83,7 @@ class CompiledPlan : public Plan {
   void Build() {
     AddOperations(graph_.input());
     Prepare();
-    if (!operations_.empty() && UsesReferenceKernel(*operations_[0]) &&
+    if (!operations_.empty() && operations_[0]->uses_reference_kernel() &&
         graph_.input().channels < kPaddedInputChannels) {
       input_.channels = kPaddedInputChannels;
       AddOperations(input_);
@@ -95,13 +102,6 @@ class CompiledPlan : public Plan {
   int64_t packed_size() const override { return packed_size_; }
   int64_t derived_size() const override { return derived_size_; }
   int derive_parts() const override { return static_cast<int>(operations_.size()); }
-
-  std::vector<std::string> calls() const override {
-    std::vector<std::string> lines;
-    for (const auto& operation : operations_)
-      for (std::string& line : operation->Describe()) lines.push_back(std::move(line));
-    return lines;
-  }
 
   absl::Status Pack(absl::Span<const float> canonical, float* packed) const override {
     std::memset(packed, 0, packed_size_ * sizeof(float));
@@ -141,11 +141,11 @@ class CompiledPlan : public Plan {
 
   absl::Status RunPhase(int /*phase*/, Workspace& workspace, MicroBatch& batch,
                         absl::FunctionRef<bool()> at_cut) const override {
-    auto& bound = static_cast<BoundWorkspace&>(workspace);
+    const auto& calls = static_cast<BoundWorkspace&>(workspace).bound;
     bool stopped = false;
     CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
-      for (const Call& call : bound.calls) {
-        call(batch);
+      for (const Call& call : calls) {
+        call.run(batch);
         if (!at_cut()) {
           stopped = true;
           return;
@@ -240,7 +240,10 @@ class CompiledPlan : public Plan {
     };
 
     float* x = buffer(input_.elements());
-    w.calls.push_back([this, x](MicroBatch& batch) { Gather(batch, x); });
+    const int64_t pixels = n * graph_.input().elements();
+    CallInfo gather = OwnCall("input", "gather", "nhwc", 0, n * input_.elements());
+    gather.bytes += pixels;
+    w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) { Gather(batch, x); }});
     float* dx = nullptr;
     std::vector<std::vector<Call>> backward(operations_.size());
     for (size_t i = 0; i < operations_.size(); ++i) {
@@ -263,7 +266,7 @@ class CompiledPlan : public Plan {
       b.scratch = w.scratch.data();
       b.stream = &w.stream;
       b.extra = &w.extra;
-      b.forward = &w.calls;
+      b.forward = &w.bound;
       b.backward = &backward[i];
       o.Bind(b);
       x = b.y;
@@ -271,11 +274,15 @@ class CompiledPlan : public Plan {
     }
     const int classes = graph_.classes();
     w.extra.emplace_back(n * classes);
-    w.calls.push_back(
-        [this, x, dx, own = w.extra.back().data()](MicroBatch& batch) { Loss(batch, x, own, dx); });
+    // Scores, probabilities, and when training the gradient of the scores.
+    w.bound.push_back({OwnCall("output", options_.training ? "loss" : "softmax", "nc", 0,
+                               n * classes * (options_.training ? 3 : 2)),
+                       [this, x, dx, own = w.extra.back().data()](MicroBatch& batch) {
+                         Loss(batch, x, own, dx);
+                       }});
     if (!options_.training) return true;
     for (size_t i = operations_.size(); i-- > 0;)
-      for (Call& call : backward[i]) w.calls.push_back(std::move(call));
+      for (Call& call : backward[i]) w.bound.push_back(std::move(call));
     return true;
   }
 

@@ -35,6 +35,28 @@ struct MicroBatch {
   int64_t correct = 0;
 };
 
+// What is known of a call, one single-threaded kernel on a micro-batch, before it runs. A plain
+// value.
+struct CallInfo {
+  std::string layer;  // its name; "input" for the gather of pixels, "output" for the probabilities
+  // "forward", "backward_weights", "backward_bias", "backward_data", "backward_relu" (the mask of a
+  // fused ReLU); "backward" of layers without weights; "gather", "softmax", and when training
+  // "loss" (softmax, loss and its gradient).
+  std::string pass;
+  std::string kernel;  // oneDNN's "jit:avx2", or the engine's own "own:x86-64-v4"
+  std::string layout;  // in oneDNN's letters: "nhwc, weights Acdb16a"; of a dense layer "nc"
+  // Of convolutions and dense layers, blank images too, an FMA being two; a convolution's are those
+  // of the direct algorithm with the layer's own channels, taps on padding included, whichever
+  // computes it. 0 for all else: sums, comparisons and copies.
+  int64_t flop = 0;
+  // What it must at least read and write: inputs, weights and outputs once, with the padding that
+  // they lie in memory with. Of pixels, as bytes.
+  int64_t bytes = 0;
+  // The engine's own kernel, or one of oneDNN's that is compiled for the whole of the effective
+  // instruction set: IsPlannedKernel.
+  bool planned = true;
+};
+
 // One worker's buffers for one plan and one set of weights: activations, gradients, scratchpad and
 // the bound calls. One thread at a time.
 class Workspace {
@@ -42,6 +64,8 @@ class Workspace {
   virtual ~Workspace() = default;
   // Of its buffers, without what oneDNN keeps for itself.
   virtual int64_t bytes() const = 0;
+  // Of its bound calls, as RunPhase runs them, phase after phase: one an `at_cut`.
+  virtual std::vector<CallInfo> calls() const = 0;
 };
 
 // A network compiled for one micro-batch size: phases of calls over fixed buffers, with a barrier
@@ -63,8 +87,6 @@ class Plan {
   virtual const Graph& graph() const = 0;
   virtual int64_t images() const = 0;
   virtual int phases() const = 0;
-  // One line a call: "conv2d forward jit:avx2".
-  virtual std::vector<std::string> calls() const = 0;
 
   virtual int64_t packed_size() const = 0;   // floats
   virtual int64_t derived_size() const = 0;  // floats; 0 for inference

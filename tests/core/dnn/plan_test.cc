@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,9 @@
 namespace convd {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
 Graph PresetGraph(const std::string& name) { return *Graph::Create(*Preset(name)); }
@@ -43,18 +46,53 @@ ImageSet Images(const Graph& graph, const std::vector<uint8_t>& pixels, int64_t 
 
 class PresetPlan : public ::testing::TestWithParam<std::string> {};
 
+// A plan with a workspace, on weights of zeros.
+struct BoundPlan {
+  BoundPlan(const Graph& graph, bool training, int64_t images)
+      : plan(*Plan::Compile(graph, {.training = training, .images = images})),
+        packed(plan->packed_size()),
+        derived(plan->derived_size()),
+        workspace(*plan->NewWorkspace(packed.data(), derived.data(), [] { return true; })) {}
+  std::shared_ptr<const Plan> plan;
+  std::vector<float> packed, derived;
+  std::unique_ptr<Workspace> workspace;
+};
+
 // ctest runs this program once as the CPU is and once under ONEDNN_MAX_CPU_ISA=AVX2, where
 // oneDNN 2.6 has no kernel for the first layer's weight gradient and would take its reference,
 // hundreds of times slower.
-TEST_P(PresetPlan, UsesNoReferenceKernel) {
+TEST_P(PresetPlan, HasPlannedKernelsOnly) {
   const Graph graph = PresetGraph(GetParam());
   for (bool training : {false, true}) {
     for (int64_t images : {1, 2, 8, 16}) {
-      auto plan = Plan::Compile(graph, {.training = training, .images = images});
-      ASSERT_TRUE(plan.ok()) << plan.status();
-      EXPECT_FALSE((*plan)->calls().empty());
-      for (const std::string& call : (*plan)->calls()) EXPECT_THAT(call, Not(HasSubstr("ref")));
+      const BoundPlan bound(graph, training, images);
+      EXPECT_THAT(bound.workspace->calls(), Not(IsEmpty()));
+      for (const CallInfo& call : bound.workspace->calls()) {
+        EXPECT_TRUE(call.planned) << call.layer << " " << call.pass << " " << call.kernel;
+        EXPECT_THAT(call.kernel, Not(HasSubstr("ref")));
+      }
     }
+  }
+}
+
+TEST_P(PresetPlan, AsksAtACutAfterEachCallThatItNames) {
+  const Graph graph = PresetGraph(GetParam());
+  const std::vector<uint8_t> pixels = Pixels(graph.input().elements());
+  ImageSet images = Images(graph, pixels, 1);
+  const int32_t label = 0;
+  images.labels = {&label, 1};
+  for (bool training : {false, true}) {
+    BoundPlan bound(graph, training, 2);
+    std::vector<float> gradient(bound.plan->packed_size()), probabilities(graph.classes());
+    MicroBatch batch;
+    batch.images = &images;
+    const uint32_t sample = 0;
+    batch.samples = {&sample, 1};
+    batch.gradient = gradient.data();
+    batch.probabilities = probabilities.data();
+    size_t cuts = 0;
+    ASSERT_TRUE(bound.plan->RunPhase(0, *bound.workspace, batch, [&] { return ++cuts > 0; }).ok());
+    EXPECT_EQ(cuts, bound.workspace->calls().size());
   }
 }
 
@@ -174,6 +212,77 @@ TEST(InferenceModel, RefusesAWrongNumberOfParameters) {
   auto model = CompileInferenceModel(graph, std::vector<float>(3));
   EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(model.status().message(), HasSubstr("got 3; the network has 34826"));
+}
+
+std::vector<std::string> Passes(const std::vector<CallInfo>& calls) {
+  std::vector<std::string> passes;
+  for (const CallInfo& call : calls) passes.push_back(call.layer + " " + call.pass);
+  return passes;
+}
+
+CallInfo Find(const std::vector<CallInfo>& calls, const std::string& layer,
+              const std::string& pass) {
+  for (const CallInfo& call : calls)
+    if (call.layer == layer && call.pass == pass) return call;
+  ADD_FAILURE() << "no call " << layer << " " << pass;
+  return {};
+}
+
+TEST(PlanCalls, AreInTheOrderInWhichTheyRun) {
+  const Graph graph = PresetGraph("keras-mnist");
+  EXPECT_THAT(
+      Passes(BoundPlan(graph, false, 1).workspace->calls()),
+      ElementsAre("input gather", "conv2d forward", "max_pooling2d forward", "conv2d_1 forward",
+                  "max_pooling2d_1 forward", "dense forward", "output softmax"));
+  EXPECT_THAT(
+      Passes(BoundPlan(graph, true, 1).workspace->calls()),
+      ElementsAre("input gather", "conv2d forward", "max_pooling2d forward", "conv2d_1 forward",
+                  "max_pooling2d_1 forward", "dropout forward", "dense forward", "output loss",
+                  "dense backward_weights", "dense backward_data", "dropout backward",
+                  "max_pooling2d_1 backward", "conv2d_1 backward_weights", "conv2d_1 backward_bias",
+                  "conv2d_1 backward_data", "max_pooling2d backward", "conv2d backward_weights",
+                  "conv2d backward_bias"));
+}
+
+// Counted by hand. Whether or not the first layer is padded to three channels, its FLOP are those
+// of one.
+TEST(PlanCalls, CountFlopOfConvolutionsAndDenseLayers) {
+  const Graph graph = PresetGraph("keras-mnist");
+  const int64_t conv2d = 2 * 26 * 26 * 32 * 9 * 1, conv2d_1 = 2 * 11 * 11 * 64 * 9 * 32,
+                dense = 2 * 1600 * 10;
+  for (const int64_t images : {1, 8}) {
+    const BoundPlan bound(graph, true, images);
+    const std::vector<CallInfo> calls = bound.workspace->calls();
+    EXPECT_EQ(Find(calls, "conv2d", "forward").flop, images * conv2d);
+    EXPECT_EQ(Find(calls, "conv2d", "backward_weights").flop, images * conv2d);
+    EXPECT_EQ(Find(calls, "conv2d_1", "forward").flop, images * conv2d_1);
+    EXPECT_EQ(Find(calls, "conv2d_1", "backward_weights").flop, images * conv2d_1);
+    EXPECT_EQ(Find(calls, "conv2d_1", "backward_data").flop, images * conv2d_1);
+    EXPECT_EQ(Find(calls, "dense", "forward").flop, images * dense);
+    int64_t total = 0;
+    for (const CallInfo& call : calls) total += call.flop;
+    EXPECT_EQ(total, images * (2 * conv2d + 3 * conv2d_1 + 3 * dense));
+  }
+}
+
+// Of the padding, only a dense layer's is there whatever the instruction set: 10 units are kept as
+// 16.
+TEST(PlanCalls, CountTheBytesOfInputsWeightsAndOutputs) {
+  const BoundPlan bound(PresetGraph("keras-mnist"), true, 2);
+  const std::vector<CallInfo> calls = bound.workspace->calls();
+  EXPECT_EQ(Find(calls, "conv2d_1", "forward").bytes,
+            4 * (2 * (13 * 13 * 32 + 11 * 11 * 64) + 9 * 32 * 64 + 64));
+  EXPECT_EQ(Find(calls, "conv2d_1", "backward_weights").bytes,
+            4 * (2 * (13 * 13 * 32 + 11 * 11 * 64) + 9 * 32 * 64));
+  EXPECT_EQ(Find(calls, "conv2d_1", "backward_bias").bytes, 4 * (2 * 11 * 11 * 64 + 64));
+  // The position of each window's largest takes a byte; its ReLU's mask reads the output again.
+  EXPECT_EQ(Find(calls, "max_pooling2d_1", "forward").bytes,
+            2 * (4 * (11 * 11 * 64 + 5 * 5 * 64) + 5 * 5 * 64));
+  EXPECT_EQ(Find(calls, "max_pooling2d_1", "backward").bytes,
+            2 * (4 * (11 * 11 * 64 + 2 * 5 * 5 * 64) + 5 * 5 * 64));
+  EXPECT_EQ(Find(calls, "dropout", "forward").bytes, 2 * 1600 * (4 + 4 + 1));
+  EXPECT_EQ(Find(calls, "dense", "forward").bytes, 4 * (2 * (1600 + 10) + 1601 * 16));
+  EXPECT_EQ(Find(calls, "dense", "backward_data").bytes, 4 * (2 * (1600 + 10) + 1600 * 10));
 }
 
 TEST(MicroBatchImages, LeavesSixteenMicroBatchesABatchWhereItCan) {

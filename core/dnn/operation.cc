@@ -1,0 +1,28 @@
+#include "core/dnn/operation.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/dnn/engine_info.h"
+#include "core/dnn/kernels.h"
+
+namespace convd {
+
+CallInfo OwnCall(const std::string& layer, const char* pass, const std::string& layout,
+                 int64_t flop, int64_t floats) {
+  return {.layer = layer,
+          .pass = pass,
+          .kernel = absl::StrCat("own:", ActiveKernels().name),
+          .layout = layout,
+          .flop = flop,
+          .bytes = floats * static_cast<int64_t>(sizeof(float)),
+          .planned = true};
+}
+
+CallInfo OneDnnCall(const std::string& layer, const char* pass, const std::string& layout,
+                    int64_t flop, int64_t floats, const std::string& impl_info, bool elementwise) {
+  CallInfo info = OwnCall(layer, pass, layout, flop, floats);
+  info.kernel = impl_info;
+  info.planned = IsPlannedKernel(impl_info, InstructionSet(), elementwise);
+  return info;
+}
+
+}  // namespace convd
