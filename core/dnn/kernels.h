@@ -21,6 +21,50 @@ struct PoolShape {
   int pad_top = 0, pad_left = 0;
 };
 
+// A convolution of 3x3 with stride 1 by Winograd's F(4x4, 3x3), with what follows it while a tile's
+// outputs are in registers. Channels and filters are multiples of 16.
+struct WinogradShape {
+  int64_t images = 0;
+  int in_h = 0, in_w = 0, channels = 0;
+  int out_h = 0, out_w = 0, filters = 0;  // of the convolution, before a pool
+  int pad_top = 0, pad_left = 0;
+  bool relu = false;
+  bool pool = false;  // max pool of 2x2, stride 2, after it; an odd last row or column is left out
+  int64_t block = 0;  // tiles at a time: what lies between transforms and products is of this size
+};
+constexpr int64_t WinogradTiles(const WinogradShape& s) {
+  return s.images * ((s.out_h + 3) / 4) * ((s.out_w + 3) / 4);
+}
+// Of one image, what the shape's kernels write to y.
+constexpr int64_t WinogradOutputs(const WinogradShape& s) {
+  return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
+}
+// Points of a tile, that is, of a transformed kernel.
+inline constexpr int kWinogradPoints = 36;
+// Floats of scratch that forward and backward need.
+constexpr int64_t WinogradScratch(const WinogradShape& s, bool backward) {
+  return kWinogradPoints * (s.block * (s.channels + s.filters) + 32 +
+                            (backward ? int64_t{s.channels} * s.filters : 0));
+}
+
+// A first layer's convolution with stride 1 and no padding, and what follows it. Filters are a
+// multiple of 16; kernel_w * channels is one that NarrowConvolutionFits.
+struct NarrowShape {
+  int64_t images = 0;
+  int in_h = 0, in_w = 0, channels = 0;
+  int out_h = 0, out_w = 0, filters = 0;  // of the convolution, before a pool
+  int kernel_h = 0, kernel_w = 0;
+  bool relu = false;
+  bool pool = false;  // as WinogradShape's
+};
+constexpr int64_t NarrowOutputs(const NarrowShape& s) {
+  return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
+}
+// Whether narrow_backward has a kernel for as many taps along a row.
+constexpr bool NarrowConvolutionFits(int64_t taps) {
+  return taps == 3 || taps == 5 || taps == 9 || taps == 12;
+}
+
 // Figures of one Adam step, worked out in double once a step.
 struct AdamStep {
   float beta_1, one_minus_beta_1, beta_2, one_minus_beta_2;
@@ -69,6 +113,25 @@ struct Kernels {
   void (*adam)(int64_t n, const AdamStep&, const float* g, float* m, float* v, float* w);
   void (*sgd)(int64_t n, float learning_rate, float momentum, bool nesterov, const float* g,
               float* buffer, float* w);
+
+  // The points u (36 x channels x filters) of a kernel w (3 x 3 x channels x filters); also of
+  // channels and filters exchanged. channels * filters is a multiple of 16.
+  void (*winograd_weights)(int64_t channels, int64_t filters, const float* w, float* u);
+  // `bias` may be null. With a pool, `index`, if not null, gets which of the four won.
+  void (*winograd_forward)(const WinogradShape&, const float* x, const float* u, const float* bias,
+                           float* y, uint8_t* index, float* scratch);
+  // From the gradient dy of what forward wrote: dw (3 x 3 x channels x filters), db (may be null),
+  // and dx (may be null; written whole), for which ut has the points of the kernel with channels
+  // and filters exchanged, unflipped. With a ReLU, y is what forward wrote.
+  void (*winograd_backward)(const WinogradShape&, const float* x, const float* dy, const float* y,
+                            const uint8_t* index, const float* ut, float* dw, float* db, float* dx,
+                            float* scratch);
+
+  // w is kernel_h x kernel_w x channels x filters.
+  void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,
+                         float* y, uint8_t* index);
+  void (*narrow_backward)(const NarrowShape&, const float* x, const float* dy, const float* y,
+                          const uint8_t* index, float* dw, float* db);
 };
 
 // The table for oneDNN's effective instruction set, so that one switch (--isa, ONEDNN_MAX_CPU_ISA)

@@ -19,6 +19,17 @@ inline Integers MultiplyEven(Integers a, Integers b) { return _mm256_mul_epu32(a
 
 #include "core/dnn/kernels_body.inc"
 
+// Accumulators of the convolutions' inner loops: as many as leave registers for the factors.
+constexpr int kProductRegisters = 12, kProductVectors = 2, kWeightsRegisters = 8;
+constexpr int kNarrowRegisters = 8, kNarrowGradientVectors = 1;
+
+inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+// From memory: adding a scalar to a vector of zeros would take the port of the multiplications.
+inline Vector Broadcast(const float* p) { return _mm256_set1_ps(*p); }
+
+#include "core/dnn/narrow_convolution_body.inc"
+#include "core/dnn/winograd_body.inc"
+
 }  // namespace
 }  // namespace x86_64_v3
 
@@ -39,6 +50,11 @@ const Kernels kKernelsV3 = {
     .dropout_backward = x86_64_v3::DropoutBackward,
     .adam = x86_64_v3::Adam,
     .sgd = x86_64_v3::Sgd,
+    .winograd_weights = x86_64_v3::WinogradWeights,
+    .winograd_forward = x86_64_v3::WinogradForward,
+    .winograd_backward = x86_64_v3::WinogradBackward,
+    .narrow_forward = x86_64_v3::NarrowForward,
+    .narrow_backward = x86_64_v3::NarrowBackward,
 };
 
 }  // namespace convd

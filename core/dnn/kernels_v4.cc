@@ -20,6 +20,17 @@ inline Integers MultiplyEven(Integers a, Integers b) { return _mm512_maskz_mul_e
 
 #include "core/dnn/kernels_body.inc"
 
+// Accumulators of the convolutions' inner loops: as many as leave registers for the factors.
+constexpr int kProductRegisters = 24, kProductVectors = 4, kWeightsRegisters = 16;
+constexpr int kNarrowRegisters = 16, kNarrowGradientVectors = 2;
+
+inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+// From memory: adding a scalar to a vector of zeros would take the port of the multiplications.
+inline Vector Broadcast(const float* p) { return _mm512_set1_ps(*p); }
+
+#include "core/dnn/narrow_convolution_body.inc"
+#include "core/dnn/winograd_body.inc"
+
 }  // namespace
 }  // namespace x86_64_v4
 
@@ -40,6 +51,11 @@ const Kernels kKernelsV4 = {
     .dropout_backward = x86_64_v4::DropoutBackward,
     .adam = x86_64_v4::Adam,
     .sgd = x86_64_v4::Sgd,
+    .winograd_weights = x86_64_v4::WinogradWeights,
+    .winograd_forward = x86_64_v4::WinogradForward,
+    .winograd_backward = x86_64_v4::WinogradBackward,
+    .narrow_forward = x86_64_v4::NarrowForward,
+    .narrow_backward = x86_64_v4::NarrowBackward,
 };
 
 }  // namespace convd
