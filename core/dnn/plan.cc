@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/operation.h"
+#include "core/dnn/own_convolution.h"
 #include "core/dnn/plan_memory.h"
 #include "core/dnn/softmax.h"
 #include "core/status/status_macros.h"
@@ -115,6 +116,9 @@ class CompiledPlan : public Plan {
   }
 
   absl::Status Unpack(const float* packed, absl::Span<float> canonical) const override {
+    if (!options_.training) {
+      return absl::FailedPreconditionError("only a training plan's weights can be unpacked");
+    }
     return CatchOneDnn([&] {
       for (size_t i = 0; i < operations_.size(); ++i) {
         const Operation& o = *operations_[i];
@@ -162,11 +166,13 @@ class CompiledPlan : public Plan {
   }
 
   // The graph's layers as operations: flatten and, for inference, dropout are gone; a ReLU is fused
-  // into the layer before it; the softmax that ends the network belongs to the loss.
+  // into the layer before it, and by the engine's own convolutions a max pool, too; the softmax
+  // that ends the network belongs to the loss.
   void AddOperations(Shape in) {
     operations_.clear();
     const std::vector<GraphLayer>& layers = graph_.layers();
     const int64_t n = options_.images;
+    bool parameters_before = false;
     for (size_t i = 0; i < layers.size(); ++i) {
       const GraphLayer& layer = layers[i];
       v1::Activation activation = layer.activation;
@@ -174,21 +180,27 @@ class CompiledPlan : public Plan {
       switch (layer.kind) {
         case LayerKind::kConv2D:
         case LayerKind::kDense: {
+          const size_t at = i;
           const bool next_is_relu = i + 1 < layers.size() &&
                                     layers[i + 1].kind == LayerKind::kActivation &&
                                     layers[i + 1].activation == v1::ACTIVATION_RELU;
           const bool relu = activation == v1::ACTIVATION_RELU ||
                             (activation == v1::ACTIVATION_UNSPECIFIED && next_is_relu);
-          if (layer.kind == LayerKind::kConv2D) {
-            operations_.push_back(
-                NewConvolution(layer, i == 0 ? in : layer.in, n, options_.training, relu));
+          if (relu && activation != v1::ACTIVATION_RELU) ++i;
+          const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
+          parameters_before = true;
+          FusedLayers fused{.relu = relu};
+          if (kernel != ConvolutionKernel::kOneDnn) fused.pool = FusedPool(graph_, at);
+          if (fused.pool != nullptr) ++i;
+          if (kernel != ConvolutionKernel::kOneDnn) {
+            operations_.push_back(NewOwnConvolution(layer, kernel, n, options_.training, fused));
+          } else if (layer.kind == LayerKind::kConv2D) {
+            operations_.push_back(NewConvolution(layer, operations_.empty() ? in : layer.in, n,
+                                                 options_.training, relu));
           } else {
             operations_.push_back(NewDense(layer, n, options_.training, relu));
           }
-          if (relu) {
-            if (activation != v1::ACTIVATION_RELU) ++i;
-            continue;
-          }
+          if (relu) continue;
           break;
         }
         case LayerKind::kMaxPool:

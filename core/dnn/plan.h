@@ -91,6 +91,7 @@ class Plan {
   virtual int64_t packed_size() const = 0;   // floats
   virtual int64_t derived_size() const = 0;  // floats; 0 for inference
   virtual absl::Status Pack(absl::Span<const float> canonical, float* packed) const = 0;
+  // FAILED_PRECONDITION on a plan for inference: what it keeps can't be turned back without loss.
   virtual absl::Status Unpack(const float* packed, absl::Span<float> canonical) const = 0;
   // How many independent parts Derive has, and part `part` of it.
   virtual int derive_parts() const = 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/dnn/kernels.h"
+#include "core/dnn/own_convolution.h"
 
 namespace convd {
 namespace {
@@ -74,6 +75,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
     image += elements * kFloat * (training && !shared ? 2 : 1);
   };
   bool in_place = false;  // an activation may overwrite what the layer before it wrote
+  bool first = true;      // nothing before has parameters
   for (size_t i = 0; i < layers.size(); ++i) {
     const GraphLayer& layer = layers[i];
     const double out = static_cast<double>(layer.out.elements());
@@ -83,6 +85,24 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
     switch (layer.kind) {
       case LayerKind::kConv2D: {
         const bool relu = layer.activation == v1::ACTIVATION_RELU;
+        const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
+        first = false;
+        in_place = !own_activation;
+        if (own != ConvolutionKernel::kOneDnn) {
+          // With a ReLU that is a layer of its own, too: see FusedPool.
+          if (const GraphLayer* pool = FusedPool(graph, i); pool != nullptr) {
+            image += static_cast<double>(pool->out.elements());  // which output won
+            keep(static_cast<double>(pool->out.elements()), false);
+            while (&layers[i] != pool) ++i;
+          } else {
+            keep(out, before_pool && (relu || !own_activation));
+          }
+          const OwnConvolutionFloats floats = FloatsOf(layer, own, training);
+          packed += static_cast<double>(floats.packed);
+          derived += static_cast<double>(floats.derived);
+          scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
+          break;
+        }
         keep(out, before_pool && (relu || !own_activation));
         const double kernel = PackedKernel(layer);
         packed += kernel + Padded(layer.out.channels);
@@ -94,11 +114,11 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
           fixed += kernel * kFloat;
           scratch = std::max(scratch, kernel * kFloat);
         }
-        in_place = !own_activation;
         break;
       }
       case LayerKind::kDense: {
         keep(out, before_pool && !own_activation);
+        first = false;
         const double units = static_cast<double>(PaddedUnits(layer.out.channels));
         const double inputs = static_cast<double>(layer.in.elements());
         packed += (inputs + 1) * units;

@@ -1,0 +1,306 @@
+#include "core/dnn/own_convolution.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+// Convolutions by the engine's own kernels, with a ReLU and a max pool in them. Kernels of both
+// kinds take weights as kernel_h x kernel_w x channels x filters.
+
+namespace convd {
+namespace {
+
+constexpr int kBlock = 16;  // channels and filters of Winograd's, filters of a narrow one's
+constexpr int kMostNarrowChannels = 4;
+
+// Tiles at a time: what lies between transforms and products is to stay in the second cache beside
+// the kernel's points, and the points are read from there once a block, so not too few. A multiple
+// of what the products take at once.
+constexpr int64_t kTilesStep = 12, kLeastTiles = 24, kMostTiles = 48;
+constexpr int64_t kBlockBytes = 512 << 10;
+
+// A transformed kernel is four times as large as the kernel, and so is its gradient. Too few tiles
+// an image don't make up for reading and writing it; measured with 32 to 256 channels on maps of
+// 8x8 and 16x16: of 256, 8x8 was slower than the direct method, all else faster.
+constexpr int64_t kMostPointsATile = 4096, kMostPoints = 256 * 256;
+
+int64_t BlockTiles(int channels, int filters) {
+  const int64_t tile = int64_t{kWinogradPoints} * (channels + filters) * sizeof(float);
+  return std::clamp(kBlockBytes / tile / kTilesStep * kTilesStep, kLeastTiles, kMostTiles);
+}
+
+// From ONNX's order {filters, channels, kernel_h, kernel_w} to the kernels' and back.
+void ToKernelOrder(const GraphLayer& layer, const float* from, float* to) {
+  const int window = layer.window.kernel_h * layer.window.kernel_w;
+  const int channels = layer.in.channels, filters = layer.out.channels;
+  for (int f = 0; f < filters; ++f)
+    for (int c = 0; c < channels; ++c)
+      for (int k = 0; k < window; ++k) to[(int64_t{k} * channels + c) * filters + f] = *from++;
+}
+
+void FromKernelOrder(const GraphLayer& layer, const float* from, float* to) {
+  const int window = layer.window.kernel_h * layer.window.kernel_w;
+  const int channels = layer.in.channels, filters = layer.out.channels;
+  for (int f = 0; f < filters; ++f)
+    for (int c = 0; c < channels; ++c)
+      for (int k = 0; k < window; ++k) *to++ = from[(int64_t{k} * channels + c) * filters + f];
+}
+
+// What the two kinds share: their place in the plan, and how parameters are packed.
+class OwnConvolution : public Operation {
+ public:
+  OwnConvolution(const GraphLayer& layer, int64_t images, bool training, const FusedLayers& fused)
+      : Operation(fused.pool == nullptr ? layer.name
+                                        : absl::StrCat(layer.name, "+", fused.pool->name)),
+        layer_(layer),
+        images_(images),
+        training_(training),
+        relu_(fused.relu),
+        pool_(fused.pool != nullptr) {
+    kernel = layer.kernel;
+    bias = layer.bias;
+    in_elements = layer.in.elements();
+    out_elements = pool_ ? fused.pool->out.elements() : layer.out.elements();
+  }
+
+  // With a pool in it the ReLU is this operation's own affair.
+  bool has_relu() const override { return relu_ && !pool_; }
+  bool backward_reads_output() const override { return masks(); }
+
+  int64_t packed_size() const override { return kernel_size() + bias_size(); }
+
+  void Unpack(const float* packed, float* kernel, float* bias_to) const override {
+    FromKernelOrder(layer_, packed, kernel);
+    if (bias >= 0) CopyBias(packed + kernel_size(), bias_to);
+  }
+
+ protected:
+  int64_t weights() const {
+    return int64_t{layer_.window.kernel_h} * layer_.window.kernel_w * layer_.in.channels *
+           layer_.out.channels;
+  }
+  virtual int64_t kernel_size() const { return weights(); }
+  // Whether backward has to ask y which outputs the ReLU let pass.
+  bool masks() const { return pool_ ? relu_ : masks_relu; }
+  void CopyBias(const float* from, float* to) const {
+    std::memcpy(to, from, layer_.out.channels * sizeof(float));
+  }
+  // Which output won, kept for backward; null where there is none to keep.
+  uint8_t* Index(const Binding& b) const {
+    if (!training_ || !pool_) return nullptr;
+    b.extra->emplace_back((images_ * out_elements + 3) / 4);
+    return reinterpret_cast<uint8_t*>(b.extra->back().data());
+  }
+  // Of `passes` that each need as many FLOP as forward does by the direct method. `per_image` and
+  // `once` are the floats that they read and write, beside the inputs and outputs that all do.
+  CallInfo Info(const char* pass, const char* weights_layout, int passes, int64_t per_image,
+                int64_t once) const {
+    const int64_t flop = passes * 2 * images_ * layer_.out.elements() * layer_.window.kernel_h *
+                         layer_.window.kernel_w * layer_.in.channels;
+    CallInfo info = OwnCall(name(), pass, absl::StrCat("nhwc, weights ", weights_layout), flop,
+                            images_ * (in_elements + out_elements + per_image) + once);
+    if (training_ && pool_) info.bytes += images_ * out_elements;  // which output won
+    return info;
+  }
+  int64_t bias_size() const { return bias >= 0 ? layer_.out.channels : 0; }
+
+  const GraphLayer layer_;
+  const int64_t images_;
+  const bool training_, relu_, pool_;
+};
+
+// When training, packed are the weights and derived the points of their forward and backward
+// products; for inference packed are the points.
+class WinogradConvolution : public OwnConvolution {
+ public:
+  using OwnConvolution::OwnConvolution;
+
+  int64_t derived_size() const override {
+    return needs_dx ? FloatsOf(layer_, ConvolutionKernel::kWinograd, training_).derived
+                    : (training_ ? points() : 0);
+  }
+  int64_t scratch_bytes() const override {
+    return FloatsOf(layer_, ConvolutionKernel::kWinograd, training_).scratch *
+           static_cast<int64_t>(sizeof(float));
+  }
+
+  void Pack(const float* kernel, const float* bias_from, float* packed) const override {
+    if (training_) {
+      ToKernelOrder(layer_, kernel, packed);
+    } else {
+      AlignedBuffer ordered(weights());
+      ToKernelOrder(layer_, kernel, ordered.data());
+      ActiveKernels().winograd_weights(layer_.in.channels, layer_.out.channels, ordered.data(),
+                                       packed);
+    }
+    if (bias >= 0) CopyBias(bias_from, packed + kernel_size());
+  }
+
+  void Derive(const float* packed, float* derived) const override {
+    if (!training_) return;
+    const int64_t channels = layer_.in.channels, filters = layer_.out.channels;
+    ActiveKernels().winograd_weights(channels, filters, packed, derived);
+    if (!needs_dx) return;
+    float* const exchanged = derived + 2 * points();
+    for (int64_t k = 0; k < 9; ++k)
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t f = 0; f < filters; ++f)
+          exchanged[(k * filters + f) * channels + c] = packed[(k * channels + c) * filters + f];
+    ActiveKernels().winograd_weights(filters, channels, exchanged, derived + points());
+  }
+
+  void Bind(const Binding& b) const override {
+    const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
+    float* const scratch = static_cast<float*>(b.scratch);
+    uint8_t* const index = Index(b);
+    b.forward->push_back({Info("forward", "winograd 4x4", 1, 0, points() + bias_size()),
+                          [shape = Shape(), bias_data, scratch, index, x = b.x, y = b.y,
+                           u = training_ ? b.derived : b.weights](MicroBatch&) {
+                            ActiveKernels().winograd_forward(shape, x, u, bias_data, y, index,
+                                                             scratch);
+                          }});
+    if (!training_) return;
+    WinogradShape shape = Shape();
+    shape.relu = masks();
+    b.backward->push_back(
+        {Info("backward", "winograd 4x4", b.dx == nullptr ? 1 : 2,
+              (masks() ? out_elements : 0) + (b.dx == nullptr ? 0 : in_elements),
+              packed_size() + (b.dx == nullptr ? 0 : points())),
+         [this, shape, scratch, index, x = b.x, y = b.y, dy = b.dy, dx = b.dx,
+          ut = b.derived + points(), offset = b.gradient_offset](MicroBatch& batch) {
+           float* const dw = batch.gradient + offset;
+           ActiveKernels().winograd_backward(shape, x, dy, y, index, ut, dw,
+                                             bias >= 0 ? dw + kernel_size() : nullptr, dx, scratch);
+         }});
+  }
+
+ private:
+  int64_t points() const {
+    return int64_t{kWinogradPoints} * layer_.in.channels * layer_.out.channels;
+  }
+  int64_t kernel_size() const override { return training_ ? weights() : points(); }
+  WinogradShape Shape() const { return WinogradShapeOf(layer_, images_, relu_, pool_); }
+};
+
+class NarrowConvolution : public OwnConvolution {
+ public:
+  using OwnConvolution::OwnConvolution;
+
+  void Pack(const float* kernel, const float* bias_from, float* packed) const override {
+    ToKernelOrder(layer_, kernel, packed);
+    if (bias >= 0) CopyBias(bias_from, packed + kernel_size());
+  }
+
+  void Bind(const Binding& b) const override {
+    NarrowShape shape{images_,
+                      layer_.in.height,
+                      layer_.in.width,
+                      layer_.in.channels,
+                      layer_.out.height,
+                      layer_.out.width,
+                      layer_.out.channels,
+                      layer_.window.kernel_h,
+                      layer_.window.kernel_w,
+                      relu_,
+                      pool_};
+    const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
+    uint8_t* const index = Index(b);
+    b.forward->push_back({Info("forward", "hwio", 1, 0, packed_size()),
+                          [shape, bias_data, index, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
+                            ActiveKernels().narrow_forward(shape, x, w, bias_data, y, index);
+                          }});
+    if (!training_) return;
+    shape.relu = masks();
+    b.backward->push_back(
+        {Info("backward_weights", "hwio", 1, masks() ? out_elements : 0, packed_size()),
+         [this, shape, index, x = b.x, y = b.y, dy = b.dy,
+          offset = b.gradient_offset](MicroBatch& batch) {
+           float* const dw = batch.gradient + offset;
+           ActiveKernels().narrow_backward(shape, x, dy, y, index, dw,
+                                           bias >= 0 ? dw + kernel_size() : nullptr);
+         }});
+  }
+};
+
+}  // namespace
+
+const GraphLayer* FusedPool(const Graph& graph, size_t layer) {
+  const std::vector<GraphLayer>& layers = graph.layers();
+  size_t next = layer + 1;
+  if (layers[layer].activation == v1::ACTIVATION_UNSPECIFIED && next < layers.size() &&
+      layers[next].kind == LayerKind::kActivation &&
+      layers[next].activation == v1::ACTIVATION_RELU) {
+    ++next;
+  } else if (layers[layer].activation != v1::ACTIVATION_UNSPECIFIED &&
+             layers[layer].activation != v1::ACTIVATION_RELU) {
+    return nullptr;
+  }
+  if (next == layers.size()) return nullptr;
+  const GraphLayer& pool = layers[next];
+  const Window& w = pool.window;
+  const bool fits = pool.kind == LayerKind::kMaxPool && w.kernel_h == 2 && w.kernel_w == 2 &&
+                    w.stride_h == 2 && w.stride_w == 2 && w.dilation_h == 1 && w.dilation_w == 1 &&
+                    w.pad_top == 0 && w.pad_left == 0 && pool.out.height == pool.in.height / 2 &&
+                    pool.out.width == pool.in.width / 2;
+  return fits ? &pool : nullptr;
+}
+
+OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training) {
+  const int64_t kernels = int64_t{layer.in.channels} * layer.out.channels;
+  const int64_t weights = kernels * layer.window.kernel_h * layer.window.kernel_w;
+  const int64_t bias = layer.bias >= 0 ? layer.out.channels : 0;
+  if (kernel == ConvolutionKernel::kNarrow) return {.packed = weights + bias};
+  const int64_t points = kWinogradPoints * kernels;
+  return {.packed = (training ? weights : points) + bias,
+          .derived = training ? 2 * points + weights : 0,
+          .scratch = WinogradScratch(WinogradShapeOf(layer, 1, false, false), training)};
+}
+
+ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first) {
+  const Window& w = layer.window;
+  if (layer.kind != LayerKind::kConv2D || layer.groups != 1 || w.stride_h != 1 || w.stride_w != 1 ||
+      w.dilation_h != 1 || w.dilation_w != 1 || layer.out.channels % kBlock != 0) {
+    return ConvolutionKernel::kOneDnn;
+  }
+  if (first && layer.in.channels <= kMostNarrowChannels && w.pad_top == 0 && w.pad_left == 0 &&
+      w.pad_bottom == 0 && w.pad_right == 0 &&
+      NarrowConvolutionFits(int64_t{w.kernel_w} * layer.in.channels)) {
+    return ConvolutionKernel::kNarrow;
+  }
+  const int64_t points = int64_t{layer.in.channels} * layer.out.channels;
+  if (w.kernel_h == 3 && w.kernel_w == 3 && layer.in.channels % kBlock == 0 &&
+      points <= kMostPoints &&
+      points <= kMostPointsATile * WinogradTiles(WinogradShapeOf(layer, 1, false, false))) {
+    return ConvolutionKernel::kWinograd;
+  }
+  return ConvolutionKernel::kOneDnn;
+}
+
+WinogradShape WinogradShapeOf(const GraphLayer& layer, int64_t images, bool relu, bool pool) {
+  return {images,
+          layer.in.height,
+          layer.in.width,
+          layer.in.channels,
+          layer.out.height,
+          layer.out.width,
+          layer.out.channels,
+          layer.window.pad_top,
+          layer.window.pad_left,
+          relu,
+          pool,
+          BlockTiles(layer.in.channels, layer.out.channels)};
+}
+
+std::unique_ptr<Operation> NewOwnConvolution(const GraphLayer& layer, ConvolutionKernel kernel,
+                                             int64_t images, bool training,
+                                             const FusedLayers& fused) {
+  if (kernel == ConvolutionKernel::kNarrow) {
+    return std::make_unique<NarrowConvolution>(layer, images, training, fused);
+  }
+  return std::make_unique<WinogradConvolution>(layer, images, training, fused);
+}
+
+}  // namespace convd

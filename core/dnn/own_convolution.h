@@ -1,0 +1,45 @@
+#ifndef CONVD_CORE_DNN_OWN_CONVOLUTION_H_
+#define CONVD_CORE_DNN_OWN_CONVOLUTION_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "core/dnn/kernels.h"
+#include "core/dnn/operation.h"
+#include "core/nn/graph.h"
+
+namespace convd {
+
+// What is computed with a convolution, on its outputs while they are in registers.
+struct FusedLayers {
+  bool relu = false;
+  const GraphLayer* pool = nullptr;
+};
+
+// The max pool that the engine's own kernels take into convolution `layer` (an index): 2x2, stride
+// 2, without padding, right after it or after the ReLU that follows it. Null where there is none.
+const GraphLayer* FusedPool(const Graph& graph, size_t layer);
+
+// Whether, and as what, a convolution runs on the engine's own kernels. From the layer alone, so
+// the same on every machine.
+enum class ConvolutionKernel { kOneDnn, kWinograd, kNarrow };
+// `first`: nothing before it has parameters.
+ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first);
+
+// What such an operation takes of a plan, in floats.
+struct OwnConvolutionFloats {
+  int64_t packed = 0, derived = 0, scratch = 0;
+};
+// Of one that needs a gradient by its input, too, if Winograd's.
+OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training);
+
+WinogradShape WinogradShapeOf(const GraphLayer& layer, int64_t images, bool relu, bool pool);
+
+// REQUIRES: `kernel` is what ChooseConvolutionKernel says, and not oneDNN's.
+std::unique_ptr<Operation> NewOwnConvolution(const GraphLayer& layer, ConvolutionKernel kernel,
+                                             int64_t images, bool training,
+                                             const FusedLayers& fused);
+
+}  // namespace convd
+
+#endif  // CONVD_CORE_DNN_OWN_CONVOLUTION_H_
