@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "bench/fma_rate.h"
+#include "core/dnn/fma_rate.h"
 #include "core/data/idx.h"
 #include "core/dnn/engine_info.h"
 #include "core/nn/network_text.h"
