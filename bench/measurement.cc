@@ -11,9 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/dnn/fma_rate.h"
 #include "core/data/idx.h"
 #include "core/dnn/engine_info.h"
+#include "core/dnn/explain.h"
+#include "core/dnn/fma_rate.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 #include "core/status/status_macros.h"
@@ -55,6 +56,22 @@ absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path) {
   CONVD_RETURN_IF_ERROR(text.status());
   CONVD_ASSIGN_OR_RETURN(const v1::Network network, ParseNetwork(*text, preset_or_path));
   return Graph::Create(network);
+}
+
+absl::StatusOr<int64_t> PlannedFlop(const Graph& graph, const PlanOptions& options) {
+  CONVD_ASSIGN_OR_RETURN(const std::vector<CallInfo> calls, PlanCalls(graph, options));
+  std::vector<std::string> unplanned;
+  int64_t flop = 0;
+  for (const CallInfo& call : calls) {
+    flop += call.flop;
+    if (!call.planned) {
+      unplanned.push_back(absl::StrCat(call.layer, " ", call.pass, " by ", call.kernel));
+    }
+  }
+  if (unplanned.empty()) return flop / options.images;
+  return absl::FailedPreconditionError(absl::StrCat("not the planned kernel with ", options.images,
+                                                    " images on ", InstructionSet(), ": ",
+                                                    absl::StrJoin(unplanned, ", ")));
 }
 
 ImageSet SyntheticImages(const Graph& graph, int64_t count) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/data/dataset.h"
+#include "core/dnn/plan.h"
 #include "core/nn/graph.h"
 
 namespace convd {
@@ -27,6 +28,10 @@ void PrintMeasurement(const Measurement& measurement, bool json);
 
 // A preset by name, or else a network's textproto by path. Errors name the file.
 absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);
+
+// FLOP of one image by the calls of a plan. FAILED_PRECONDITION names those whose kernel isn't the
+// planned one (core/dnn/plan.h): what is measured then isn't what convd is meant to do.
+absl::StatusOr<int64_t> PlannedFlop(const Graph& graph, const PlanOptions& options);
 
 // Labelled uint8 images of the graph's input shape, random but the same on every run: no kernel's
 // time depends on what they show.

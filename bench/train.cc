@@ -10,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "bench/measurement.h"
-#include "bench/network_flop.h"
 #include "core/dnn/engine_info.h"
 #include "core/exec/executor.h"
 #include "core/status/status_macros.h"
@@ -59,6 +58,10 @@ absl::Status Measure(const Options& options) {
   request.set_epochs(options.epochs);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
 
+  const int64_t images = request.micro_batch() > 0 ? request.micro_batch()
+                                                   : MicroBatchImages(graph, request.batch_size());
+  CONVD_ASSIGN_OR_RETURN(const int64_t flop_per_image,
+                         PlannedFlop(graph, {.training = true, .images = images}));
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, Clock::Real()));
@@ -76,7 +79,7 @@ absl::Status Measure(const Options& options) {
   measurement.batch = options.batch;
   measurement.images = data.train.count;
   measurement.seconds = static_cast<double>(data.train.count) / rate;
-  measurement.flop_per_image = TrainingFlop(graph);
+  measurement.flop_per_image = flop_per_image;
   PrintMeasurement(measurement, options.json);
   return absl::OkStatus();
 }

@@ -102,6 +102,34 @@ INSTANTIATE_TEST_SUITE_P(All, PresetExplanation, ::testing::ValuesIn(PresetNames
                            return name;
                          });
 
+// For so large a window oneDNN 2.6 unfolds the image and multiplies matrices.
+TEST(Explain, TellsKernelsThatAreNotPlanned) {
+  v1::Network network;
+  network.set_name("wide");
+  network.mutable_input()->set_height(24);
+  network.mutable_input()->set_width(24);
+  network.mutable_input()->set_channels(3);
+  v1::Conv2D& conv = *network.add_layers()->mutable_conv();
+  conv.set_filters(8);
+  conv.add_kernel(20);
+  network.add_layers()->mutable_flatten();
+  network.add_layers()->mutable_dense()->set_units(10);
+  SteppingClock clock(absl::Milliseconds(100));
+  const absl::StatusOr<v1::Explanation> explanation =
+      Explain(*Graph::Create(network), {}, clock, GoOn);
+  ASSERT_TRUE(explanation.ok()) << explanation.status();
+  int unplanned = 0;
+  for (const v1::CallExplanation& call : explanation->train().calls()) {
+    const bool falls_back = call.kernel().find("gemm:") != std::string::npos ||
+                            call.kernel().find("ref") != std::string::npos;
+    EXPECT_EQ(call.planned(), !falls_back) << call.ShortDebugString();
+    unplanned += !call.planned();
+  }
+  if (OneDnnVersion()[0] == '2') {
+    EXPECT_EQ(unplanned, 1);
+  }
+}
+
 // Each call lies between two readings of the clock.
 TEST(Explain, GivesEachCallItsTimeAndEndsAfterAboutASecond) {
   SteppingClock clock(absl::Milliseconds(1));
