@@ -33,10 +33,6 @@ absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);
 // planned one (core/dnn/plan.h): what is measured then isn't what convd is meant to do.
 absl::StatusOr<int64_t> PlannedFlop(const Graph& graph, const PlanOptions& options);
 
-// Labelled uint8 images of the graph's input shape, random but the same on every run: no kernel's
-// time depends on what they show.
-ImageSet SyntheticImages(const Graph& graph, int64_t count);
-
 // Labelled images from a pair of IDX files (plain or gzip), at most `count` of them.
 absl::StatusOr<ImageSet> ReadIdxFiles(const std::string& images, const std::string& labels,
                                       int64_t count);

@@ -16,6 +16,7 @@
 #include "bench/measurement.h"
 #include "core/dnn/engine_info.h"
 #include "core/dnn/inference_model.h"
+#include "core/dnn/synthetic_images.h"
 #include "core/exec/executor.h"
 #include "core/onnx/onnx_model.h"
 #include "core/random/random.h"

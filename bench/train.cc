@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "bench/measurement.h"
 #include "core/dnn/engine_info.h"
+#include "core/dnn/synthetic_images.h"
 #include "core/exec/executor.h"
 #include "core/status/status_macros.h"
 #include "core/time/clock.h"
@@ -58,8 +59,10 @@ absl::Status Measure(const Options& options) {
   request.set_epochs(options.epochs);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
 
-  const int64_t images = request.micro_batch() > 0 ? request.micro_batch()
-                                                   : MicroBatchImages(graph, request.batch_size());
+  // As the trainer has it.
+  const int64_t batch = std::min(request.batch_size(), data.train.count);
+  const int64_t images = request.micro_batch() > 0 ? std::min(request.micro_batch(), batch)
+                                                   : MicroBatchImages(graph, batch);
   CONVD_ASSIGN_OR_RETURN(const int64_t flop_per_image,
                          PlannedFlop(graph, {.training = true, .images = images}));
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);

@@ -13,6 +13,7 @@
 #include "core/dnn/fma_rate.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/plan_memory.h"
+#include "core/dnn/synthetic_images.h"
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
 
@@ -33,15 +34,13 @@ absl::Status Within(const char* field, int64_t value, int64_t least, int64_t mos
       absl::StrCat(field, ": got ", value, "; want ", least, " to ", most));
 }
 
-int64_t PixelBytes(const Graph& graph, int64_t images) { return images * graph.input().elements(); }
-
 // Of a plan while it is measured: weights, gradient and derived weights, a workspace, pixels.
 int64_t PlanBytes(const Graph& graph, const PlanOptions& options) {
   const PlanMemory memory = EstimatePlanMemory(graph, options);
   const double arrays = static_cast<double>(memory.packed_bytes) * (options.training ? 2 : 1) +
                         (options.training ? static_cast<double>(memory.derived_bytes) : 0.0);
   const double bytes = arrays + static_cast<double>(memory.workspace_bytes) +
-                       static_cast<double>(PixelBytes(graph, options.images)) +
+                       static_cast<double>(options.images * graph.input().elements()) +
                        4.0 * static_cast<double>(graph.parameter_count());
   return static_cast<int64_t>(std::min(bytes, 0x1p62));
 }
@@ -80,34 +79,6 @@ absl::StatusOr<std::vector<float>> InitialParameters(const Graph& graph, AtCut a
   return parameters;
 }
 
-// Labelled images of pixels that are anything: no kernel's time depends on what they show.
-class SyntheticImages {
- public:
-  SyntheticImages(const Graph& graph, int64_t count)
-      : pixels_(PixelBytes(graph, count)), labels_(count) {
-    uint32_t state = 1;
-    for (uint8_t& pixel : pixels_) {
-      state = state * 1664525 + 1013904223;
-      pixel = static_cast<uint8_t>(state >> 24);
-    }
-    for (int64_t i = 0; i < count; ++i) labels_[i] = static_cast<int32_t>(i % graph.classes());
-    images_.count = count;
-    images_.height = graph.input().height;
-    images_.width = graph.input().width;
-    images_.channels = graph.input().channels;
-    images_.pixels = pixels_.data();
-    images_.labels = labels_;
-  }
-  SyntheticImages(const SyntheticImages&) = delete;
-
-  const ImageSet& images() const { return images_; }
-
- private:
-  std::vector<uint8_t> pixels_;
-  std::vector<int32_t> labels_;
-  ImageSet images_;
-};
-
 // A plan with all that it needs to run.
 class RunnablePlan {
  public:
@@ -135,7 +106,7 @@ class RunnablePlan {
 
   absl::Status Run(AtCut at_cut) {
     MicroBatch batch;
-    batch.images = &images_.images();
+    batch.images = &images_;
     batch.samples = samples_;
     batch.loss_scale = 1.0f / static_cast<float>(plan_->images());
     batch.gradient = gradient_.data();
@@ -152,7 +123,7 @@ class RunnablePlan {
         weights_(plan_->packed_size()),
         derived_(plan_->derived_size()),
         gradient_(options.training ? plan_->packed_size() : 0),
-        images_(plan_->graph(), plan_->images()),
+        images_(SyntheticImages(plan_->graph(), plan_->images())),
         samples_(plan_->images()),
         probabilities_(plan_->images() * plan_->graph().classes()) {
     std::iota(samples_.begin(), samples_.end(), uint32_t{0});
@@ -160,7 +131,7 @@ class RunnablePlan {
 
   const std::shared_ptr<const Plan> plan_;
   AlignedBuffer weights_, derived_, gradient_;
-  const SyntheticImages images_;
+  const ImageSet images_;
   std::vector<uint32_t> samples_;
   std::vector<float> probabilities_;
   std::unique_ptr<Workspace> workspace_;
