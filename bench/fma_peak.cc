@@ -5,7 +5,7 @@
 #include <iostream>
 #include <vector>
 
-#include "bench/fma_rate.h"
+#include "core/dnn/fma_rate.h"
 
 int main(int argc, char** argv) {
   std::vector<int> counts = {1, 2};

@@ -5,15 +5,15 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "bench/fma_rate.h"
 #include "core/data/idx.h"
 #include "core/dnn/engine_info.h"
+#include "core/dnn/explain.h"
+#include "core/dnn/fma_rate.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 #include "core/status/status_macros.h"
@@ -57,28 +57,20 @@ absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path) {
   return Graph::Create(network);
 }
 
-ImageSet SyntheticImages(const Graph& graph, int64_t count) {
-  struct Memory {
-    std::vector<uint8_t> pixels;
-    std::vector<int32_t> labels;
-  };
-  auto memory = std::make_shared<Memory>();
-  std::mt19937 generator(1);
-  memory->pixels.resize(count * graph.input().elements());
-  for (uint8_t& pixel : memory->pixels) pixel = static_cast<uint8_t>(generator());
-  memory->labels.resize(count);
-  for (int32_t& label : memory->labels) {
-    label = static_cast<int32_t>(generator() % graph.classes());
+absl::StatusOr<int64_t> PlannedFlop(const Graph& graph, const PlanOptions& options) {
+  CONVD_ASSIGN_OR_RETURN(const std::vector<CallInfo> calls, PlanCalls(graph, options));
+  std::vector<std::string> unplanned;
+  int64_t flop = 0;
+  for (const CallInfo& call : calls) {
+    flop += call.flop;
+    if (!call.planned) {
+      unplanned.push_back(absl::StrCat(call.layer, " ", call.pass, " by ", call.kernel));
+    }
   }
-  ImageSet images;
-  images.count = count;
-  images.height = graph.input().height;
-  images.width = graph.input().width;
-  images.channels = graph.input().channels;
-  images.pixels = memory->pixels.data();
-  images.labels = memory->labels;
-  images.owner = memory;
-  return images;
+  if (unplanned.empty()) return flop / options.images;
+  return absl::FailedPreconditionError(absl::StrCat("not the planned kernel with ", options.images,
+                                                    " images on ", InstructionSet(), ": ",
+                                                    absl::StrJoin(unplanned, ", ")));
 }
 
 absl::StatusOr<ImageSet> ReadIdxFiles(const std::string& images, const std::string& labels,

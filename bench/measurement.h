@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/data/dataset.h"
+#include "core/dnn/plan.h"
 #include "core/nn/graph.h"
 
 namespace convd {
@@ -28,9 +29,9 @@ void PrintMeasurement(const Measurement& measurement, bool json);
 // A preset by name, or else a network's textproto by path. Errors name the file.
 absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);
 
-// Labelled uint8 images of the graph's input shape, random but the same on every run: no kernel's
-// time depends on what they show.
-ImageSet SyntheticImages(const Graph& graph, int64_t count);
+// FLOP of one image by the calls of a plan. FAILED_PRECONDITION names those whose kernel isn't the
+// planned one (core/dnn/plan.h): what is measured then isn't what convd is meant to do.
+absl::StatusOr<int64_t> PlannedFlop(const Graph& graph, const PlanOptions& options);
 
 // Labelled images from a pair of IDX files (plain or gzip), at most `count` of them.
 absl::StatusOr<ImageSet> ReadIdxFiles(const std::string& images, const std::string& labels,

@@ -14,9 +14,9 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "bench/measurement.h"
-#include "bench/network_flop.h"
 #include "core/dnn/engine_info.h"
 #include "core/dnn/inference_model.h"
+#include "core/dnn/synthetic_images.h"
 #include "core/exec/executor.h"
 #include "core/onnx/onnx_model.h"
 #include "core/random/random.h"
@@ -77,6 +77,10 @@ absl::Status Measure(const Options& options) {
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
   if (!options.onnx.empty()) return WriteModel(graph, options.onnx);
+  int64_t flop_per_image = 0;
+  for (const int64_t size : PredictionSizes(graph)) {
+    CONVD_ASSIGN_OR_RETURN(flop_per_image, PlannedFlop(graph, {.training = false, .images = size}));
+  }
   CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const InferenceModel> model,
                          CompileInferenceModel(graph, InitialParameters(graph)));
   const ImageSet images = SyntheticImages(graph, options.batch);
@@ -114,7 +118,7 @@ absl::Status Measure(const Options& options) {
   measurement.batch = options.batch;
   measurement.images = done;
   measurement.seconds = absl::ToDoubleSeconds(took);
-  measurement.flop_per_image = InferenceFlop(graph);
+  measurement.flop_per_image = flop_per_image;
   PrintMeasurement(measurement, options.json);
   return absl::OkStatus();
 }

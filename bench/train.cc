@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "bench/measurement.h"
-#include "bench/network_flop.h"
 #include "core/dnn/engine_info.h"
+#include "core/dnn/synthetic_images.h"
 #include "core/exec/executor.h"
 #include "core/status/status_macros.h"
 #include "core/time/clock.h"
@@ -59,6 +59,12 @@ absl::Status Measure(const Options& options) {
   request.set_epochs(options.epochs);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
 
+  // As the trainer has it.
+  const int64_t batch = std::min(request.batch_size(), data.train.count);
+  const int64_t images = request.micro_batch() > 0 ? std::min(request.micro_batch(), batch)
+                                                   : MicroBatchImages(graph, batch);
+  CONVD_ASSIGN_OR_RETURN(const int64_t flop_per_image,
+                         PlannedFlop(graph, {.training = true, .images = images}));
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, Clock::Real()));
@@ -76,7 +82,7 @@ absl::Status Measure(const Options& options) {
   measurement.batch = options.batch;
   measurement.images = data.train.count;
   measurement.seconds = static_cast<double>(data.train.count) / rate;
-  measurement.flop_per_image = TrainingFlop(graph);
+  measurement.flop_per_image = flop_per_image;
   PrintMeasurement(measurement, options.json);
   return absl::OkStatus();
 }

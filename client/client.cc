@@ -174,6 +174,11 @@ class GrpcClient final : public Client {
     return Call(*models_, &v1::Models::Stub::GetModel, request, kShortCall);
   }
 
+  absl::StatusOr<v1::ExplainModelResponse> ExplainModel(
+      const v1::ExplainModelRequest& request) override {
+    return Call(*models_, &v1::Models::Stub::ExplainModel, request, kLongCall);
+  }
+
  private:
   absl::Duration Timeout(absl::Duration usual) const {
     return options_.timeout > absl::ZeroDuration() ? options_.timeout : usual;

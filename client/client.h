@@ -24,7 +24,7 @@ struct ClientOptions {
   // How long Connect waits for a server that doesn't answer; a refused connection fails at once.
   absl::Duration connect_timeout = absl::Seconds(10);
   // Of each call. Zero: 30 s, or an hour for what computes or reads data (registering, uploading,
-  // evaluating, predicting), and no limit for Watch.
+  // evaluating, explaining, predicting), and no limit for Watch.
   absl::Duration timeout = absl::ZeroDuration();
   // The longest message either way. The server has a limit of its own.
   int max_message_bytes = 256 << 20;
@@ -95,6 +95,8 @@ class Client {
   virtual absl::StatusOr<std::vector<v1::Model>> ListModels(const std::string& name = "") = 0;
   // Version 0 means the newest.
   virtual absl::StatusOr<v1::Model> GetModel(const v1::ModelVersion& model) = 0;
+  virtual absl::StatusOr<v1::ExplainModelResponse> ExplainModel(
+      const v1::ExplainModelRequest& request) = 0;
 };
 
 }  // namespace convd

@@ -177,7 +177,9 @@ void ConvdServer::StartJobs(const Config& config) {
 absl::Status ConvdServer::Serve(const Config& config) {
   jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, job_memory_);
   datasets_service_ = std::make_unique<DatasetsService>(*datasets_);
-  models_service_ = std::make_unique<ModelsService>(*models_);
+  ExplainLimits explain;
+  explain.memory_bytes = job_memory_.bytes;
+  models_service_ = std::make_unique<ModelsService>(*models_, *executor_, explain, clock_);
   EvaluateLimits evaluate;
   PredictLimits predict;
   // The answer's other fields want room, too.

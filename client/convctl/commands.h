@@ -14,6 +14,7 @@ void AddDatasetsCommands(CLI::App& app, Command& chosen);
 void AddTrainCommand(CLI::App& app, Command& chosen);
 void AddJobsCommands(CLI::App& app, Command& chosen);  // jobs, watch, cancel
 void AddEvaluateCommand(CLI::App& app, Command& chosen);
+void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddPredictCommand(CLI::App& app, Command& chosen);
 void AddModelsCommands(CLI::App& app, Command& chosen);
 

@@ -80,6 +80,7 @@ int Run(int argc, char** argv) {
   AddEvaluateCommand(app, chosen);
   AddPredictCommand(app, chosen);
   AddModelsCommands(app, chosen);
+  AddExplainCommand(app, chosen);
   AddDatasetsCommands(app, chosen);
   AddHealthCommand(app, chosen);
   try {

@@ -26,9 +26,7 @@ class CompiledModel : public InferenceModel {
   explicit CompiledModel(const Graph& graph) : graph_(graph) {}
 
   absl::Status Build(absl::Span<const float> parameters) {
-    const int64_t most = MicroBatchImages(graph_, int64_t{1} << 20);
-    for (int64_t images : {most, kFewImages, int64_t{1}}) {
-      if (!sizes_.empty() && images >= sizes_.back()->plan->images()) continue;
+    for (const int64_t images : PredictionSizes(graph_)) {
       auto size = std::make_unique<Size>();
       CONVD_ASSIGN_OR_RETURN(size->plan,
                              Plan::Compile(graph_, {.training = false, .images = images}));
@@ -135,6 +133,14 @@ class CompiledModel : public InferenceModel {
 };
 
 }  // namespace
+
+std::vector<int64_t> PredictionSizes(const Graph& graph) {
+  std::vector<int64_t> sizes = {MicroBatchImages(graph, int64_t{1} << 20)};
+  for (const int64_t images : {kFewImages, int64_t{1}}) {
+    if (images < sizes.back()) sizes.push_back(images);
+  }
+  return sizes;
+}
 
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
     const Graph& graph, absl::Span<const float> parameters) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,6 +33,9 @@ class InferenceModel {
   virtual absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities,
                              Executor& executor, absl::FunctionRef<bool()> cancelled) const = 0;
 };
+
+// How many images each of the plans takes that a model is compiled into, largest first.
+std::vector<int64_t> PredictionSizes(const Graph& graph);
 
 // `parameters` are all of the graph's, canonical, in order (copied). Compiles for oneDNN's
 // effective instruction set.

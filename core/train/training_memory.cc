@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/dnn/inference_model.h"
 #include "core/dnn/plan_memory.h"
 
 namespace convd {
@@ -42,7 +43,7 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
   arrays += 2 * canonical;
   if (validated > 0) {
     // Meanwhile the training workspaces are idle, and kept.
-    const int64_t most = MicroBatchImages(graph, int64_t{1} << 20);
+    const int64_t most = PredictionSizes(graph).front();
     const PlanMemory inference = EstimatePlanMemory(graph, {.training = false, .images = most});
     workspaces += static_cast<double>(inference.workspace_bytes) * workers;
     arrays += static_cast<double>(inference.packed_bytes) * 2 +

@@ -9,9 +9,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "core/dnn/explain.h"
 #include "core/names/names.h"
+#include "core/nn/graph.h"
 #include "core/status/status_macros.h"
-#include "server/rpc/model_loading.h"
+#include "server/rpc/caller.h"
 #include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
@@ -58,9 +61,46 @@ void LeaveOutDetails(v1::Model& model) {
   }
 }
 
+// Of a model whose card doesn't say.
+constexpr int64_t kUsualBatch = 1000;
+
+absl::Status CheckBatchSize(int64_t batch_size) {
+  if (batch_size >= 0 && batch_size <= kMostExplainedBatch) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("batch_size: got ", batch_size, "; want 1 to ", kMostExplainedBatch,
+                   ", or 0 for the one that the model was trained with"));
+}
+
+// A card may come from elsewhere: figures that no training has count as none.
+ExplainOptions OptionsFor(int64_t batch_size, const v1::TrainRequest& trained) {
+  ExplainOptions options;
+  options.batch_size = batch_size;
+  if (batch_size > 0) return options;
+  options.batch_size = kUsualBatch;
+  if (trained.batch_size() < 1 || trained.batch_size() > kMostExplainedBatch) return options;
+  options.batch_size = trained.batch_size();
+  if (trained.micro_batch() > 0 && trained.micro_batch() <= options.batch_size) {
+    options.micro_batch = trained.micro_batch();
+  }
+  return options;
+}
+
+// The engine's word for what the request calls a model.
+absl::Status InModelField(const absl::Status& status) {
+  absl::string_view message = status.message();
+  if (!absl::ConsumePrefix(&message, "network: ")) return status;
+  return absl::Status(status.code(), absl::StrCat("model: ", message));
+}
+
 }  // namespace
 
-ModelsService::ModelsService(ModelRepository& models) : models_(models) {}
+ModelsService::ModelsService(ModelRepository& models, Executor& executor,
+                             const ExplainLimits& limits, const Clock& clock)
+    : models_(models),
+      executor_(executor),
+      limits_(limits),
+      clock_(clock),
+      calls_(/*threads=*/1, limits.waiting) {}
 
 absl::Status ModelsService::List(const v1::ListModelsRequest& request,
                                  v1::ListModelsResponse& response) {
@@ -107,6 +147,45 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
   }
   reactor->Finish(ToGrpcStatus(status));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelsService::ExplainModel(grpc::CallbackServerContext* context,
+                                                      const v1::ExplainModelRequest* request,
+                                                      v1::ExplainModelResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::Status status = CheckModelVersion(request->model());
+  if (status.ok()) status = CheckBatchSize(request->batch_size());
+  if (status.ok() && !calls_.Start([this, context, request, response, reactor] {
+        reactor->Finish(ToGrpcStatus(Explain(*context, *request, *response)));
+      })) {
+    status = absl::ResourceExhaustedError(absl::StrCat("a model is being explained and ",
+                                                       limits_.waiting,
+                                                       " wait already; try again in a moment"));
+  }
+  if (!status.ok()) reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
+                                    const v1::ExplainModelRequest& request,
+                                    v1::ExplainModelResponse& response) {
+  CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
+  CONVD_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(request.model()));
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
+  ExplainOptions options = OptionsFor(request.batch_size(), model.card().request());
+  options.memory_bytes = limits_.memory_bytes;
+  absl::StatusOr<v1::Explanation> explanation;
+  executor_.ForEach(Lane::kEvaluate, 1, [&](int64_t) {
+    explanation = convd::Explain(graph, options, clock_, [&] {
+      executor_.Cut();
+      return CallerStillWaits(context).ok();
+    });
+  });
+  if (absl::IsCancelled(explanation.status())) CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
+  if (!explanation.ok()) return InModelField(explanation.status());
+  *response.mutable_model() = model.card().model();
+  *response.mutable_explanation() = *std::move(explanation);
+  return absl::OkStatus();
 }
 
 }  // namespace convd

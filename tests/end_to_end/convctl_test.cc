@@ -126,6 +126,21 @@ TEST_F(ConvctlTest, TheMainJobInTheShell) {
   EXPECT_THAT(Expect(0, {"models"}).out, HasSubstr("34,826"));
   EXPECT_THAT(Expect(0, {"models", "show", "fashion"}).out, HasSubstr(state()));
   EXPECT_EQ(ExpectJson({"models", "list"})["models"].size(), 1u);
+
+  const std::string explained = Expect(0, {"explain", "fashion"}).out;
+  EXPECT_THAT(explained, HasSubstr("fashion@1: keras-mnist, "));
+  EXPECT_THAT(explained, ContainsRegex("\nconv2d_1 +backward_weights +[a-z_]+:avx[^\n]+%\n"));
+  EXPECT_THAT(explained, HasSubstr("Most workers that a job with batches of "));
+  EXPECT_THAT(explained, Not(HasSubstr("!")));
+  const json explanation =
+      ExpectJson({"explain", "fashion@1", "--batch-size", "1000"})["explanation"];
+  EXPECT_EQ(explanation["batchSize"], "1000");
+  EXPECT_EQ(explanation["train"]["images"], "16");
+  EXPECT_EQ(explanation["train"]["mostWorkers"], "63");
+  EXPECT_THAT(Expect(1, {"explain", "fashion", "--batch-size", "1048577"}).err,
+              HasSubstr("batch_size: got 1048577; want 1 to 1048576"));
+  EXPECT_THAT(Expect(2, {"explain", "fashion", "--batch-size", "0"}).err, HasSubstr("got \"0\""));
+  EXPECT_THAT(Expect(1, {"explain", "fashion@9"}).err, HasSubstr("fashion"));
   EXPECT_THAT(Expect(0, {"jobs"}).out, HasSubstr("succeeded"));
   const json jobs = ExpectJson({"jobs"});
   ASSERT_EQ(jobs["jobs"].size(), 1u);

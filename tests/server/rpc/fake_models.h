@@ -37,8 +37,9 @@ class FakeModels {
     repository = *std::move(opened);
   }
 
-  void Publish(const std::string& name) {
+  void Publish(const std::string& name, const v1::TrainRequest& trained = {}) {
     v1::ModelCard card;
+    *card.mutable_request() = trained;
     card.mutable_model()->set_name(name);
     for (int c = 0; c < kClasses; ++c) card.add_labels("c" + std::to_string(c));
     card.add_history()->set_epoch(1);

@@ -3,10 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <functional>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "core/exec/executor.h"
 #include "tests/server/rpc/fake_models.h"
 #include "tests/server/rpc/loopback_server.h"
 
@@ -32,7 +38,8 @@ class ModelsServiceTest : public ::testing::Test {
   }
 
   FakeModels models_;
-  ModelsService service_{*models_.repository};
+  std::unique_ptr<Executor> executor_ = NewThreadedExecutor(1);
+  ModelsService service_{*models_.repository, *executor_};
   LoopbackServer server_{service_};
   std::unique_ptr<v1::Models::Stub> stub_ = v1::Models::NewStub(server_.channel());
 };
@@ -161,6 +168,195 @@ TEST_F(ModelsServiceTest, SaysWhichModelIsMissing) {
     v1::Model model;
     EXPECT_EQ(stub_->GetModel(&context, request, &model).error_code(), c.code) << c.name;
   }
+}
+
+// Runs a worker's tasks on the caller's thread; notes each one's lane and how many cuts it had.
+class RecordingExecutor : public Executor {
+ public:
+  int workers() const override { return 1; }
+  void Submit(Lane, absl::AnyInvocable<void()>) override { ADD_FAILURE(); }
+  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
+    lanes.push_back(lane);
+    cuts.push_back(0);
+    for (int64_t i = 0; i < count; ++i) body(i);
+  }
+  void Cut() override {
+    ++cuts.back();
+    if (on_cut) on_cut();
+  }
+
+  std::function<void()> on_cut;  // set before the first call
+  // Read after the call; one runs at a time.
+  std::vector<Lane> lanes;
+  std::vector<int> cuts;
+};
+
+// Never goes on, so that as many runs are made as ever are.
+class StandingClock : public Clock {
+ public:
+  absl::Time Now() const override { return absl::UnixEpoch(); }
+  absl::Duration Monotonic() const override { return absl::ZeroDuration(); }
+};
+
+class ExplainModelTest : public ::testing::Test {
+ protected:
+  void Start(const ExplainLimits& limits = {}) {
+    service_ = std::make_unique<ModelsService>(*models_.repository, executor_, limits, clock_);
+    server_ = std::make_unique<LoopbackServer>(*service_);
+    stub_ = v1::Models::NewStub(server_->channel());
+  }
+  grpc::Status Explain(const v1::ExplainModelRequest& request,
+                       v1::ExplainModelResponse* response = nullptr) {
+    grpc::ClientContext context;
+    // Where one waits that should be refused, it fails and doesn't hang.
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    v1::ExplainModelResponse unused;
+    return stub_->ExplainModel(&context, request, response != nullptr ? response : &unused);
+  }
+  static v1::ExplainModelRequest Request(int64_t batch_size = 0) {
+    v1::ExplainModelRequest request;
+    request.mutable_model()->set_name("m");
+    request.set_batch_size(batch_size);
+    return request;
+  }
+  grpc::Status List() {
+    grpc::ClientContext context;
+    v1::ListModelsResponse response;
+    return stub_->ListModels(&context, {}, &response);
+  }
+
+  FakeModels models_;
+  RecordingExecutor executor_;
+  StandingClock clock_;
+  std::unique_ptr<ModelsService> service_;
+  std::unique_ptr<LoopbackServer> server_;
+  std::unique_ptr<v1::Models::Stub> stub_;
+};
+
+TEST_F(ExplainModelTest, ExplainsTheNewestAsItWasTrained) {
+  Start();
+  v1::TrainRequest trained;
+  trained.set_batch_size(60);
+  trained.set_micro_batch(7);
+  models_.Publish("m");
+  models_.Publish("m", trained);
+  v1::ExplainModelResponse response;
+  const grpc::Status status = Explain(Request(), &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.model().name(), "m");
+  EXPECT_EQ(response.model().version(), 2);
+  const v1::Explanation& explanation = response.explanation();
+  EXPECT_EQ(explanation.batch_size(), 60);
+  EXPECT_EQ(explanation.train().images(), 7);
+  EXPECT_EQ(explanation.train().most_workers(), 9);
+  EXPECT_EQ(explanation.train().flop(), 7 * 2 * 2 * 6 * 4);  // forward, backward by weights
+  EXPECT_EQ(explanation.predict().flop(), explanation.predict().images() * 2 * 6 * 4);
+  EXPECT_THAT(executor_.lanes, ElementsAre(Lane::kEvaluate));
+  EXPECT_GT(executor_.cuts.back(), 0);
+}
+
+TEST_F(ExplainModelTest, TakesAnotherBatch) {
+  Start();
+  v1::TrainRequest trained;
+  trained.set_batch_size(60);
+  trained.set_micro_batch(7);
+  models_.Publish("m", trained);
+  v1::ExplainModelResponse response;
+  ASSERT_TRUE(Explain(Request(32), &response).ok());
+  EXPECT_EQ(response.explanation().batch_size(), 32);
+  EXPECT_EQ(response.explanation().train().images(), 2);
+}
+
+TEST_F(ExplainModelTest, TakesAThousandWhereTheCardSaysNothingThatATrainingHas) {
+  Start();
+  for (const int64_t batch : {int64_t{0}, int64_t{-5}, INT64_MAX}) {
+    v1::TrainRequest trained;
+    trained.set_batch_size(batch);
+    models_.Publish("m", trained);
+    v1::ExplainModelResponse response;
+    ASSERT_TRUE(Explain(Request(), &response).ok());
+    EXPECT_EQ(response.explanation().batch_size(), 1000);
+  }
+  v1::TrainRequest trained;
+  trained.set_batch_size(8);
+  trained.set_micro_batch(INT64_MAX);
+  models_.Publish("m", trained);
+  v1::ExplainModelResponse response;
+  ASSERT_TRUE(Explain(Request(), &response).ok());
+  EXPECT_EQ(response.explanation().train().images(), 1);
+}
+
+TEST_F(ExplainModelTest, RefusesBatchesThatNoTrainingHas) {
+  Start();
+  models_.Publish("m");
+  for (const int64_t batch : {int64_t{-1}, int64_t{1048577}, INT64_MIN, INT64_MAX}) {
+    const grpc::Status status = Explain(Request(batch));
+    EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(),
+                HasSubstr(absl::StrCat("batch_size: got ", batch, "; want 1 to 1048576, or 0")));
+  }
+  EXPECT_THAT(executor_.lanes, ElementsAre());
+}
+
+TEST_F(ExplainModelTest, RefusesModelsThatAreNotThere) {
+  Start();
+  models_.Publish("m");
+  v1::ExplainModelRequest none, version, negative, name;
+  version.mutable_model()->set_name("m");
+  version.mutable_model()->set_version(2);
+  negative.mutable_model()->set_name("m");
+  negative.mutable_model()->set_version(-1);
+  name.mutable_model()->set_name("../m");
+  EXPECT_EQ(Explain(none).error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(Explain(negative).error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(Explain(name).error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_EQ(Explain(version).error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(ExplainModelTest, RefusesNetworksThatTakeMoreMemoryThanAJobMay) {
+  Start({.memory_bytes = 4096});
+  models_.Publish("m");
+  const grpc::Status status = Explain(Request());
+  EXPECT_EQ(status.error_code(), grpc::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("model: running it takes about "));
+}
+
+TEST_F(ExplainModelTest, RefusesMoreThanMayWait) {
+  absl::Notification at_cut, go_on;
+  executor_.on_cut = [&] {
+    if (!at_cut.HasBeenNotified()) at_cut.Notify();
+    go_on.WaitForNotification();
+  };
+  Start({.waiting = 0});
+  models_.Publish("m");
+  grpc::Status first;
+  std::thread caller([&] { first = Explain(Request()); });
+  at_cut.WaitForNotification();
+  const grpc::Status second = Explain(Request());
+  go_on.Notify();
+  caller.join();
+  EXPECT_TRUE(first.ok()) << first.error_message();
+  EXPECT_EQ(second.error_code(), grpc::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(second.error_message(), HasSubstr("0 wait already"));
+}
+
+TEST_F(ExplainModelTest, StopsAtACutWhenTheCallerHasGone) {
+  grpc::ClientContext context;
+  // What the connection carries comes in order: each answer is another occasion for the server to
+  // have heard of the cancellation before.
+  executor_.on_cut = [&] {
+    if (executor_.cuts.size() > 1) return;
+    context.TryCancel();
+    EXPECT_TRUE(List().ok());
+  };
+  Start();
+  models_.Publish("m");
+  v1::ExplainModelResponse response;
+  EXPECT_EQ(stub_->ExplainModel(&context, Request(), &response).error_code(), grpc::CANCELLED);
+  // Runs when the first has ended, and to its own end.
+  ASSERT_TRUE(Explain(Request()).ok());
+  EXPECT_GT(executor_.cuts[1], 500);
+  EXPECT_LT(executor_.cuts[0], executor_.cuts[1] / 2);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "bench/fma_rate.h"
+#include "core/dnn/fma_rate.h"
 
 #include <immintrin.h>
 
@@ -46,6 +46,14 @@ __attribute__((target("avx512f"))) float RunAvx512(int64_t rounds) {
   return _mm512_cvtss_f32(total);
 }
 
+float Run(VectorWidth width, int64_t rounds) {
+  return width == VectorWidth::kAvx2 ? RunAvx2(rounds) : RunAvx512(rounds);
+}
+
+int64_t FlopARound(VectorWidth width) {
+  return 2 * (width == VectorWidth::kAvx2 ? int64_t{kAvx2Sums} * 8 : int64_t{kAvx512Sums} * 16);
+}
+
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -60,7 +68,7 @@ double Time(VectorWidth width, int threads, int64_t rounds) {
       start.arrive_and_wait();
       begins[t] = Now();
       // Stored where the compiler must believe it is read, or it would run nothing.
-      volatile float sink = width == VectorWidth::kAvx2 ? RunAvx2(rounds) : RunAvx512(rounds);
+      volatile float sink = Run(width, rounds);
       static_cast<void>(sink);
       ends[t] = Now();
     });
@@ -86,10 +94,16 @@ VectorWidth WidthOf(std::string_view instruction_set) {
   return instruction_set.substr(0, 6) == "avx512" ? VectorWidth::kAvx512 : VectorWidth::kAvx2;
 }
 
+int64_t RunFma(VectorWidth width) {
+  // 0.7 ms at 100 GFLOP/s, half that at 200.
+  const int64_t rounds = 70'000'000 / FlopARound(width);
+  volatile float sink = Run(width, rounds);
+  static_cast<void>(sink);
+  return rounds * FlopARound(width);
+}
+
 double MeasureFmaRate(VectorWidth width, int threads, double seconds) {
   constexpr int kRuns = 6;
-  const int64_t flop_a_round =
-      2 * (width == VectorWidth::kAvx2 ? int64_t{kAvx2Sums} * 8 : int64_t{kAvx512Sums} * 16);
   int64_t rounds = 1 << 16;
   double took = Time(width, threads, rounds);
   while (took < seconds / kRuns / 2) {  // until a run is long enough to time
@@ -98,7 +112,7 @@ double MeasureFmaRate(VectorWidth width, int threads, double seconds) {
   }
   double best = took;
   for (int i = 0; i < kRuns; ++i) best = std::min(best, Time(width, threads, rounds));
-  return static_cast<double>(flop_a_round) * static_cast<double>(rounds) * threads / best;
+  return static_cast<double>(FlopARound(width)) * static_cast<double>(rounds) * threads / best;
 }
 
 }  // namespace convd
