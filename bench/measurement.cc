@@ -27,12 +27,20 @@ void PrintMeasurement(const Measurement& m, bool json) {
   const std::string instruction_set = InstructionSet();
   const double peak = MeasureFmaRate(WidthOf(instruction_set), m.threads);
   if (json) {
-    const nlohmann::ordered_json object = {
-        {"program", "convd"},         {"version", CONVD_VERSION}, {"mode", m.mode},
-        {"network", m.network},       {"threads", m.threads},     {"batch", m.batch},
-        {"variant", instruction_set}, {"images", m.images},       {"seconds", m.seconds},
-        {"images_per_second", rate},  {"gflops", flops / 1e9},    {"peak_gflops", peak / 1e9},
-        {"peak_share", flops / peak}, {"onednn", OneDnnVersion()}};
+    const nlohmann::ordered_json object = {{"program", "convd"},
+                                           {"version", CONVD_VERSION},
+                                           {"mode", m.mode},
+                                           {"network", m.network},
+                                           {"threads", m.threads},
+                                           {"batch", m.batch},
+                                           {"instruction_set", instruction_set},
+                                           {"images", m.images},
+                                           {"seconds", m.seconds},
+                                           {"images_per_second", rate},
+                                           {"gflops", flops / 1e9},
+                                           {"peak_gflops", peak / 1e9},
+                                           {"peak_share", flops / peak},
+                                           {"onednn", OneDnnVersion()}};
     std::cout << object.dump() << std::endl;
     return;
   }

@@ -1,11 +1,13 @@
-// ONNX Runtime's side of the benchmark: runs a model file on the CPU provider.
+// ONNX Runtime's side of the benchmark as npm has it (onnxruntime-node): runs a model file on the CPU provider.
 //
-// usage: node onnxruntime.mjs MODEL.onnx --network NAME --input uint8-nhwc|float-nchw --shape H,W,C
-//            [--threads 1] [--batch 1] [--concurrency 1] [--seconds 2]
+// usage: node onnxruntime.mjs MODEL.onnx [--threads 1] [--sessions 1] [--batch 1] [--seconds 2]
 //
-// --threads is the session's own pool, --concurrency the requests that are in flight at any time: with a batch of one
-// image, requests side by side on a thread each are how a server uses its cores. Prints a JSON object on one line.
+// --threads are a session's own. --sessions run side by side, in a process each, since a request occupies Node.js's one
+// thread until it is answered; their rates add. Prints a JSON object on one line.
+import {fork} from 'node:child_process';
+import {once} from 'node:events';
 import {createRequire} from 'node:module';
+import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 
 const ort = createRequire(import.meta.url)('onnxruntime-node');
@@ -13,54 +15,65 @@ const ort = createRequire(import.meta.url)('onnxruntime-node');
 const {values: options, positionals: [model]} = parseArgs({
   allowPositionals: true,
   options: {
-    network: {type: 'string'},
-    input: {type: 'string', default: 'uint8-nhwc'},
-    shape: {type: 'string'},
     threads: {type: 'string', default: '1'},
+    sessions: {type: 'string', default: '1'},
     batch: {type: 'string', default: '1'},
-    concurrency: {type: 'string', default: '1'},
     seconds: {type: 'string', default: '2'},
   },
 });
-const [threads, batch, concurrency] = [options.threads, options.batch, options.concurrency].map(Number);
-const [height, width, channels] = options.shape.split(',').map(Number);
-const elements = batch * height * width * channels;
+const [threads, sessions, batch, seconds] =
+    [options.threads, options.sessions, options.batch, options.seconds].map(Number);
 
-const session = await ort.InferenceSession.create(model, {
-  executionProviders: ['cpu'],
-  graphOptimizationLevel: 'all',
-  intraOpNumThreads: threads,
-  interOpNumThreads: 1,
-});
-const images = options.input === 'uint8-nhwc' ?
-    new ort.Tensor('uint8', Uint8Array.from({length: elements}, () => Math.random() * 256),
-                   [batch, height, width, channels]) :
-    new ort.Tensor('float32', Float32Array.from({length: elements}, () => Math.random()),
-                   [batch, channels, height, width]);
-const feeds = {[session.inputNames[0]]: images};
-
-for (let i = 0; i < Math.max(3, 300 / batch); ++i) await session.run(feeds);
-
-let done = 0;
-const start = performance.now();
-const end = start + Number(options.seconds) * 1000;
-await Promise.all(Array.from({length: concurrency}, async () => {
-  while (performance.now() < end) {
+// Warms up, waits for ready(), and returns the images/s from there on.
+async function infer(ready) {
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: ['cpu'],
+    graphOptimizationLevel: 'all',
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+  });
+  const [input] = session.inputMetadata;
+  const shape = [batch, ...input.shape.slice(1)];
+  const elements = shape.reduce((product, size) => product * size);
+  const images = input.type === 'uint8' ?
+      new ort.Tensor('uint8', Uint8Array.from({length: elements}, () => Math.random() * 256), shape) :
+      new ort.Tensor('float32', Float32Array.from({length: elements}, () => Math.random()), shape);
+  const feeds = {[input.name]: images};
+  for (let i = 0; i < Math.max(3, 300 / batch); ++i) await session.run(feeds);
+  await ready();
+  let done = 0;
+  const start = performance.now();
+  while (performance.now() - start < seconds * 1000) {
     await session.run(feeds);
     done += batch;
   }
-}));
-const seconds = (performance.now() - start) / 1000;
-console.log(JSON.stringify({
-  program: 'ONNX Runtime',
-  version: ort.env.versions.node,
-  mode: 'infer',
-  network: options.network,
-  // What works at once, so that it stands beside others who use as many cores.
-  threads: threads * concurrency,
-  batch,
-  variant: options.input,
-  images: done,
-  seconds,
-  images_per_second: done / seconds,
-}));
+  return done / (performance.now() - start) * 1000;
+}
+
+async function sideBySide() {
+  const children = Array.from({length: sessions}, () => fork(fileURLToPath(import.meta.url), process.argv.slice(2)));
+  for (const child of children) {
+    child.on('exit', (code) => {
+      if (code !== 0) {
+        for (const other of children) other.kill();
+        process.exit(1);
+      }
+    });
+  }
+  await Promise.all(children.map((child) => once(child, 'message')));
+  const rates = Promise.all(children.map((child) => once(child, 'message')));
+  for (const child of children) child.send('start');
+  return (await rates).reduce((sum, [rate]) => sum + rate, 0);
+}
+
+if (process.send) {
+  process.send(await infer(async () => {
+    process.send('ready');
+    await once(process, 'message');
+  }));
+  process.disconnect();
+} else {
+  const rate = await (sessions > 1 ? sideBySide() : infer(async () => {}));
+  console.log(JSON.stringify(
+      {version: ort.env.versions.node, threads, sessions, batch, images_per_second: rate}));
+}

@@ -43,7 +43,7 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
       ->type_name("NAME");
 
   const std::string network = "Network (one of them)";
-  train->add_option("--preset", flags->preset, "keras-mnist, classic-cifar10, ...")
+  train->add_option("--preset", flags->preset, "keras-mnist, classic-cifar10, lenet5")
       ->type_name("NAME")
       ->group(network);
   train->add_option("--network", flags->network_file, "A network of your own, as textproto")

@@ -38,6 +38,18 @@ constexpr NamedNetwork kPresets[] = {
        layers { flatten {} }
        layers { dense { units: 10 activation: ACTIVATION_SOFTMAX } }
      )pb"},
+    {"lenet5", R"pb(
+       name: "lenet5"
+       input { height: 28 width: 28 channels: 1 }
+       layers { conv { filters: 6 kernel: 5 padding: PADDING_SAME activation: ACTIVATION_TANH } }
+       layers { average_pool { size: 2 } }
+       layers { conv { filters: 16 kernel: 5 activation: ACTIVATION_TANH } }
+       layers { average_pool { size: 2 } }
+       layers { flatten {} }
+       layers { dense { units: 120 activation: ACTIVATION_TANH } }
+       layers { dense { units: 84 activation: ACTIVATION_TANH } }
+       layers { dense { units: 10 activation: ACTIVATION_SOFTMAX } }
+     )pb"},
 };
 
 }  // namespace

@@ -10,8 +10,8 @@
 
 namespace convd {
 
-// The networks that come with convd, by name: "keras-mnist", "classic-cifar10". NOT_FOUND lists the
-// known ones.
+// The networks that come with convd, by name: "keras-mnist", "classic-cifar10", "lenet5". NOT_FOUND
+// lists the known ones.
 absl::StatusOr<v1::Network> Preset(std::string_view name);
 std::vector<std::string> PresetNames();
 

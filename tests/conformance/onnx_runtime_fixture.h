@@ -50,7 +50,7 @@ class OnnxRuntimeTest : public ::testing::TestWithParam<const char*> {
 };
 
 inline auto OnnxRuntimeNetworks() {
-  return ::testing::Values("keras-mnist", "classic-cifar10", "every-layer");
+  return ::testing::Values("keras-mnist", "classic-cifar10", "lenet5", "every-layer");
 }
 
 inline std::string NetworkTestName(const ::testing::TestParamInfo<const char*>& info) {

@@ -181,6 +181,8 @@ TEST(MicroBatchImages, OfPresetsIsByFlopAlone) {
   EXPECT_EQ(images("keras-mnist", 1 << 20), 16);
   // 2 * 28*28*64 * 9*32 = 28.9 MFLOP an image: 2 images in 72 MFLOP.
   EXPECT_EQ(images("classic-cifar10", 1 << 20), 2);
+  // 2 * 10*10*16 * 25*6 = 0.48 MFLOP an image: as many as a micro-batch holds at most.
+  EXPECT_EQ(images("lenet5", 1 << 20), 64);
 }
 
 }  // namespace

@@ -79,8 +79,30 @@ TEST(PresetsTest, ClassicCifar10HasTheLecturesShapesAndParameters) {
   EXPECT_EQ(graph->layers()[1].activation, v1::ACTIVATION_RELU);
 }
 
+// By hand: 6 * (25 + 1), 16 * (150 + 1), (400 + 1) * 120, (120 + 1) * 84, (84 + 1) * 10.
+TEST(PresetsTest, LeNet5HasTheParametersThatAHandCounts) {
+  absl::StatusOr<v1::Network> network = Preset("lenet5");
+  ASSERT_TRUE(network.ok()) << network.status();
+  absl::StatusOr<Graph> graph = Graph::Create(*network);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(graph->name(), "lenet5");
+  EXPECT_EQ(graph->input(), (Shape{28, 28, 1}));
+  EXPECT_THAT(
+      Rows(*graph),
+      ElementsAre(Row{"conv2d", {28, 28, 6}, 156}, Row{"average_pooling2d", {14, 14, 6}, 0},
+                  Row{"conv2d_1", {10, 10, 16}, 2416}, Row{"average_pooling2d_1", {5, 5, 16}, 0},
+                  Row{"flatten", {1, 1, 400}, 0}, Row{"dense", {1, 1, 120}, 48120},
+                  Row{"dense_1", {1, 1, 84}, 10164}, Row{"dense_2", {1, 1, 10}, 850}));
+  EXPECT_EQ(graph->parameter_count(), 61706);
+  EXPECT_EQ(graph->classes(), 10);
+  for (const int layer : {0, 2, 5, 6}) {
+    EXPECT_EQ(graph->layers()[layer].activation, v1::ACTIVATION_TANH) << layer;
+  }
+  EXPECT_EQ(graph->layers()[7].activation, v1::ACTIVATION_SOFTMAX);
+}
+
 TEST(PresetsTest, TheExamplesInDocsAreThePresets) {
-  EXPECT_THAT(PresetNames(), ElementsAre("keras-mnist", "classic-cifar10"));
+  EXPECT_THAT(PresetNames(), ElementsAre("keras-mnist", "classic-cifar10", "lenet5"));
   for (const std::string& name : PresetNames()) {
     absl::StatusOr<v1::Network> preset = Preset(name);
     ASSERT_TRUE(preset.ok()) << preset.status();
@@ -111,7 +133,7 @@ TEST(PresetsTest, AnUnknownNameListsTheKnownOnes) {
   ASSERT_FALSE(network.ok());
   EXPECT_EQ(network.status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(network.status().message()),
-              AllOf(HasSubstr("\"resnet\""), HasSubstr("keras-mnist, classic-cifar10")));
+              AllOf(HasSubstr("\"resnet\""), HasSubstr("keras-mnist, classic-cifar10, lenet5")));
   network = Preset(std::string(5000, '\n'));
   ASSERT_FALSE(network.ok());
   EXPECT_EQ(network.status().code(), absl::StatusCode::kNotFound);

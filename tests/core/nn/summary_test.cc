@@ -35,6 +35,32 @@ _____________________________________________________________________
 )");
 }
 
+TEST(SummaryTest, CountsEachOfSeveralDenseLayers) {
+  absl::StatusOr<v1::Network> network = Preset("lenet5");
+  ASSERT_TRUE(network.ok()) << network.status();
+  absl::StatusOr<Graph> graph = Graph::Create(*network);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(Summary(*graph),
+            R"(Model: "lenet5"
+_____________________________________________________________________________
+ Layer (type)                            Output Shape            Param #
+=============================================================================
+ conv2d (Conv2D)                         (None, 28, 28, 6)       156
+ average_pooling2d (AveragePooling2D)    (None, 14, 14, 6)       0
+ conv2d_1 (Conv2D)                       (None, 10, 10, 16)      2,416
+ average_pooling2d_1 (AveragePooling2D)  (None, 5, 5, 16)        0
+ flatten (Flatten)                       (None, 400)             0
+ dense (Dense)                           (None, 120)             48,120
+ dense_1 (Dense)                         (None, 84)              10,164
+ dense_2 (Dense)                         (None, 10)              850
+=============================================================================
+Total params: 61,706
+Trainable params: 61,706
+Non-trainable params: 0
+_____________________________________________________________________________
+)");
+}
+
 TEST(SummaryTest, ColumnsWidenForLongNames) {
   const std::string name(64, 'x');
   absl::StatusOr<v1::Network> network =

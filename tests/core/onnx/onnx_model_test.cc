@@ -165,7 +165,8 @@ TEST_P(ExampleTest, OnnxInfersTheGraphsShapes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, ExampleTest,
-                         ::testing::Values("keras-mnist", "classic-cifar10", "every-layer"),
+                         ::testing::Values("keras-mnist", "classic-cifar10", "lenet5",
+                                           "every-layer"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

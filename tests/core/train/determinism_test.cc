@@ -197,7 +197,8 @@ TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
   EXPECT_NE(RunTraining(other, *executor).parameters, RunOn(1).parameters);
 }
 
-INSTANTIATE_TEST_SUITE_P(Networks, DeterminismTest, ::testing::Values("keras_mnist", "layer_kinds"),
+INSTANTIATE_TEST_SUITE_P(Networks, DeterminismTest,
+                         ::testing::Values("keras_mnist", "lenet5", "layer_kinds"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

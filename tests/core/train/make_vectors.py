@@ -50,6 +50,19 @@ def keras_mnist():
     ])
 
 
+def lenet5():
+    return ReferenceNetwork("lenet5", 28, 28, 1, [
+        ("conv", {"filters": 6, "kernel": 5, "same": True, "activation": "tanh"}),
+        ("average_pool", {"size": 2}),
+        ("conv", {"filters": 16, "kernel": 5, "activation": "tanh"}),
+        ("average_pool", {"size": 2}),
+        ("flatten", {}),
+        ("dense", {"units": 120, "activation": "tanh"}),
+        ("dense", {"units": 84, "activation": "tanh"}),
+        ("dense", {"units": 10, "activation": "softmax"}),
+    ])
+
+
 def layer_kinds():
     """Every layer kind, padding, groups, dilation and a network that ends in logits."""
     return ReferenceNetwork("layer-kinds", 12, 12, 2, [
@@ -210,6 +223,8 @@ def main():
     # Winograd convolutions subtract there what they added, and are left with rounding of either sign.
     images = np.maximum(images, np.random.default_rng(1).integers(8, 24, images.shape, dtype=np.uint8))
     write("keras_mnist", keras_mnist(), adam(0.001, 0.9, 0.999, 1e-7), images, labels, 16, 1, 8)
+
+    write("lenet5", lenet5(), adam(0.001, 0.9, 0.999, 1e-7), images[:64], labels[:64], 16, 2, 1)
 
     data = np.random.default_rng(2024)
     images = data.standard_normal((33, 12, 12, 2)).astype(np.float32)

@@ -204,8 +204,8 @@ TEST_P(TrainerVectorsTest, HasTheFirstStepsGradients) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, TrainerVectorsTest,
-                         ::testing::Values("keras_mnist", "layer_kinds", "sgd", "sgd_momentum",
-                                           "sgd_nesterov"),
+                         ::testing::Values("keras_mnist", "lenet5", "layer_kinds", "sgd",
+                                           "sgd_momentum", "sgd_nesterov"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -103,8 +103,8 @@ TEST_P(TrainingVectorsTest, HaveTheReferencesFirstGradient) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, TrainingVectorsTest,
-                         ::testing::Values("keras_mnist", "layer_kinds", "sgd", "sgd_momentum",
-                                           "sgd_nesterov"),
+                         ::testing::Values("keras_mnist", "lenet5", "layer_kinds", "sgd",
+                                           "sgd_momentum", "sgd_nesterov"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
