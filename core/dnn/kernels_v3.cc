@@ -17,6 +17,18 @@ constexpr int kLanesPerVector = 8;
 using Integers = __m256i;
 inline Integers MultiplyEven(Integers a, Integers b) { return _mm256_mul_epu32(a, b); }
 
+// A byte a lane, of lanes from 0 to 255.
+using Lanes = int32_t __attribute__((vector_size(32)));
+inline Lanes LoadBytes(const uint8_t* p) {
+  return (Lanes)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+inline void StoreBytes(uint8_t* p, Lanes lanes) {
+  const Integers all = (Integers)lanes;
+  const __m128i words =
+      _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+
 #include "core/dnn/kernels_body.inc"
 
 // Accumulators of the convolutions' inner loops: as many as leave registers for the factors.
@@ -26,6 +38,9 @@ constexpr int kNarrowRegisters = 8, kNarrowGradientVectors = 1;
 inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 // From memory: adding a scalar to a vector of zeros would take the port of the multiplications.
 inline Vector Broadcast(const float* p) { return _mm256_set1_ps(*p); }
+// a > b ? a : b, so b of equal ones and where either isn't a number.
+inline Vector Larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
+inline Vector Positive(Vector v) { return Larger(v, Vector{}); }
 
 #include "core/dnn/narrow_convolution_body.inc"
 #include "core/dnn/winograd_body.inc"
