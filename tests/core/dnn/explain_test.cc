@@ -17,7 +17,6 @@ using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::Gt;
 using ::testing::HasSubstr;
-using ::testing::Lt;
 using ::testing::Property;
 using ::testing::StartsWith;
 
@@ -75,7 +74,10 @@ TEST(Explain, SaysHowFarFromThePeakItRan) {
     EXPECT_NEAR(plan.images_per_second(), plan.images() / plan.seconds(), 1e-6 / plan.seconds());
     EXPECT_NEAR(plan.peak_share(),
                 plan.flop() / plan.seconds() / (explanation->peak_gflops() * 1e9), 1e-9);
-    EXPECT_THAT(plan.peak_share(), AllOf(Gt(0), Lt(1.5)));
+    EXPECT_GT(plan.peak_share(), 0);
+#ifndef __SANITIZE_ADDRESS__  // slows down the peak's loop, but not oneDNN's generated code
+    EXPECT_LT(plan.peak_share(), 1.2);
+#endif
     EXPECT_THAT(plan.calls(), Each(Property(&v1::CallExplanation::seconds, Gt(0))));
   }
 }
@@ -190,12 +192,13 @@ TEST(Explain, StopsAtWhicheverCut) {
   const Graph graph = PresetGraph("keras-mnist");
   SteppingClock clock(absl::Milliseconds(1));
   int all = 0;
-  ASSERT_TRUE(Explain(graph, {}, clock, [&] { return ++all > 0; }).ok());
-  EXPECT_GT(all, 50);
-  for (int stop = 1; stop <= all; stop += 7) {
+  ASSERT_TRUE(Explain(graph, {.batch_size = 1}, clock, [&] { return ++all > 0; }).ok());
+  EXPECT_GT(all, 300);
+  for (int stop = 1; stop <= all; stop += 1 + stop / 4) {
     int cuts = 0;
     SteppingClock again(absl::Milliseconds(1));
-    const absl::Status status = Explain(graph, {}, again, [&] { return ++cuts < stop; }).status();
+    const absl::Status status =
+        Explain(graph, {.batch_size = 1}, again, [&] { return ++cuts < stop; }).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << stop;
     EXPECT_EQ(cuts, stop);
   }
