@@ -27,11 +27,17 @@ class SteppingClock : public Clock {
  public:
   explicit SteppingClock(absl::Duration step) : step_(step) {}
   absl::Time Now() const override { return absl::UnixEpoch(); }
-  absl::Duration Monotonic() const override { return now_ += step_; }
+  absl::Duration Monotonic() const override {
+    if (readings_until_stall_ > 0 && --readings_until_stall_ == 0) now_ += absl::Seconds(10);
+    return now_ += step_;
+  }
   void Advance(absl::Duration time) const { now_ += time; }
+  // Goes on by ten seconds more when it is asked for the `readings`th time from now.
+  void StallAfter(int readings) { readings_until_stall_ = readings; }
 
  private:
   const absl::Duration step_;
+  mutable int readings_until_stall_ = 0;
   mutable absl::Duration now_;
 };
 
@@ -154,6 +160,28 @@ TEST(Explain, RunsEachPlanOnceWhereThatTakesLong) {
   EXPECT_EQ(explanation->train().runs(), 1);
   EXPECT_EQ(explanation->predict().runs(), 1);
   EXPECT_NEAR(explanation->predict().seconds(), 70, 1e-9);
+}
+
+// A machine that is shared, or held back to its quota, stands still in the midst of a call, and
+// then there is no time left for further runs.
+TEST(Explain, GivesNoCallTheTimeOfAStallWhereItRanBesides) {
+  const Graph graph = PresetGraph("keras-mnist");
+  int seen = 0;
+  for (int stalled = 1; stalled < 300; stalled += 5) {
+    SteppingClock clock(absl::Milliseconds(1));
+    int cuts = 0;
+    const absl::StatusOr<v1::Explanation> explanation =
+        Explain(graph, {.batch_size = 1}, clock, [&] {
+          if (++cuts == stalled) clock.StallAfter(2);  // the start of the next call, then its end
+          return true;
+        });
+    ASSERT_TRUE(explanation.ok()) << explanation.status();
+    if (explanation->train().runs() != 2) continue;
+    ++seen;
+    EXPECT_THAT(explanation->train().calls(), Each(Property(&v1::CallExplanation::seconds, 0.001)))
+        << stalled;
+  }
+  EXPECT_GT(seen, 0);
 }
 
 TEST(Explain, DoesNotCountWhatRunsAtCuts) {
