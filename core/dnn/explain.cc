@@ -152,8 +152,9 @@ absl::StatusOr<double> MeasurePeak(double best, const Clock& clock, AtCut at_cut
   return best;
 }
 
+// The lower of the two in the middle: where there are few runs, the one that wasn't interrupted.
 double Median(std::vector<double>& values) {
-  const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
+  const auto middle = values.begin() + (static_cast<int64_t>(values.size()) - 1) / 2;
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }

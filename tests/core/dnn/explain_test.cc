@@ -13,11 +13,9 @@
 namespace convd {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::Gt;
 using ::testing::HasSubstr;
-using ::testing::Lt;
 using ::testing::Property;
 using ::testing::StartsWith;
 
@@ -28,11 +26,17 @@ class SteppingClock : public Clock {
  public:
   explicit SteppingClock(absl::Duration step) : step_(step) {}
   absl::Time Now() const override { return absl::UnixEpoch(); }
-  absl::Duration Monotonic() const override { return now_ += step_; }
+  absl::Duration Monotonic() const override {
+    if (readings_until_stall_ > 0 && --readings_until_stall_ == 0) now_ += absl::Seconds(10);
+    return now_ += step_;
+  }
   void Advance(absl::Duration time) const { now_ += time; }
+  // Goes on by ten seconds more when it is asked for the `readings`th time from now.
+  void StallAfter(int readings) { readings_until_stall_ = readings; }
 
  private:
   const absl::Duration step_;
+  mutable int readings_until_stall_ = 0;
   mutable absl::Duration now_;
 };
 
@@ -76,8 +80,7 @@ TEST(Explain, SaysHowFarFromThePeakItRan) {
     EXPECT_NEAR(plan.images_per_second(), plan.images() / plan.seconds(), 1e-6 / plan.seconds());
     EXPECT_NEAR(plan.peak_share(),
                 plan.flop() / plan.seconds() / (explanation->peak_gflops() * 1e9), 1e-9);
-    // Winograd's convolution needs a quarter of the products that are counted.
-    EXPECT_THAT(plan.peak_share(), AllOf(Gt(0), Lt(4)));
+    EXPECT_GT(plan.peak_share(), 0);
     EXPECT_THAT(plan.calls(), Each(Property(&v1::CallExplanation::seconds, Gt(0))));
   }
 }
@@ -156,6 +159,28 @@ TEST(Explain, RunsEachPlanOnceWhereThatTakesLong) {
   EXPECT_NEAR(explanation->predict().seconds(), 50, 1e-9);
 }
 
+// A machine that is shared, or held back to its quota, stands still in the midst of a call, and
+// then there is no time left for further runs.
+TEST(Explain, GivesNoCallTheTimeOfAStallWhereItRanBesides) {
+  const Graph graph = PresetGraph("keras-mnist");
+  int seen = 0;
+  for (int stalled = 1; stalled < 300; stalled += 5) {
+    SteppingClock clock(absl::Milliseconds(1));
+    int cuts = 0;
+    const absl::StatusOr<v1::Explanation> explanation =
+        Explain(graph, {.batch_size = 1}, clock, [&] {
+          if (++cuts == stalled) clock.StallAfter(2);  // the start of the next call, then its end
+          return true;
+        });
+    ASSERT_TRUE(explanation.ok()) << explanation.status();
+    if (explanation->train().runs() != 2) continue;
+    ++seen;
+    EXPECT_THAT(explanation->train().calls(), Each(Property(&v1::CallExplanation::seconds, 0.001)))
+        << stalled;
+  }
+  EXPECT_GT(seen, 0);
+}
+
 TEST(Explain, DoesNotCountWhatRunsAtCuts) {
   SteppingClock clock(absl::ZeroDuration());
   const absl::StatusOr<v1::Explanation> explanation =
@@ -192,12 +217,13 @@ TEST(Explain, StopsAtWhicheverCut) {
   const Graph graph = PresetGraph("keras-mnist");
   SteppingClock clock(absl::Milliseconds(1));
   int all = 0;
-  ASSERT_TRUE(Explain(graph, {}, clock, [&] { return ++all > 0; }).ok());
-  EXPECT_GT(all, 50);
-  for (int stop = 1; stop <= all; stop += 7) {
+  ASSERT_TRUE(Explain(graph, {.batch_size = 1}, clock, [&] { return ++all > 0; }).ok());
+  EXPECT_GT(all, 300);
+  for (int stop = 1; stop <= all; stop += 1 + stop / 4) {
     int cuts = 0;
     SteppingClock again(absl::Milliseconds(1));
-    const absl::Status status = Explain(graph, {}, again, [&] { return ++cuts < stop; }).status();
+    const absl::Status status =
+        Explain(graph, {.batch_size = 1}, again, [&] { return ++cuts < stop; }).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << stop;
     EXPECT_EQ(cuts, stop);
   }
