@@ -49,11 +49,10 @@ std::vector<float> InitialParameters(const Graph& graph) {
   return parameters;
 }
 
-// One request: pieces of at most the model's preferred size, at least one a worker.
+// One request, in pieces as the server makes them.
 absl::Status Answer(const InferenceModel& model, const ImageSet& images, int workers,
                     Executor& executor, absl::Span<float> probabilities) {
-  const int64_t piece =
-      std::clamp((images.count + workers - 1) / workers, int64_t{1}, model.preferred_images());
+  const int64_t piece = PieceImages(model, images.count, workers);
   const int64_t pieces = (images.count + piece - 1) / piece;
   const int classes = model.graph().classes();
   std::vector<absl::Status> statuses(pieces);

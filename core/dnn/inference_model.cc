@@ -157,4 +157,9 @@ absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
   }
 }
 
+int64_t PieceImages(const InferenceModel& model, int64_t count, int workers) {
+  const int64_t most = std::max<int64_t>(model.preferred_images(), 1);
+  return std::clamp((count + workers - 1) / workers, std::min(kFewImages, most), most);
+}
+
 }  // namespace convd

@@ -42,6 +42,10 @@ std::vector<int64_t> PredictionSizes(const Graph& graph);
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
     const Graph& graph, absl::Span<const float> parameters);
 
+// How many of `count` images a task is to take, so that `workers` share in them: at most
+// preferred_images(), and where that leaves some idle fewer, but not below a handful.
+int64_t PieceImages(const InferenceModel& model, int64_t count, int workers);
+
 }  // namespace convd
 
 #endif  // CONVD_CORE_DNN_INFERENCE_MODEL_H_

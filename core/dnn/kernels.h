@@ -35,6 +35,11 @@ struct WinogradShape {
 constexpr int64_t WinogradTiles(const WinogradShape& s) {
   return s.images * ((s.out_h + 3) / 4) * ((s.out_w + 3) / 4);
 }
+// Tiles of all images, in their order. A call for the first of two ranges comes before that for the
+// second; all but the last are a multiple of the block.
+struct TileRange {
+  int64_t begin = 0, end = 0;
+};
 // Of one image, what the shape's kernels write to y.
 constexpr int64_t WinogradOutputs(const WinogradShape& s) {
   return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
@@ -118,14 +123,15 @@ struct Kernels {
   // channels and filters exchanged. channels * filters is a multiple of 16.
   void (*winograd_weights)(int64_t channels, int64_t filters, const float* w, float* u);
   // `bias` may be null. With a pool, `index`, if not null, gets which of the four won.
-  void (*winograd_forward)(const WinogradShape&, const float* x, const float* u, const float* bias,
-                           float* y, uint8_t* index, float* scratch);
+  void (*winograd_forward)(const WinogradShape&, const TileRange&, const float* x, const float* u,
+                           const float* bias, float* y, uint8_t* index, float* scratch);
   // From the gradient dy of what forward wrote: dw (3 x 3 x channels x filters), db (may be null),
   // and dx (may be null; written whole), for which ut has the points of the kernel with channels
-  // and filters exchanged, unflipped. With a ReLU, y is what forward wrote.
-  void (*winograd_backward)(const WinogradShape&, const float* x, const float* dy, const float* y,
-                            const uint8_t* index, const float* ut, float* dw, float* db, float* dx,
-                            float* scratch);
+  // and filters exchanged, unflipped. With a ReLU, y is what forward wrote. Between the calls for
+  // two ranges the scratch is left alone; dw is written by the last.
+  void (*winograd_backward)(const WinogradShape&, const TileRange&, const float* x, const float* dy,
+                            const float* y, const uint8_t* index, const float* ut, float* dw,
+                            float* db, float* dx, float* scratch);
 
   // w is kernel_h x kernel_w x channels x filters.
   void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,

@@ -156,25 +156,31 @@ class WinogradConvolution : public OwnConvolution {
     const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
     float* const scratch = static_cast<float*>(b.scratch);
     uint8_t* const index = Index(b);
-    b.forward->push_back({Info("forward", "winograd 4x4", 1, 0, points() + bias_size()),
-                          [shape = Shape(), bias_data, scratch, index, x = b.x, y = b.y,
-                           u = training_ ? b.derived : b.weights](MicroBatch&) {
-                            ActiveKernels().winograd_forward(shape, x, u, bias_data, y, index,
-                                                             scratch);
-                          }});
+    const CallInfo forward = Info("forward", "winograd 4x4", 1, 0, points() + bias_size());
+    ForEachRange(forward, [&](const CallInfo& info, const TileRange& range) {
+      b.forward->push_back({info, [shape = Shape(), range, bias_data, scratch, index, x = b.x,
+                                   y = b.y, u = training_ ? b.derived : b.weights](MicroBatch&) {
+                              ActiveKernels().winograd_forward(shape, range, x, u, bias_data, y,
+                                                               index, scratch);
+                            }});
+    });
     if (!training_) return;
     WinogradShape shape = Shape();
     shape.relu = masks();
-    b.backward->push_back(
-        {Info("backward", "winograd 4x4", b.dx == nullptr ? 1 : 2,
-              (masks() ? out_elements : 0) + (b.dx == nullptr ? 0 : in_elements),
-              packed_size() + (b.dx == nullptr ? 0 : points())),
-         [this, shape, scratch, index, x = b.x, y = b.y, dy = b.dy, dx = b.dx,
-          ut = b.derived + points(), offset = b.gradient_offset](MicroBatch& batch) {
-           float* const dw = batch.gradient + offset;
-           ActiveKernels().winograd_backward(shape, x, dy, y, index, ut, dw,
-                                             bias >= 0 ? dw + kernel_size() : nullptr, dx, scratch);
-         }});
+    const CallInfo backward =
+        Info("backward", "winograd 4x4", b.dx == nullptr ? 1 : 2,
+             (masks() ? out_elements : 0) + (b.dx == nullptr ? 0 : in_elements),
+             packed_size() + (b.dx == nullptr ? 0 : points()));
+    ForEachRange(backward, [&](const CallInfo& info, const TileRange& range) {
+      b.backward->push_back(
+          {info, [this, shape, range, scratch, index, x = b.x, y = b.y, dy = b.dy, dx = b.dx,
+                  ut = b.derived + points(), offset = b.gradient_offset](MicroBatch& batch) {
+             float* const dw = batch.gradient + offset;
+             ActiveKernels().winograd_backward(shape, range, x, dy, y, index, ut, dw,
+                                               bias >= 0 ? dw + kernel_size() : nullptr, dx,
+                                               scratch);
+           }});
+    });
   }
 
  private:
@@ -183,6 +189,25 @@ class WinogradConvolution : public OwnConvolution {
   }
   int64_t kernel_size() const override { return training_ ? weights() : points(); }
   WinogradShape Shape() const { return WinogradShapeOf(layer_, images_, relu_, pool_); }
+
+  // Calls f for each part of what is to be one call of about half a millisecond, with its share of
+  // `whole`.
+  template <typename F>
+  void ForEachRange(const CallInfo& whole, F f) const {
+    const WinogradShape shape = Shape();
+    const int64_t tiles = WinogradTiles(shape), blocks = (tiles + shape.block - 1) / shape.block;
+    const auto wanted =
+        static_cast<int64_t>(static_cast<double>(whole.flop) / kWinogradSpeed / kCallFlop + 0.5);
+    const int64_t calls = std::clamp<int64_t>(wanted, 1, blocks);
+    for (int64_t i = 0; i < calls; ++i) {
+      const TileRange range{std::min(blocks * i / calls * shape.block, tiles),
+                            std::min(blocks * (i + 1) / calls * shape.block, tiles)};
+      CallInfo part = whole;
+      part.flop = whole.flop * range.end / tiles - whole.flop * range.begin / tiles;
+      part.bytes = whole.bytes * range.end / tiles - whole.bytes * range.begin / tiles;
+      f(part, range);
+    }
+  }
 };
 
 class NarrowConvolution : public OwnConvolution {

@@ -18,11 +18,11 @@
 namespace convd {
 namespace {
 
-// A call of this many FLOP takes about half a millisecond on one core with AVX2 or AVX-512 (100 to
-// 170 GFLOP/s).
-constexpr double kCallFlop = 72e6;
 constexpr int64_t kLeastMicroBatches = 16;
 constexpr int64_t kMostImages = 64;
+// Of a training workspace, so that it stays in a second cache; but weights, too, are read for each
+// micro-batch, so not fewer images than a handful for that.
+constexpr int64_t kCacheBytes = 1408 << 10, kLeastImagesForCache = 4;
 // Of a training workspace where a micro-batch has more than one image. Networks that keep a core
 // busy by their FLOP stay far below it; it is there for those that hold much and compute little.
 constexpr int64_t kMostWorkspaceBytes = 64 << 20;
@@ -381,13 +381,18 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
 
 int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
   double largest = 1;
+  bool first = true;
   for (const GraphLayer& layer : graph.layers()) {
     double flop = 0;
     if (layer.kind == LayerKind::kConv2D) {
       flop = 2.0 * layer.out.elements() * layer.window.kernel_h * layer.window.kernel_w *
              layer.in.channels / layer.groups;
+      if (ChooseConvolutionKernel(layer, first) == ConvolutionKernel::kWinograd)
+        flop /= kWinogradSpeed;
+      first = false;
     } else if (layer.kind == LayerKind::kDense) {
       flop = 2.0 * layer.in.elements() * layer.out.elements();
+      first = false;
     }
     largest = std::max(largest, flop);
   }
@@ -395,7 +400,9 @@ int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
       std::clamp<int64_t>(static_cast<int64_t>(kCallFlop / largest), 1, kMostImages);
   const int64_t image_bytes =
       EstimatePlanMemory(graph, {.training = true, .images = 1}).image_bytes;
-  const int64_t by_bytes = std::max<int64_t>(kMostWorkspaceBytes / image_bytes, 1);
+  const int64_t by_bytes =
+      std::clamp<int64_t>(kMostWorkspaceBytes / image_bytes, 1,
+                          std::max(kCacheBytes / image_bytes, kLeastImagesForCache));
   const int64_t images =
       std::min({by_flop, by_bytes, (batch + kLeastMicroBatches - 1) / kLeastMicroBatches});
   // As even as can be: the last one of a batch has few blanks.

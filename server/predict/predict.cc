@@ -39,7 +39,7 @@ class PredictQueue::Call {
         k_(k),
         probabilities_(request.probabilities()),
         bytes_(static_cast<int64_t>(request.images().ByteSizeLong())),
-        piece_images_(std::max<int64_t>(1, model_->model->preferred_images())),
+        piece_images_(PieceImages(*model_->model, images_.count(), queue.executor_.workers())),
         pieces_((images_.count() + piece_images_ - 1) / piece_images_),
         runners_(static_cast<int>(std::min<int64_t>(pieces_, queue.executor_.workers()))),
         predictions_(*response.mutable_predictions()),

@@ -162,10 +162,19 @@ Results RunWinograd(const Kernels& k, const Case& c, const Data& d, int64_t bloc
   r.db.assign(c.filters, NAN);
   r.dx.assign(c.inputs(), NAN);
   uint8_t* const index = c.pool ? r.index.data() : nullptr;
-  k.winograd_forward(s, d.x.data(), u.data(), c.bias ? d.bias.data() : nullptr, r.y.data(), index,
-                     scratch.data());
-  k.winograd_backward(s, d.x.data(), d.dy.data(), r.y.data(), index, ut.data(), r.dw.data(),
-                      c.bias ? r.db.data() : nullptr, r.dx.data(), scratch.data());
+  // In two parts where there are as many blocks.
+  const int64_t tiles = WinogradTiles(s), middle = tiles > block ? block : tiles;
+  for (const TileRange& range : {TileRange{0, middle}, TileRange{middle, tiles}}) {
+    if (range.begin == range.end) continue;
+    k.winograd_forward(s, range, d.x.data(), u.data(), c.bias ? d.bias.data() : nullptr, r.y.data(),
+                       index, scratch.data());
+  }
+  std::fill(scratch.begin(), scratch.end(), NAN);
+  for (const TileRange& range : {TileRange{0, middle}, TileRange{middle, tiles}}) {
+    if (range.begin == range.end) continue;
+    k.winograd_backward(s, range, d.x.data(), d.dy.data(), r.y.data(), index, ut.data(),
+                        r.dw.data(), c.bias ? r.db.data() : nullptr, r.dx.data(), scratch.data());
+  }
   return r;
 }
 

@@ -1,5 +1,6 @@
 #include "core/dnn/kernels.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,6 +13,9 @@
 
 namespace convd {
 namespace {
+
+using ::testing::FloatNear;
+using ::testing::Pointwise;
 
 std::vector<const Kernels*> Tables() {
   std::vector<const Kernels*> tables = {&kKernelsV3};
@@ -95,6 +99,46 @@ TEST_P(KernelTable, AveragePoolCountsOnlyWhatIsThere) {
   EXPECT_EQ(dx, (std::vector<float>{1, 1, 1, 1, 1, 1, 3, 3, 8}));
 }
 
+// Channels that fill no vector, one, and more than one; windows side by side, apart, over one
+// another and over the edge.
+TEST_P(KernelTable, AveragePoolIsTheMeanOfEachWindowAndSharesTheGradient) {
+  for (const int channels : {1, 6, 8, 16, 19, 35}) {
+    for (const PoolShape& s : {PoolShape{3, 6, 4, channels, 3, 2, 2, 2, 2, 2, 0, 0},
+                               PoolShape{2, 7, 5, channels, 3, 2, 2, 2, 2, 2, 0, 0},
+                               PoolShape{1, 5, 5, channels, 5, 5, 3, 3, 1, 1, 1, 1},
+                               PoolShape{2, 9, 9, channels, 3, 3, 3, 3, 3, 3, 0, 0},
+                               PoolShape{1, 9, 9, channels, 3, 3, 2, 2, 3, 3, 0, 0}}) {
+      const int64_t outputs = s.images * s.out_h * s.out_w * channels;
+      const std::vector<float> x = Numbers(s.images * s.in_h * s.in_w * channels),
+                               dy = Numbers(outputs);
+      std::vector<float> y(outputs, 5), dx(x.size(), 5), want(outputs), want_dx(x.size());
+      k.average_pool_forward(s, x.data(), y.data());
+      k.average_pool_backward(s, dy.data(), dx.data());
+      for (int64_t o = 0; o < outputs; ++o) {
+        const int64_t channel = o % channels, ow = o / channels % s.out_w,
+                      oh = o / channels / s.out_w % s.out_h, n = o / channels / s.out_w / s.out_h;
+        std::vector<int64_t> window;
+        for (int kh = 0; kh < s.kernel_h; ++kh) {
+          for (int kw = 0; kw < s.kernel_w; ++kw) {
+            const int64_t h = oh * s.stride_h - s.pad_top + kh,
+                          w = ow * s.stride_w - s.pad_left + kw;
+            if (h < 0 || w < 0 || h >= s.in_h || w >= s.in_w) continue;
+            window.push_back(((n * s.in_h + h) * s.in_w + w) * channels + channel);
+          }
+        }
+        float sum = 0;
+        for (const int64_t i : window) sum += x[i];
+        want[o] = sum * (1.0f / static_cast<float>(window.size()));
+        for (const int64_t i : window)
+          want_dx[i] += dy[o] * (1.0f / static_cast<float>(window.size()));
+      }
+      EXPECT_EQ(y, want) << channels;
+      // Where windows overlap a product may be rounded together with the sum or before it.
+      EXPECT_THAT(dx, Pointwise(FloatNear(1e-6f), want_dx)) << channels;
+    }
+  }
+}
+
 TEST_P(KernelTable, DenseForwardAndBackwardAreTheSumsTheySay) {
   for (int64_t units : {1, 10, 16, 17, 40, 64}) {
     for (int64_t rows : {1, 3, 4, 9}) {
@@ -169,7 +213,7 @@ TEST_P(KernelTable, DropoutDrawsItsOwnSamplesWords) {
 
 TEST_P(KernelTable, SumRowsAddsEachColumn) {
   for (const auto& [rows, columns] :
-       {std::pair<int64_t, int64_t>{1, 1}, {3, 16}, {10, 35}, {37, 32}}) {
+       {std::pair<int64_t, int64_t>{1, 1}, {50, 1}, {2, 6}, {40, 6}, {3, 16}, {10, 35}, {37, 32}}) {
     const std::vector<float> x = Numbers(rows * columns);
     std::vector<float> sums(columns, -1), want(columns);
     k.sum_rows(rows, columns, x.data(), sums.data());

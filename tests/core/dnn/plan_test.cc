@@ -214,6 +214,20 @@ TEST(Plan, StopsBetweenAWorkspacesBuffersWhenCancelled) {
   EXPECT_EQ(cuts, 3);
 }
 
+TEST(PieceImages, LetsWorkersShareButLeavesAHandfulTogether) {
+  const Graph graph = PresetGraph("keras-mnist");
+  auto model = CompileInferenceModel(graph, RandomParameters(graph, 1));
+  ASSERT_TRUE(model.ok());
+  ASSERT_EQ((*model)->preferred_images(), 16);
+  EXPECT_EQ(PieceImages(**model, 1000, 2), 16);
+  EXPECT_EQ(PieceImages(**model, 32, 2), 16);
+  EXPECT_EQ(PieceImages(**model, 17, 2), 9);
+  EXPECT_EQ(PieceImages(**model, 8, 2), 4);
+  EXPECT_EQ(PieceImages(**model, 8, 1), 8);
+  EXPECT_EQ(PieceImages(**model, 8, 64), 4);
+  EXPECT_EQ(PieceImages(**model, 1, 2), 4);  // of which there is one
+}
+
 TEST(InferenceModel, RefusesAWrongNumberOfParameters) {
   const Graph graph = PresetGraph("keras-mnist");
   auto model = CompileInferenceModel(graph, std::vector<float>(3));
@@ -308,8 +322,7 @@ TEST(MicroBatchImages, LeavesSixteenMicroBatchesABatchWhereItCan) {
   EXPECT_EQ(MicroBatchImages(graph, 16), 1);
   EXPECT_EQ(MicroBatchImages(graph, 32), 2);
   EXPECT_EQ(MicroBatchImages(graph, 128), 8);
-  // 2 * 11*11*64 * 9*32 = 4.46 MFLOP an image: 16 images in 72 MFLOP, so 63 micro-batches of at
-  // most 16.
+  // 63 micro-batches of at most 16, which plan_memory_test has from the bytes of an image.
   EXPECT_EQ(MicroBatchImages(graph, 1000), 16);
 }
 
