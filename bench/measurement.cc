@@ -27,28 +27,31 @@ void PrintMeasurement(const Measurement& m, bool json) {
   const std::string instruction_set = InstructionSet();
   const double peak = MeasureFmaRate(WidthOf(instruction_set), m.threads);
   if (json) {
-    const nlohmann::ordered_json object = {{"program", "convd"},
-                                           {"version", CONVD_VERSION},
-                                           {"mode", m.mode},
-                                           {"network", m.network},
-                                           {"threads", m.threads},
-                                           {"batch", m.batch},
-                                           {"instruction_set", instruction_set},
-                                           {"images", m.images},
-                                           {"seconds", m.seconds},
-                                           {"images_per_second", rate},
-                                           {"gflops", flops / 1e9},
-                                           {"peak_gflops", peak / 1e9},
-                                           {"peak_share", flops / peak},
-                                           {"onednn", OneDnnVersion()}};
+    nlohmann::ordered_json object = {{"program", "convd"},
+                                     {"version", CONVD_VERSION},
+                                     {"mode", m.mode},
+                                     {"network", m.network},
+                                     {"threads", m.threads},
+                                     {"batch", m.batch},
+                                     {"instruction_set", instruction_set},
+                                     {"images", m.images},
+                                     {"seconds", m.seconds},
+                                     {"images_per_second", rate},
+                                     {"gflops", flops / 1e9},
+                                     {"peak_gflops", peak / 1e9},
+                                     {"peak_share", flops / peak},
+                                     {"onednn", OneDnnVersion()}};
+    if (m.idle_share >= 0) object["idle_share"] = m.idle_share;
     std::cout << object.dump() << std::endl;
     return;
   }
-  std::cout << absl::StrCat(m.mode, " ", m.network, ", batch ", m.batch, ", threads ", m.threads,
-                            ": ", std::llround(rate), " images/s (", m.images, " in ", m.seconds,
-                            " s), ", flops / 1e9, " GFLOP/s, ", 100 * flops / peak,
-                            "% of the measured ", peak / 1e9, " (", instruction_set, ", oneDNN ",
-                            OneDnnVersion(), ")")
+  std::cout << absl::StrCat(
+                   m.mode, " ", m.network, ", batch ", m.batch, ", threads ", m.threads, ": ",
+                   std::llround(rate), " images/s (", m.images, " in ", m.seconds, " s), ",
+                   flops / 1e9, " GFLOP/s, ", 100 * flops / peak, "% of the measured ", peak / 1e9,
+                   " (", instruction_set, ", oneDNN ", OneDnnVersion(), ")",
+                   m.idle_share >= 0 ? absl::StrCat("; threads idle ", 100 * m.idle_share, "%")
+                                     : "")
             << std::endl;
 }
 

@@ -20,6 +20,9 @@ struct Measurement {
   int64_t images = 0;
   double seconds = 0;
   int64_t flop_per_image = 0;
+  // Of the threads' time, what they waited for one another or for the thread between two steps; not
+  // known below 0.
+  double idle_share = -1;
 };
 
 // Measures the FMA peak of `threads` threads and prints the measurement on stdout beside it: a

@@ -1,6 +1,8 @@
 // Measures training: epochs of a preset or of a network of one's own, by the trainer that the
 // server runs. `train --help` lists the options.
 
+#include <time.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -40,6 +42,13 @@ class SilentObserver : public TrainingObserver {
   bool Cancelled() const override { return false; }
 };
 
+// Of all threads of this process.
+double CpuSeconds() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 absl::Status Measure(const Options& options) {
   CONVD_RETURN_IF_ERROR(CheckCpu());
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
@@ -69,7 +78,11 @@ absl::Status Measure(const Options& options) {
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, Clock::Real()));
   SilentObserver observer;
+  const double cpu = CpuSeconds();
+  const absl::Duration start = Clock::Real().Monotonic();
   CONVD_RETURN_IF_ERROR(trainer->Run(observer));
+  const double available =
+      options.threads * absl::ToDoubleSeconds(Clock::Real().Monotonic() - start);
 
   double rate = 0;
   for (const v1::EpochRecord& epoch : trainer->history()) {
@@ -83,6 +96,7 @@ absl::Status Measure(const Options& options) {
   measurement.images = data.train.count;
   measurement.seconds = static_cast<double>(data.train.count) / rate;
   measurement.flop_per_image = flop_per_image;
+  measurement.idle_share = std::max(0.0, 1 - (CpuSeconds() - cpu) / available);
   PrintMeasurement(measurement, options.json);
   return absl::OkStatus();
 }

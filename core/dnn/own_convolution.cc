@@ -145,10 +145,14 @@ class WinogradConvolution : public OwnConvolution {
     ActiveKernels().winograd_weights(channels, filters, packed, derived);
     if (!needs_dx) return;
     float* const exchanged = derived + 2 * points();
-    for (int64_t k = 0; k < 9; ++k)
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t f = 0; f < filters; ++f)
-          exchanged[(k * filters + f) * channels + c] = packed[(k * channels + c) * filters + f];
+    for (int64_t k = 0; k < 9; ++k) {
+      const float* const from = packed + k * channels * filters;
+      float* const to = exchanged + k * channels * filters;
+      // By as many filters as a cache line has, whose lines are written to by all channels in turn.
+      for (int64_t f0 = 0; f0 < filters; f0 += kBlock)
+        for (int64_t c = 0; c < channels; ++c)
+          for (int64_t f = f0; f < f0 + kBlock; ++f) to[f * channels + c] = from[c * filters + f];
+    }
     ActiveKernels().winograd_weights(filters, channels, exchanged, derived + points());
   }
 

@@ -103,6 +103,10 @@ class CompiledPlan : public Plan {
   int64_t packed_size() const override { return packed_size_; }
   int64_t derived_size() const override { return derived_size_; }
   int derive_parts() const override { return static_cast<int>(operations_.size()); }
+  PackedRange derive_range(int part) const override {
+    const int64_t begin = segments_[part].packed;
+    return {begin, begin + operations_[part]->packed_size()};
+  }
 
   absl::Status Pack(absl::Span<const float> canonical, float* packed) const override {
     std::memset(packed, 0, packed_size_ * sizeof(float));

@@ -93,8 +93,13 @@ class Plan {
   virtual absl::Status Pack(absl::Span<const float> canonical, float* packed) const = 0;
   // FAILED_PRECONDITION on a plan for inference: what it keeps can't be turned back without loss.
   virtual absl::Status Unpack(const float* packed, absl::Span<float> canonical) const = 0;
-  // How many independent parts Derive has, and part `part` of it.
+  // How many independent parts Derive has; part `part` of it, and the packed parameters that it
+  // reads. The parts' ranges follow one another and cover all of them.
   virtual int derive_parts() const = 0;
+  struct PackedRange {
+    int64_t begin = 0, end = 0;
+  };
+  virtual PackedRange derive_range(int part) const = 0;
   virtual absl::Status Derive(int part, const float* packed, float* derived) const = 0;
 
   // `packed` and `derived` are the caller's and outlive the workspace. A large one takes a while:

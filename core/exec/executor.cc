@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <cassert>
-#include <deque>
 #include <optional>
 #include <string>
 #include <thread>
@@ -97,7 +96,35 @@ class ThreadedExecutor final : public Executor {
   // One of the two. A loop stays queued until its last index is claimed.
   struct Entry {
     absl::AnyInvocable<void()> task;
-    Loop* loop;
+    Loop* loop = nullptr;
+  };
+  // First in, first out. Memory that it once took it keeps, so that a steady state allocates
+  // nothing.
+  class Queue {
+   public:
+    bool empty() const { return size_ == 0; }
+    void PushBack(Entry entry) {
+      if (size_ == ring_.size()) Grow();
+      ring_[(first_ + size_++) % ring_.size()] = std::move(entry);
+    }
+    // REQUIRES: not empty.
+    Entry PopFront() {
+      Entry entry = std::move(ring_[first_]);
+      first_ = (first_ + 1) % ring_.size();
+      --size_;
+      return entry;
+    }
+
+   private:
+    void Grow() {
+      std::vector<Entry> larger(std::max<size_t>(8, 2 * ring_.size()));
+      for (size_t i = 0; i < size_; ++i) larger[i] = std::move(ring_[(first_ + i) % ring_.size()]);
+      ring_ = std::move(larger);
+      first_ = 0;
+    }
+
+    std::vector<Entry> ring_;
+    size_t first_ = 0, size_ = 0;
   };
   struct Claim {
     int lane;
@@ -109,7 +136,7 @@ class ThreadedExecutor final : public Executor {
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
 
   void Push(int lane, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    queues_[lane].push_back(std::move(entry));
+    queues_[lane].PushBack(std::move(entry));
     MarkWaiting(lane);
   }
 
@@ -122,15 +149,14 @@ class ThreadedExecutor final : public Executor {
   // Claims a task, or one index of a loop, from the first of the first `lanes` lanes that has one.
   std::optional<Claim> Take(int lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     for (int lane = 0; lane < lanes; ++lane) {
-      std::deque<Entry>& queue = queues_[lane];
+      Queue& queue = queues_[lane];
       if (queue.empty()) continue;
-      Entry entry = std::move(queue.front());
-      queue.pop_front();
+      Entry entry = queue.PopFront();
       Claim claim{lane, std::move(entry.task), entry.loop, 0};
       if (entry.loop != nullptr) {
         claim.index = entry.loop->next++;
         // To the back, so that loops and tasks of one lane take turns.
-        if (entry.loop->next < entry.loop->count) queue.push_back(std::move(entry));
+        if (entry.loop->next < entry.loop->count) queue.PushBack(std::move(entry));
       }
       MarkWaiting(lane);
       return claim;
@@ -176,7 +202,7 @@ class ThreadedExecutor final : public Executor {
   const int workers_;
   absl::Mutex mu_;
   absl::CondVar work_;  // an entry was queued, or stopping_
-  std::array<std::deque<Entry>, kLanes> queues_ ABSL_GUARDED_BY(mu_);
+  std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::atomic<uint32_t> waiting_ = 0;  // bit i: lane i has an entry; written under mu_
   std::vector<std::thread> threads_;   // last: they use everything above

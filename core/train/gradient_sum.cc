@@ -10,11 +10,13 @@ void GradientSum::Begin(int64_t leaves) {
   absl::MutexLock lock(&mutex_);
   idle_.clear();
   for (const AlignedBuffer& buffer : buffers_) idle_.push_back(buffer.data());
-  waiting_.clear();
+  size_t levels = 0;
   for (;; leaves = (leaves + 1) / 2) {
-    waiting_.emplace_back(leaves, nullptr);
+    if (levels == waiting_.size()) waiting_.emplace_back();
+    waiting_[levels++].assign(leaves, nullptr);  // in the memory that it has
     if (leaves == 1) break;
   }
+  waiting_.resize(levels);
 }
 
 float* GradientSum::NewLeaf() {

@@ -69,6 +69,12 @@ class PlanTrainer : public Trainer {
     first_moment_ = AlignedBuffer(plan_->packed_size());
     if (request_.optimizer().has_adam()) second_moment_ = AlignedBuffer(plan_->packed_size());
     sum_ = std::make_unique<GradientSum>(plan_->packed_size());
+    for (int part = 0; part < plan_->derive_parts(); ++part) {
+      const auto [first, end] = plan_->derive_range(part);
+      for (int64_t begin = first; begin < end; begin += kShard)
+        shards_.push_back({begin, std::min(kShard, end - begin), part});
+    }
+    shards_left_ = std::vector<std::atomic<int64_t>>(plan_->derive_parts());
     std::vector<float> initial(graph_.parameter_count());
     for (size_t i = 0; i < graph_.parameters().size(); ++i) {
       const Parameter& p = graph_.parameters()[i];
@@ -145,14 +151,14 @@ class PlanTrainer : public Trainer {
     const int64_t images = plan_->images();
     const int64_t leaves = (static_cast<int64_t>(samples.size()) + images - 1) / images;
     const float loss_scale = 1.0f / static_cast<float>(samples.size());
-    std::vector<MicroBatch> batches(leaves);
+    batches_.assign(leaves, MicroBatch());
     sum_->Begin(leaves);
     auto at_cut = [&] {
       executor_.Cut();
       return !observer.Cancelled();
     };
     executor_.ForEach(Lane::kTrain, leaves, [&](int64_t i) {
-      MicroBatch& batch = batches[i];
+      MicroBatch& batch = batches_[i];
       batch.images = &data_.train;
       batch.samples =
           samples.subspan(i * images, std::min<int64_t>(images, samples.size() - i * images));
@@ -163,7 +169,7 @@ class PlanTrainer : public Trainer {
     });
     CONVD_RETURN_IF_ERROR(TakeError());
     double loss = 0;
-    for (const MicroBatch& batch : batches) {
+    for (const MicroBatch& batch : batches_) {
       loss += batch.loss_sum;
       correct_ += batch.correct;
     }
@@ -174,7 +180,7 @@ class PlanTrainer : public Trainer {
     seen_ += static_cast<int64_t>(samples.size());
     // Not left to the next step's loss: there may be none, and a ReLU may hide a NaN from it.
     if (!Optimize(sum_->Result())) return Diverged("the weights are not finite any more", step);
-    return DeriveWeights();
+    return TakeError();
   }
 
   // `step` of this epoch, from 1; 0: after the last of them.
@@ -202,11 +208,11 @@ class PlanTrainer : public Trainer {
     return status;
   }
 
+  // Steps the weights by the gradient, and makes the weights that backward wants of them.
   // Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root as PyTorch has it;
   // momentum as PyTorch's SGD. False where a weight is not finite any more, or will never move
   // again since its second moment isn't; of the other moments each shows in its weight.
   bool Optimize(const float* gradient) {
-    const int64_t n = plan_->packed_size();
     AdamStep adam{};
     if (request_.optimizer().has_adam()) {
       const v1::Adam& a = request_.optimizer().adam();
@@ -220,8 +226,10 @@ class PlanTrainer : public Trainer {
       adam.epsilon = static_cast<float>(a.epsilon());
     }
     std::atomic<bool> finite{true};
-    executor_.ForEach(Lane::kTrain, (n + kShard - 1) / kShard, [&](int64_t i) {
-      const int64_t begin = i * kShard, size = std::min(kShard, n - begin);
+    for (std::atomic<int64_t>& left : shards_left_) left.store(0, std::memory_order_relaxed);
+    for (const Shard& shard : shards_) ++shards_left_[shard.part];
+    executor_.ForEach(Lane::kTrain, static_cast<int64_t>(shards_.size()), [&](int64_t i) {
+      const auto [begin, size, part] = shards_[i];
       float* w = weights_.data() + begin;
       float* m = first_moment_.data() + begin;
       if (request_.optimizer().has_adam()) {
@@ -232,13 +240,18 @@ class PlanTrainer : public Trainer {
                             static_cast<float>(s.momentum()), s.nesterov(), gradient + begin, m, w);
       }
       // While the shard is in the cache.
-      const auto all_finite = [size](const float* values) {
+      const auto all_finite = [size = size](const float* values) {
         const absl::Span<const float> shard(values, size);
         return FirstNonFinite(shard) == shard.size();
       };
       if (!all_finite(w) ||
           (request_.optimizer().has_adam() && !all_finite(second_moment_.data() + begin))) {
         finite.store(false, std::memory_order_relaxed);
+      }
+      // Whoever steps a part's last shard derives it; the others' weights are visible by this
+      // count.
+      if (shards_left_[part].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        Note(plan_->Derive(part, weights_.data(), derived_.data()));
       }
     });
     return finite.load(std::memory_order_relaxed);
@@ -315,7 +328,16 @@ class PlanTrainer : public Trainer {
 
   std::shared_ptr<const Plan> plan_;
   AlignedBuffer weights_, derived_, first_moment_, second_moment_;  // packed, as the plan has them
+  // A stretch of the packed parameters that one task of the optimizer steps, all of one derived
+  // part.
+  struct Shard {
+    int64_t begin, size;
+    int part;
+  };
+  std::vector<Shard> shards_;
+  std::vector<std::atomic<int64_t>> shards_left_;  // of the step, a part
   std::unique_ptr<GradientSum> sum_;
+  std::vector<MicroBatch> batches_;  // of the step
   mutable absl::Status unpacked_;
 
   int64_t epoch_ = 0;  // the running one, from 1
