@@ -178,7 +178,8 @@ absl::Status ConvdServer::Serve(const Config& config) {
   jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, job_memory_);
   datasets_service_ = std::make_unique<DatasetsService>(*datasets_);
   ExplainLimits explain;
-  explain.memory_bytes = job_memory_.bytes;
+  // Of what jobs leave.
+  explain.memory_bytes = memory_.bytes / 8;
   models_service_ = std::make_unique<ModelsService>(*models_, *executor_, explain, clock_);
   EvaluateLimits evaluate;
   PredictLimits predict;

@@ -40,7 +40,8 @@ int64_t PlanBytes(const Graph& graph, const PlanOptions& options) {
   const double arrays = static_cast<double>(memory.packed_bytes) * (options.training ? 2 : 1) +
                         (options.training ? static_cast<double>(memory.derived_bytes) : 0.0);
   const double bytes = arrays + static_cast<double>(memory.workspace_bytes) +
-                       static_cast<double>(options.images * graph.input().elements()) +
+                       static_cast<double>(options.images) *
+                           static_cast<double>(graph.input().elements() + 4 * graph.classes() + 8) +
                        4.0 * static_cast<double>(graph.parameter_count());
   return static_cast<int64_t>(std::min(bytes, 0x1p62));
 }
@@ -187,20 +188,28 @@ absl::Status MeasurePlan(const Graph& graph, const PlanOptions& options, int64_t
     }
   }
   explanation.set_images(options.images);
-  explanation.set_most_workers((batch_size + options.images - 1) / options.images);
+  // A request is split further than a plan takes.
+  const int64_t task =
+      options.training ? options.images : std::min(options.images, kLeastPieceImages);
+  explanation.set_most_workers((batch_size + task - 1) / task);
   explanation.set_runs(runs);
   for (size_t i = 0; i < calls.size(); ++i) {
-    v1::CallExplanation& call = *explanation.add_calls();
+    // A large convolution's pass is several calls, of which there is no bound: shown as one.
+    const bool goes_on =
+        i > 0 && calls[i].layer == calls[i - 1].layer && calls[i].pass == calls[i - 1].pass;
+    v1::CallExplanation& call =
+        goes_on ? *explanation.mutable_calls()->rbegin() : *explanation.add_calls();
     call.set_layer(calls[i].layer);
     call.set_pass(calls[i].pass);
     call.set_kernel(calls[i].kernel);
     call.set_layout(calls[i].layout);
-    call.set_flop(calls[i].flop);
-    call.set_bytes(calls[i].bytes);
+    call.set_flop(call.flop() + calls[i].flop);
+    call.set_bytes(call.bytes() + calls[i].bytes);
     call.set_planned(calls[i].planned);
-    call.set_seconds(Median(seconds[i]));
-    explanation.set_flop(explanation.flop() + call.flop());
-    explanation.set_seconds(explanation.seconds() + call.seconds());
+    const double median = Median(seconds[i]);
+    call.set_seconds(call.seconds() + median);
+    explanation.set_flop(explanation.flop() + calls[i].flop);
+    explanation.set_seconds(explanation.seconds() + median);
   }
   return absl::OkStatus();
 }

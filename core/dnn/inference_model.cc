@@ -19,7 +19,7 @@ namespace {
 
 // Plans for one image and for a few keep small requests quick; the largest is a call of about half
 // a millisecond.
-constexpr int64_t kFewImages = 4;
+constexpr int64_t kFewImages = kLeastPieceImages;
 
 class CompiledModel : public InferenceModel {
  public:
@@ -159,7 +159,7 @@ absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
 
 int64_t PieceImages(const InferenceModel& model, int64_t count, int workers) {
   const int64_t most = std::max<int64_t>(model.preferred_images(), 1);
-  return std::clamp((count + workers - 1) / workers, std::min(kFewImages, most), most);
+  return std::clamp((count + workers - 1) / workers, std::min(kLeastPieceImages, most), most);
 }
 
 }  // namespace convd

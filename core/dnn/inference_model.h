@@ -42,8 +42,12 @@ std::vector<int64_t> PredictionSizes(const Graph& graph);
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
     const Graph& graph, absl::Span<const float> parameters);
 
+// A request is split among workers down to pieces of so many images, of which a plan's call still
+// keeps a core busy.
+inline constexpr int64_t kLeastPieceImages = 4;
+
 // How many of `count` images a task is to take, so that `workers` share in them: at most
-// preferred_images(), and where that leaves some idle fewer, but not below a handful.
+// preferred_images(), and where that leaves some idle fewer, but not below kLeastPieceImages.
 int64_t PieceImages(const InferenceModel& model, int64_t count, int workers);
 
 }  // namespace convd

@@ -16,7 +16,7 @@ struct PoolShape {
   int64_t images = 0;
   int in_h = 0, in_w = 0, channels = 0;
   int out_h = 0, out_w = 0;
-  int kernel_h = 0, kernel_w = 0;  // kernel_h * kernel_w <= 255 for max pooling in training
+  int kernel_h = 0, kernel_w = 0;
   int stride_h = 0, stride_w = 0;
   int pad_top = 0, pad_left = 0;
 };
@@ -84,12 +84,16 @@ struct AdamStep {
 struct Kernels {
   const char* name;
   // `index`, if not null, gets which position of the window won (the first of equal ones), one byte
-  // an output.
+  // an output; it takes a window of at most 256 positions then.
   void (*max_pool_forward)(const PoolShape&, const float* x, float* y, uint8_t* index);
   // dx is written whole. With `y` not null the gradient passes only where y > 0: the mask of a ReLU
   // before the pool.
   void (*max_pool_backward)(const PoolShape&, const float* dy, const uint8_t* index, const float* y,
                             float* dx);
+  // The same for windows of any size: plain loops.
+  void (*wide_max_pool_forward)(const PoolShape&, const float* x, float* y, int32_t* index);
+  void (*wide_max_pool_backward)(const PoolShape&, const float* dy, const int32_t* index,
+                                 const float* y, float* dx);
   // Padded positions don't count in the mean.
   void (*average_pool_forward)(const PoolShape&, const float* x, float* y);
   void (*average_pool_backward)(const PoolShape&, const float* dy, float* dx);

@@ -106,7 +106,10 @@ class Dense : public Operation {
 class Pool : public Operation {
  public:
   Pool(const GraphLayer& layer, int64_t images, bool training)
-      : Operation(layer.name), max_(layer.kind == LayerKind::kMaxPool), training_(training) {
+      : Operation(layer.name),
+        max_(layer.kind == LayerKind::kMaxPool),
+        training_(training),
+        wide_(WideWindow(layer.window)) {
     const Window& w = layer.window;
     shape_ = {images,           layer.in.height, layer.in.width, layer.in.channels,
               layer.out.height, layer.out.width, w.kernel_h,     w.kernel_w,
@@ -132,6 +135,7 @@ class Pool : public Operation {
                              }});
       return;
     }
+    if (training_ && b.dx != nullptr && wide_) return BindWide(b, forward, backward);
     uint8_t* index = nullptr;
     if (training_ && b.dx != nullptr) {
       b.extra->emplace_back((shape_.images * out_elements + 3) / 4);
@@ -151,7 +155,24 @@ class Pool : public Operation {
   }
 
  private:
-  const bool max_, training_;
+  // A byte doesn't say which position of the window won.
+  void BindWide(const Binding& b, CallInfo& forward, CallInfo& backward) const {
+    const int64_t out = shape_.images * out_elements;
+    b.extra->emplace_back(out);
+    int32_t* const index = reinterpret_cast<int32_t*>(b.extra->back().data());
+    forward.bytes += out * int64_t{sizeof(int32_t)};
+    backward.bytes += out * int64_t{sizeof(int32_t)} * (pool_masks_relu ? 2 : 1);
+    b.forward->push_back({std::move(forward), [this, x = b.x, y = b.y, index](MicroBatch&) {
+                            ActiveKernels().wide_max_pool_forward(shape_, x, y, index);
+                          }});
+    b.backward->push_back(
+        {std::move(backward),
+         [this, dy = b.dy, dx = b.dx, index, mask = pool_masks_relu ? b.y : nullptr](MicroBatch&) {
+           ActiveKernels().wide_max_pool_backward(shape_, dy, index, mask, dx);
+         }});
+  }
+
+  const bool max_, training_, wide_;
   PoolShape shape_;
 };
 

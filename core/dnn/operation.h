@@ -19,6 +19,9 @@ namespace convd {
 inline constexpr double kCallFlop = 72e6;
 inline constexpr double kWinogradSpeed = 2;
 
+// Whether a max pool's window has more positions than a byte can tell apart.
+inline bool WideWindow(const Window& w) { return int64_t{w.kernel_h} * w.kernel_w > 256; }
+
 // One single-threaded kernel on a micro-batch, bound to its buffers.
 struct Call {
   CallInfo info;

@@ -40,7 +40,8 @@ struct MicroBatch {
 struct CallInfo {
   std::string layer;  // its name; "input" for the gather of pixels, "output" for the probabilities
   // "forward", "backward_weights", "backward_bias", "backward_data", "backward_relu" (the mask of a
-  // fused ReLU); "backward" of layers without weights; "gather", "softmax", and when training
+  // fused ReLU); "backward" of layers without weights, or by all of them at once (Winograd's);
+  // "gather", "softmax", and when training
   // "loss" (softmax, loss and its gradient).
   std::string pass;
   std::string kernel;  // oneDNN's "jit:avx2", or the engine's own "own:x86-64-v4"
@@ -115,8 +116,9 @@ class Plan {
 };
 
 // How many images make a micro-batch of a batch of `batch`: as many as keep the largest call near
-// half a millisecond and a training workspace within 64 MiB, and no more than leave min(batch, 16)
-// micro-batches. From FLOP, bytes and constants alone, so the same on every machine.
+// half a millisecond and a training workspace in a second cache (1,408 KiB; but four images up to
+// 64 MiB), and no more than leave min(batch, 16) micro-batches. From FLOP, bytes and constants
+// alone, so the same on every machine.
 int64_t MicroBatchImages(const Graph& graph, int64_t batch);
 
 }  // namespace convd

@@ -61,7 +61,7 @@ int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p62
 
 }  // namespace
 
-// As CompiledPlan::AddOperations and Bind have it (plan.cc); a test holds the two together.
+// As CompiledPlan::AddOperations, Prepare and Bind have it (plan.cc); a test holds them together.
 PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
   const bool training = options.training;
   const std::vector<GraphLayer>& layers = graph.layers();
@@ -69,82 +69,99 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
   double image = static_cast<double>(input.height) * input.width *
                  std::max(input.channels, kLeastInputChannels) * kFloat;
   double packed = 0, derived = 0, scratch = kScratchBytes, fixed = 0;
-  // Of an activation, the gradient and the forward result both; a convolution's before a max pool
-  // share a buffer.
-  const auto keep = [&](double elements, bool shared) {
-    image += elements * kFloat * (training && !shared ? 2 : 1);
+  // What CompiledPlan::Prepare asks of the operation before: does its backward read what it wrote,
+  // and is a ReLU fused into it?
+  bool output_read = false, has_relu = false;
+  bool first = true;  // nothing before has parameters
+  // An operation's result and, when training, its gradient; where a max pool follows and the result
+  // isn't read again, they share a buffer.
+  const auto keep = [&](double elements, bool pool_next, bool reads_output, bool relu) {
+    image += elements * kFloat * (training && !(pool_next && !reads_output) ? 2 : 1);
+    output_read = reads_output;
+    has_relu = relu;
   };
-  bool in_place = false;  // an activation may overwrite what the layer before it wrote
-  bool first = true;      // nothing before has parameters
+  // An activation that is an operation of its own: over its input where nobody reads that again.
+  const auto activate = [&](double elements, bool before) {
+    if (!before || output_read) {
+      image += elements * kFloat * (training ? 2 : 1);
+    } else if (training && first) {
+      image += elements * kFloat;  // a gradient that nothing before asks for
+    }
+    output_read = true;
+    has_relu = false;
+  };
   for (size_t i = 0; i < layers.size(); ++i) {
     const GraphLayer& layer = layers[i];
     const double out = static_cast<double>(layer.out.elements());
-    const bool before_pool = i + 1 < layers.size() && layers[i + 1].kind == LayerKind::kMaxPool;
+    const auto is = [&](size_t at, LayerKind kind) {
+      return at < layers.size() && layers[at].kind == kind;
+    };
     const bool own_activation = layer.activation != v1::ACTIVATION_UNSPECIFIED &&
                                 layer.activation != v1::ACTIVATION_SOFTMAX;
+    const size_t at = i;
     switch (layer.kind) {
-      case LayerKind::kConv2D: {
-        const bool relu = layer.activation == v1::ACTIVATION_RELU;
+      case LayerKind::kConv2D:
+      case LayerKind::kDense: {
+        const bool relu_next = layer.activation == v1::ACTIVATION_UNSPECIFIED &&
+                               is(i + 1, LayerKind::kActivation) &&
+                               layers[i + 1].activation == v1::ACTIVATION_RELU;
+        const bool relu = layer.activation == v1::ACTIVATION_RELU || relu_next;
+        if (relu_next) ++i;
         const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
         first = false;
-        in_place = !own_activation;
-        if (own != ConvolutionKernel::kOneDnn) {
-          // With a ReLU that is a layer of its own, too: see FusedPool.
-          if (const GraphLayer* pool = FusedPool(graph, i); pool != nullptr) {
-            image += static_cast<double>(pool->out.elements());  // which output won
-            keep(static_cast<double>(pool->out.elements()), false);
-            while (&layers[i] != pool) ++i;
-          } else {
-            keep(out, before_pool && (relu || !own_activation));
+        const GraphLayer* pool = own == ConvolutionKernel::kOneDnn ? nullptr : FusedPool(graph, at);
+        if (pool != nullptr) {
+          ++i;
+          const double pooled = static_cast<double>(pool->out.elements());
+          if (training) image += pooled;  // which output won
+          keep(pooled, is(i + 1, LayerKind::kMaxPool), relu, false);
+        } else {
+          const bool pool_next = is(i + 1, LayerKind::kMaxPool) && (relu || !own_activation);
+          keep(out, pool_next, relu && !pool_next, relu);
+        }
+        if (own_activation && !relu) activate(out, true);
+        if (layer.kind == LayerKind::kDense) {
+          const double units = static_cast<double>(PaddedUnits(layer.out.channels));
+          const double inputs = static_cast<double>(layer.in.elements());
+          packed += (inputs + 1) * units;
+          if (training) {
+            derived += std::ceil(inputs * out / kArrayFloats) * kArrayFloats;
+            image += units * kFloat;
           }
+        } else if (own != ConvolutionKernel::kOneDnn) {
           const OwnConvolutionFloats floats = FloatsOf(layer, own, training);
           packed += static_cast<double>(floats.packed);
           derived += static_cast<double>(floats.derived);
           scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
-          break;
+        } else {
+          const double kernel = PackedKernel(layer);
+          packed += kernel + Padded(layer.out.channels);
+          scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer) * kFloat);
+          if (training) {
+            derived += kernel;
+            // The weights' gradient before it is brought into their layout, where it isn't made
+            // there.
+            fixed += kernel * kFloat;
+            scratch = std::max(scratch, kernel * kFloat);
+          }
         }
-        keep(out, before_pool && (relu || !own_activation));
-        const double kernel = PackedKernel(layer);
-        packed += kernel + Padded(layer.out.channels);
-        scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer) * kFloat);
-        if (training) {
-          derived += kernel;
-          // The weights' gradient before it is brought into their layout, where it isn't made
-          // there.
-          fixed += kernel * kFloat;
-          scratch = std::max(scratch, kernel * kFloat);
-        }
-        break;
-      }
-      case LayerKind::kDense: {
-        keep(out, before_pool && !own_activation);
-        first = false;
-        const double units = static_cast<double>(PaddedUnits(layer.out.channels));
-        const double inputs = static_cast<double>(layer.in.elements());
-        packed += (inputs + 1) * units;
-        if (training) {
-          derived += std::ceil(inputs * out / kArrayFloats) * kArrayFloats;
-          image += units * kFloat;
-        }
-        in_place = !own_activation;
         break;
       }
       case LayerKind::kMaxPool:
-      case LayerKind::kAveragePool:
-        keep(out, before_pool);
-        if (training) image += out;  // which of the window it was
-        in_place = true;
+      case LayerKind::kAveragePool: {
+        const bool max = layer.kind == LayerKind::kMaxPool;
+        // Which of the window it was.
+        if (training && max) image += out * (WideWindow(layer.window) ? 4 : 1);
+        keep(out, is(i + 1, LayerKind::kMaxPool), max && has_relu, false);
         break;
+      }
       case LayerKind::kDropout:
         if (!training || layer.rate <= 0) break;
-        keep(out, before_pool);
         image += out;  // which were kept
-        in_place = true;
+        keep(out, is(i + 1, LayerKind::kMaxPool), false, false);
         break;
       case LayerKind::kActivation:
-        if (!own_activation) break;
-        if (!in_place) keep(out, false);
-        in_place = false;
+        if (own_activation) activate(out, i > 0);
         break;
       case LayerKind::kFlatten:
         break;

@@ -16,7 +16,7 @@ void GradientSum::Begin(int64_t leaves) {
     waiting_[levels++].assign(leaves, nullptr);  // in the memory that it has
     if (leaves == 1) break;
   }
-  waiting_.resize(levels);
+  levels_ = levels;
 }
 
 float* GradientSum::NewLeaf() {
@@ -68,7 +68,7 @@ void GradientSum::Add(int64_t leaf, float* gradient) {
 
 const float* GradientSum::Result() {
   absl::MutexLock lock(&mutex_);
-  return waiting_.back()[0];
+  return waiting_[levels_ - 1][0];
 }
 
 }  // namespace convd

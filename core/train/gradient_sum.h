@@ -35,7 +35,8 @@ class GradientSum {
   std::vector<AlignedBuffer> buffers_ ABSL_GUARDED_BY(mutex_);
   std::vector<float*> idle_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::vector<float*>> waiting_
-      ABSL_GUARDED_BY(mutex_);  // by level and index; null: not there yet
+      ABSL_GUARDED_BY(mutex_);                 // by level and index; null: not there yet
+  size_t levels_ ABSL_GUARDED_BY(mutex_) = 0;  // of those, this step's
 };
 
 }  // namespace convd

@@ -233,6 +233,9 @@ TEST_P(ConvolutionKernels, WinogradGivesTheSameBitsWhateverTheBlock) {
       EXPECT_EQ(got.y, want.y) << c << ", block " << block;
       EXPECT_EQ(got.index, want.index) << c << ", block " << block;
       EXPECT_EQ(got.dw, want.dw) << c << ", block " << block;
+      if (c.bias) {
+        EXPECT_EQ(got.db, want.db) << c << ", block " << block;
+      }
       EXPECT_EQ(got.dx, want.dx) << c << ", block " << block;
     }
   }

@@ -261,7 +261,50 @@ constexpr Case kConvolutions[] = {
                  layers { flatten {} } layers { dense { units: 3 no_bias: true } })"},
 };
 
+// By Winograd's algorithm: channels and filters of whole blocks, 3x3, stride 1.
+constexpr Case kWinograd[] = {
+    {"SameAfterOneAnother", R"(input { height: 6 width: 5 channels: 16 }
+                 layers { conv { filters: 16 kernel: 3 padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 32 kernel: 3 padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"TanhInPlace", R"(input { height: 5 width: 5 channels: 2 }
+                 layers { conv { filters: 16 kernel: 2 } }
+                 layers { conv { filters: 16 kernel: 3 activation: ACTIVATION_TANH } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"BeforeAnOverlappingPool", R"(input { height: 7 width: 7 channels: 3 }
+                 layers { conv { filters: 16 kernel: 2 padding: PADDING_SAME } }
+                 layers { conv { filters: 16 kernel: 3 padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 3 stride: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"PoolWithoutReLU", R"(input { height: 8 width: 7 channels: 3 }
+                 layers { conv { filters: 16 kernel: 3 activation: ACTIVATION_ELU } }
+                 layers { conv { filters: 16 kernel: 3 padding: PADDING_SAME } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"PoolAndTwoReLUs", R"(input { height: 8 width: 8 channels: 3 }
+                 layers { conv { filters: 16 kernel: 3 } }
+                 layers { conv { filters: 16 kernel: 3 padding: PADDING_SAME no_bias: true } }
+                 layers { activation { activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } }
+                 layers { activation { activation: ACTIVATION_ELU } }
+                 layers { conv { filters: 32 kernel: 3 activation: ACTIVATION_RELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"FirstBehindADropout", R"(input { height: 5 width: 6 channels: 16 }
+                 layers { dropout { rate: 0.4 } }
+                 layers { conv { filters: 16 kernel: 3 padding: PADDING_SAME no_bias: true } }
+                 layers { max_pool { size: 2 } } layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+};
+
 constexpr Case kPools[] = {
+    {"MaxOfAWindowBeyondAByte", R"(input { height: 18 width: 18 channels: 1 }
+                 layers { conv { filters: 19 kernel: 2 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 17 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
     {"Max", R"(input { height: 7 width: 8 channels: 2 }
                  layers { conv { filters: 5 kernel: 2 activation: ACTIVATION_RELU } }
                  layers { max_pool {} }
@@ -395,6 +438,7 @@ constexpr Case kActivations[] = {
 std::string CaseName(const ::testing::TestParamInfo<Case>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(Convolution, GradientTest, ::testing::ValuesIn(kConvolutions), CaseName);
+INSTANTIATE_TEST_SUITE_P(Winograd, GradientTest, ::testing::ValuesIn(kWinograd), CaseName);
 INSTANTIATE_TEST_SUITE_P(Pool, GradientTest, ::testing::ValuesIn(kPools), CaseName);
 INSTANTIATE_TEST_SUITE_P(Dense, GradientTest, ::testing::ValuesIn(kDense), CaseName);
 INSTANTIATE_TEST_SUITE_P(Dropout, GradientTest, ::testing::ValuesIn(kDropouts), CaseName);

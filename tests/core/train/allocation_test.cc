@@ -11,8 +11,9 @@
 #include "core/time/clock.h"
 #include "core/train/trainer.h"
 
-// Counts what the whole process allocates, on all threads. The operators are not inlined, so that
-// gcc doesn't see a pointer of one's go to free().
+// Counts what operator new gives, on all threads of the process; not what AlignedBuffer takes,
+// whose owners allocate beside it. The operators are not inlined, so that gcc doesn't see a pointer
+// of one's go to free().
 
 namespace {
 
