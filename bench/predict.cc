@@ -18,8 +18,8 @@
 #include "core/dnn/inference_model.h"
 #include "core/dnn/synthetic_images.h"
 #include "core/exec/executor.h"
+#include "core/nn/initial_parameters.h"
 #include "core/onnx/onnx_model.h"
-#include "core/random/random.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
@@ -37,17 +37,6 @@ struct Options {
   double seconds = 2;
   bool json = false;
 };
-
-std::vector<float> InitialParameters(const Graph& graph) {
-  std::vector<float> parameters(graph.parameter_count());
-  for (size_t i = 0; i < graph.parameters().size(); ++i) {
-    const Parameter& p = graph.parameters()[i];
-    if (p.fan_in == 0) continue;  // biases are zero
-    GlorotUniform(0, static_cast<uint32_t>(i), p.fan_in, p.fan_out, p.elements,
-                  parameters.data() + p.offset);
-  }
-  return parameters;
-}
 
 // One request, in pieces as the server makes them.
 absl::Status Answer(const InferenceModel& model, const ImageSet& images, int workers,
@@ -67,7 +56,8 @@ absl::Status Answer(const InferenceModel& model, const ImageSet& images, int wor
 }
 
 absl::Status WriteModel(const Graph& graph, const std::string& path) {
-  CONVD_ASSIGN_OR_RETURN(const std::string bytes, WriteOnnx(graph, InitialParameters(graph), {}));
+  CONVD_ASSIGN_OR_RETURN(const std::string bytes,
+                         WriteOnnx(graph, InitialParameters(graph, 0), {}));
   return WriteFileAtomically(FileSystem::Posix(), path, bytes);
 }
 
@@ -81,7 +71,7 @@ absl::Status Measure(const Options& options) {
     CONVD_ASSIGN_OR_RETURN(flop_per_image, PlannedFlop(graph, {.training = false, .images = size}));
   }
   CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const InferenceModel> model,
-                         CompileInferenceModel(graph, InitialParameters(graph)));
+                         CompileInferenceModel(graph, InitialParameters(graph, 0)));
   const ImageSet images = SyntheticImages(graph, options.batch);
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
   const Clock& clock = Clock::Real();

@@ -14,7 +14,7 @@
 #include "core/dnn/inference_model.h"
 #include "core/dnn/plan_memory.h"
 #include "core/dnn/synthetic_images.h"
-#include "core/random/random.h"
+#include "core/nn/initial_parameters.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -67,19 +67,6 @@ absl::Status CheckMemory(const Graph& graph, const PlanOptions& train, const Pla
                                                  "; want a smaller one"));
 }
 
-// Large ones take a while, hence the cuts.
-absl::StatusOr<std::vector<float>> InitialParameters(const Graph& graph, AtCut at_cut) {
-  std::vector<float> parameters(graph.parameter_count());
-  for (size_t i = 0; i < graph.parameters().size(); ++i) {
-    if (!at_cut()) return absl::CancelledError("stopped at a cut");
-    const Parameter& p = graph.parameters()[i];
-    if (p.fan_in == 0) continue;  // biases are zero
-    GlorotUniform(0, static_cast<uint32_t>(i), p.fan_in, p.fan_out, p.elements,
-                  parameters.data() + p.offset);
-  }
-  return parameters;
-}
-
 // A plan with all that it needs to run.
 class RunnablePlan {
  public:
@@ -89,8 +76,8 @@ class RunnablePlan {
     CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> plan, Plan::Compile(graph, options));
     auto runnable = std::unique_ptr<RunnablePlan>(new RunnablePlan(plan, options));
     RunnablePlan& r = *runnable;
-    CONVD_ASSIGN_OR_RETURN(const std::vector<float> parameters, InitialParameters(graph, at_cut));
-    CONVD_RETURN_IF_ERROR(plan->Pack(parameters, r.weights_.data()));
+    if (!at_cut()) return absl::CancelledError("stopped at a cut");
+    CONVD_RETURN_IF_ERROR(plan->Pack(InitialParameters(graph, 0), r.weights_.data()));
     if (options.training) {
       for (int part = 0; part < plan->derive_parts(); ++part) {
         if (!at_cut()) return absl::CancelledError("stopped at a cut");

@@ -40,10 +40,6 @@ constexpr int64_t WinogradTiles(const WinogradShape& s) {
 struct TileRange {
   int64_t begin = 0, end = 0;
 };
-// Of one image, what the shape's kernels write to y.
-constexpr int64_t WinogradOutputs(const WinogradShape& s) {
-  return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
-}
 // Points of a tile, that is, of a transformed kernel.
 inline constexpr int kWinogradPoints = 36;
 // Floats of scratch that forward and backward need.

@@ -17,6 +17,7 @@
 #include "core/dnn/kernels.h"
 #include "core/dnn/plan.h"
 #include "core/eval/evaluate.h"
+#include "core/nn/initial_parameters.h"
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
 #include "core/train/gradient_sum.h"
@@ -75,14 +76,7 @@ class PlanTrainer : public Trainer {
         shards_.push_back({begin, std::min(kShard, end - begin), part});
     }
     shards_left_ = std::vector<std::atomic<int64_t>>(plan_->derive_parts());
-    std::vector<float> initial(graph_.parameter_count());
-    for (size_t i = 0; i < graph_.parameters().size(); ++i) {
-      const Parameter& p = graph_.parameters()[i];
-      if (p.fan_in == 0) continue;  // a bias: zero
-      GlorotUniform(request_.seed(), static_cast<uint32_t>(i), p.fan_in, p.fan_out, p.elements,
-                    initial.data() + p.offset);
-    }
-    CONVD_RETURN_IF_ERROR(plan_->Pack(initial, weights_.data()));
+    CONVD_RETURN_IF_ERROR(plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
     return DeriveWeights();
   }
 

@@ -129,7 +129,8 @@ TEST_F(ConvctlTest, TheMainJobInTheShell) {
 
   const std::string explained = Expect(0, {"explain", "fashion"}).out;
   EXPECT_THAT(explained, HasSubstr("fashion@1: keras-mnist, "));
-  EXPECT_THAT(explained, ContainsRegex("\nconv2d\\+max_pooling2d +backward_weights +own:x86[^\n]+%\n"));
+  EXPECT_THAT(explained,
+              ContainsRegex("\nconv2d\\+max_pooling2d +backward_weights +own:x86[^\n]+%\n"));
   EXPECT_THAT(explained, HasSubstr("Most workers that a job with batches of "));
   EXPECT_THAT(explained, Not(HasSubstr("!")));
   const json explanation =

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/dnn/kernels.h"
+#include "tests/core/dnn/kernel_tables.h"
 
 // The engine's own convolutions against the plain loops, in double, that the mathematics say, on
 // every instruction set that this CPU has.
@@ -34,15 +35,6 @@ struct Case {
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.images << "x" << c.in_h << "x" << c.in_w << "x" << c.channels << " to "
              << c.filters << (c.relu ? ", relu" : "") << (c.pool ? ", pool" : "");
-}
-
-std::vector<const Kernels*> Tables() {
-  std::vector<const Kernels*> tables = {&kKernelsV3};
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&kKernelsV4);
-  }
-  return tables;
 }
 
 // What a kernel wrote, forward and backward.
@@ -280,12 +272,8 @@ TEST_P(ConvolutionKernels, NarrowComputesTheConvolutionAndItsGradients) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ConvolutionKernels, ::testing::ValuesIn(Tables()),
-                         [](const auto& info) {
-                           std::string name = info.param->name;
-                           for (char& c : name) c = c == '-' ? '_' : c;
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, ConvolutionKernels, ::testing::ValuesIn(KernelTables()),
+                         KernelTableName);
 
 }  // namespace
 }  // namespace convd

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/random/random.h"
+#include "tests/core/dnn/kernel_tables.h"
 
 // Each kernel against the plain loop that its comment describes, on every instruction set that this
 // CPU has.
@@ -16,15 +17,6 @@ namespace {
 
 using ::testing::FloatNear;
 using ::testing::Pointwise;
-
-std::vector<const Kernels*> Tables() {
-  std::vector<const Kernels*> tables = {&kKernelsV3};
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&kKernelsV4);
-  }
-  return tables;
-}
 
 class KernelTable : public ::testing::TestWithParam<const Kernels*> {
  protected:
@@ -263,8 +255,7 @@ TEST_P(KernelTable, SgdWithMomentumTakesTheStepsCountedByHand) {
   EXPECT_EQ(w[0], 8.75f - 0.9375f);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, KernelTable, ::testing::ValuesIn(Tables()),
-                         [](const auto& info) { return info.param == &kKernelsV3 ? "v3" : "v4"; });
+INSTANTIATE_TEST_SUITE_P(All, KernelTable, ::testing::ValuesIn(KernelTables()), KernelTableName);
 
 }  // namespace
 }  // namespace convd

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/nn/initial_parameters.h"
 #include "tests/core/train/training_vectors.h"
 
 namespace convd {

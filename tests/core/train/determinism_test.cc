@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "core/dnn/inference_model.h"
 #include "core/exec/executor.h"
+#include "core/nn/initial_parameters.h"
 #include "core/time/clock.h"
 #include "core/train/trainer.h"
 #include "tests/core/train/training_vectors.h"

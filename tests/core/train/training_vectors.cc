@@ -119,17 +119,6 @@ TrainingVectors ReadTrainingVectors(const std::string& run) {
   return vectors;
 }
 
-std::vector<float> InitialParameters(const Graph& graph, uint64_t seed) {
-  std::vector<float> parameters(graph.parameter_count());
-  for (size_t i = 0; i < graph.parameters().size(); ++i) {
-    const Parameter& p = graph.parameters()[i];
-    if (p.fan_in == 0) continue;
-    GlorotUniform(seed, static_cast<uint32_t>(i), p.fan_in, p.fan_out, p.elements,
-                  parameters.data() + p.offset);
-  }
-  return parameters;
-}
-
 bool DropoutKeeps(uint64_t seed, uint32_t layer, uint32_t epoch, uint32_t sample, float rate,
                   int64_t element) {
   const RandomStream stream{seed, RandomPurpose::kDropout, layer, epoch, sample};

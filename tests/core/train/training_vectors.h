@@ -28,9 +28,6 @@ struct TrainingVectors {
 // be tested then.
 TrainingVectors ReadTrainingVectors(const std::string& run);
 
-// What a trainer starts from: Glorot uniform kernels by random.h, zero biases.
-std::vector<float> InitialParameters(const Graph& graph, uint64_t seed);
-
 // Whether dropout keeps element `element` of layer `layer`'s input, by random.h.
 bool DropoutKeeps(uint64_t seed, uint32_t layer, uint32_t epoch, uint32_t sample, float rate,
                   int64_t element);

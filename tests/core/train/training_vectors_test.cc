@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/nn/initial_parameters.h"
 #include "tests/core/nn/reference_forward.h"
 
 // PyTorch's runs against the forward pass written down in C++: two references that agree, so that
