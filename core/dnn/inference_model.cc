@@ -25,11 +25,14 @@ class CompiledModel : public InferenceModel {
  public:
   explicit CompiledModel(const Graph& graph) : graph_(graph) {}
 
-  absl::Status Build(absl::Span<const float> parameters) {
+  absl::Status Build(absl::Span<const float> parameters, const InferenceOptions& options) {
     for (const int64_t images : PredictionSizes(graph_)) {
       auto size = std::make_unique<Size>();
       CONVD_ASSIGN_OR_RETURN(size->plan,
-                             Plan::Compile(graph_, {.training = false, .images = images}));
+                             Plan::Compile(graph_, {.training = false,
+                                                    .images = images,
+                                                    .precision = options.precision,
+                                                    .quantization = options.quantization}));
       AlignedBuffer packed(size->plan->packed_size());
       CONVD_RETURN_IF_ERROR(size->plan->Pack(parameters, packed.data()));
       // The layouts are nearly always the same for all sizes: then one copy serves them.
@@ -143,14 +146,14 @@ std::vector<int64_t> PredictionSizes(const Graph& graph) {
 }
 
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
-    const Graph& graph, absl::Span<const float> parameters) {
+    const Graph& graph, absl::Span<const float> parameters, const InferenceOptions& options) {
   if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
     return absl::InvalidArgumentError(absl::StrCat("parameters: got ", parameters.size(),
                                                    "; the network has ", graph.parameter_count()));
   }
   try {
     auto model = std::make_shared<CompiledModel>(graph);
-    CONVD_RETURN_IF_ERROR(model->Build(parameters));
+    CONVD_RETURN_IF_ERROR(model->Build(parameters, options));
     return std::shared_ptr<const InferenceModel>(std::move(model));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory for the model's weights");

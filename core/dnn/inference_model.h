@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "convd/v1/model.pb.h"
 #include "core/data/dataset.h"
 #include "core/exec/executor.h"
 #include "core/nn/graph.h"
@@ -37,10 +38,18 @@ class InferenceModel {
 // How many images each of the plans takes that a model is compiled into, largest first.
 std::vector<int64_t> PredictionSizes(const Graph& graph);
 
+struct InferenceOptions {
+  v1::Precision precision = v1::PRECISION_F32;
+  // Where precision is int8, what Calibrate made of this network and its weights; it need not
+  // outlive the call.
+  const v1::Quantization* quantization = nullptr;
+};
+
 // `parameters` are all of the graph's, canonical, in order (copied). Compiles for oneDNN's
-// effective instruction set.
+// effective instruction set; FAILED_PRECONDITION where that hasn't the precision (CheckPrecision),
+// or where there is no quantization that fits.
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
-    const Graph& graph, absl::Span<const float> parameters);
+    const Graph& graph, absl::Span<const float> parameters, const InferenceOptions& options = {});
 
 // A request is split among workers down to pieces of so many images, of which a plan's call still
 // keeps a core busy.

@@ -12,6 +12,7 @@
 #include "core/dnn/operation.h"
 #include "core/dnn/own_convolution.h"
 #include "core/dnn/plan_memory.h"
+#include "core/dnn/precision.h"
 #include "core/dnn/softmax.h"
 #include "core/status/status_macros.h"
 
@@ -375,6 +376,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
     return absl::InvalidArgumentError(
         absl::StrCat("micro_batch: got ", options.images, "; want at least 1"));
   }
+  CONVD_RETURN_IF_ERROR(CheckPrecision("precision", options.precision));
   std::shared_ptr<CompiledPlan> plan;
   CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
     plan = std::make_shared<CompiledPlan>(graph, options);

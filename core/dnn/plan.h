@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "convd/v1/model.pb.h"
 #include "core/data/dataset.h"
 #include "core/nn/graph.h"
 
@@ -18,6 +19,9 @@ namespace convd {
 struct PlanOptions {
   bool training = false;
   int64_t images = 1;  // the micro-batch: how many images one run takes
+  v1::Precision precision = v1::PRECISION_F32;
+  // Where precision is int8, of this network; it need not outlive the call.
+  const v1::Quantization* quantization = nullptr;
 };
 
 // What one run of a micro-batch is about. Points to what the caller keeps alive until the run ends.

@@ -275,7 +275,7 @@ absl::StatusOr<DiskModelRepository::ReadModel> DiskModelRepository::ReadVersion(
     const v1::ModelVersion& id, const std::string& path) {
   CONVD_ASSIGN_OR_RETURN(CheckedWeights weights, ReadCheckedWeights(fs_, path, id));
   absl::StatusOr<std::shared_ptr<const InferenceModel>> model =
-      compile_(weights.graph, weights.parameters);
+      compile_(weights.graph, weights.parameters, {});
   if (!model.ok()) {
     // The caller's request isn't to blame for it.
     const absl::StatusCode code = absl::IsInvalidArgument(model.status())

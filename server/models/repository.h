@@ -26,7 +26,7 @@ struct LoadedModel {
 
 // CompileInferenceModel, or what a test puts in its place.
 using CompileModel = std::function<absl::StatusOr<std::shared_ptr<const InferenceModel>>(
-    const Graph&, absl::Span<const float>)>;
+    const Graph&, absl::Span<const float>, const InferenceOptions&)>;
 
 // A request's `model` field: INVALID_ARGUMENT where its name or number can't be a version's, or the
 // newest's (0). Any thread may call.

@@ -69,18 +69,19 @@ class ModelRepositoryTest : public ::testing::Test {
   }
 
   CompileModel Compiler() {
-    return [this](const Graph& graph, absl::Span<const float> parameters)
-               -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
-      ++compiled_;
-      if (on_compile_) {
-        if (absl::Status status = on_compile_(graph); !status.ok()) return status;
-      }
-      {
-        absl::MutexLock lock(&mu_);
-        read_parameters_.assign(parameters.begin(), parameters.end());
-      }
-      return std::make_shared<FakeInferenceModel>(graph);
-    };
+    return
+        [this](const Graph& graph, absl::Span<const float> parameters,
+               const InferenceOptions&) -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
+          ++compiled_;
+          if (on_compile_) {
+            if (absl::Status status = on_compile_(graph); !status.ok()) return status;
+          }
+          {
+            absl::MutexLock lock(&mu_);
+            read_parameters_.assign(parameters.begin(), parameters.end());
+          }
+          return std::make_shared<FakeInferenceModel>(graph);
+        };
   }
   void Reopen() {
     auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler());

@@ -25,8 +25,8 @@ class FakeModels {
   FakeModels() : graph_(*Graph::Create(DenseNetwork(2, 3, 1, kClasses))) {
     auto opened = ModelRepository::Open(
         fs, Clock::Real(), "/state",
-        [this](const Graph& graph,
-               absl::Span<const float>) -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
+        [this](const Graph& graph, absl::Span<const float>,
+               const InferenceOptions&) -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
           if (on_compile) on_compile();
           auto model = std::make_shared<FakeInferenceModel>(graph, /*preferred_images=*/2);
           model->on_infer = on_infer;
