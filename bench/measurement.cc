@@ -14,6 +14,7 @@
 #include "core/dnn/engine_info.h"
 #include "core/dnn/explain.h"
 #include "core/dnn/fma_rate.h"
+#include "core/dnn/precision.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 #include "core/status/status_macros.h"
@@ -31,6 +32,7 @@ void PrintMeasurement(const Measurement& m, bool json) {
                                      {"version", CONVD_VERSION},
                                      {"mode", m.mode},
                                      {"network", m.network},
+                                     {"precision", PrecisionName(m.precision)},
                                      {"threads", m.threads},
                                      {"batch", m.batch},
                                      {"instruction_set", instruction_set},
@@ -45,11 +47,12 @@ void PrintMeasurement(const Measurement& m, bool json) {
     std::cout << object.dump() << std::endl;
     return;
   }
+  const absl::string_view precision(PrecisionName(m.precision).data());
   std::cout << absl::StrCat(
-                   m.mode, " ", m.network, ", batch ", m.batch, ", threads ", m.threads, ": ",
-                   std::llround(rate), " images/s (", m.images, " in ", m.seconds, " s), ",
-                   flops / 1e9, " GFLOP/s, ", 100 * flops / peak, "% of the measured ", peak / 1e9,
-                   " (", instruction_set, ", oneDNN ", OneDnnVersion(), ")",
+                   m.mode, " ", m.network, ", ", precision, ", batch ", m.batch, ", threads ",
+                   m.threads, ": ", std::llround(rate), " images/s (", m.images, " in ", m.seconds,
+                   " s), ", flops / 1e9, " GFLOP/s, ", 100 * flops / peak, "% of the measured ",
+                   peak / 1e9, " (", instruction_set, ", oneDNN ", OneDnnVersion(), ")",
                    m.idle_share >= 0 ? absl::StrCat("; threads idle ", 100 * m.idle_share, "%")
                                      : "")
             << std::endl;

@@ -15,6 +15,7 @@ namespace convd {
 struct Measurement {
   std::string mode;  // "train", "infer"
   std::string network;
+  v1::Precision precision = v1::PRECISION_F32;
   int threads = 1;
   int64_t batch = 1;
   int64_t images = 0;

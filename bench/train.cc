@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct Options {
   std::vector<std::string> idx;  // images, labels; empty means synthetic ones
   std::string isa;               // "avx2", "avx512"; empty leaves it to the CPU
   int threads = 1;
+  v1::Precision precision = v1::PRECISION_F32;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
   int64_t images = 60000;
@@ -66,14 +68,16 @@ absl::Status Measure(const Options& options) {
   request.set_batch_size(options.batch);
   request.set_micro_batch(options.micro_batch);
   request.set_epochs(options.epochs);
+  request.set_precision(options.precision);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
 
   // As the trainer has it.
   const int64_t batch = std::min(request.batch_size(), data.train.count);
   const int64_t images = request.micro_batch() > 0 ? std::min(request.micro_batch(), batch)
                                                    : MicroBatchImages(graph, batch);
-  CONVD_ASSIGN_OR_RETURN(const int64_t flop_per_image,
-                         PlannedFlop(graph, {.training = true, .images = images}));
+  CONVD_ASSIGN_OR_RETURN(
+      const int64_t flop_per_image,
+      PlannedFlop(graph, {.training = true, .images = images, .precision = options.precision}));
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, Clock::Real()));
@@ -91,6 +95,7 @@ absl::Status Measure(const Options& options) {
   Measurement measurement;
   measurement.mode = "train";
   measurement.network = graph.name();
+  measurement.precision = options.precision;
   measurement.threads = options.threads;
   measurement.batch = options.batch;
   measurement.images = data.train.count;
@@ -114,6 +119,9 @@ int main(int argc, char** argv) {
   app.add_option("--idx", options.idx, "IMAGES LABELS: real images from IDX files (plain or gzip)")
       ->expected(2);
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
+  app.add_option("--precision", options.precision, "f32 or bf16")
+      ->transform(CLI::Transformer(std::map<std::string, convd::v1::Precision>{
+          {"f32", convd::v1::PRECISION_F32}, {"bf16", convd::v1::PRECISION_BF16}}));
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--batch", options.batch)->capture_default_str();
   app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")

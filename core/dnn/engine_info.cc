@@ -66,4 +66,9 @@ const Kernels& ActiveKernels() {
   return kernels;
 }
 
+const Bf16Kernels* ActiveBf16Kernels() {
+  static const bool has = Has(dnnl::get_effective_cpu_isa(), dnnl::cpu_isa::avx512_core_bf16);
+  return has ? &kKernelsBf16 : nullptr;
+}
+
 }  // namespace convd

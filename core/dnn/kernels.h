@@ -42,9 +42,10 @@ struct TileRange {
 };
 // Points of a tile, that is, of a transformed kernel.
 inline constexpr int kWinogradPoints = 36;
-// Floats of scratch that forward and backward need.
+// Floats of scratch that forward and backward need, whatever the points' type; of bf16 with a block
+// of an even number of tiles.
 constexpr int64_t WinogradScratch(const WinogradShape& s, bool backward) {
-  return kWinogradPoints * (s.block * (s.channels + s.filters) + 32 +
+  return kWinogradPoints * (s.block * (s.channels + s.filters) + 48 +
                             (backward ? int64_t{s.channels} * s.filters : 0));
 }
 
@@ -72,6 +73,24 @@ struct AdamStep {
   float step_size;          // learning_rate / (1 - beta_1^t)
   float inverse_root_bias;  // 1 / sqrt(1 - beta_2^t)
   float epsilon;
+};
+
+// Winograd's convolution with points of one type. Arrays are float, and so are the sums; `u`, `ut`
+// and the scratch are in lanes of 32 bits, each of one f32 or two bf16.
+struct WinogradKernels {
+  // The points u (36 x channels x filters) of a kernel w (3 x 3 x channels x filters); also of
+  // channels and filters exchanged. Of bf16 neighbouring channels share a lane.
+  void (*weights)(int64_t channels, int64_t filters, const float* w, float* u);
+  // `bias` may be null. With a pool, `index`, if not null, gets which of the four won.
+  void (*forward)(const WinogradShape&, const TileRange&, const float* x, const float* u,
+                  const float* bias, float* y, uint8_t* index, float* scratch);
+  // From the gradient dy of what forward wrote: dw (3 x 3 x channels x filters), db (may be null),
+  // and dx (may be null; written whole), for which ut has the points of the kernel with channels
+  // and filters exchanged, unflipped. With a ReLU, y is what forward wrote. Between the calls for
+  // two ranges the scratch is left alone; dw is written by the last.
+  void (*backward)(const WinogradShape&, const TileRange&, const float* x, const float* dy,
+                   const float* y, const uint8_t* index, const float* ut, float* dw, float* db,
+                   float* dx, float* scratch);
 };
 
 // The engine's own kernels, compiled once an instruction set (kernels_v3.cc, kernels_v4.cc) from
@@ -119,19 +138,7 @@ struct Kernels {
   void (*sgd)(int64_t n, float learning_rate, float momentum, bool nesterov, const float* g,
               float* buffer, float* w);
 
-  // The points u (36 x channels x filters) of a kernel w (3 x 3 x channels x filters); also of
-  // channels and filters exchanged. channels * filters is a multiple of 16.
-  void (*winograd_weights)(int64_t channels, int64_t filters, const float* w, float* u);
-  // `bias` may be null. With a pool, `index`, if not null, gets which of the four won.
-  void (*winograd_forward)(const WinogradShape&, const TileRange&, const float* x, const float* u,
-                           const float* bias, float* y, uint8_t* index, float* scratch);
-  // From the gradient dy of what forward wrote: dw (3 x 3 x channels x filters), db (may be null),
-  // and dx (may be null; written whole), for which ut has the points of the kernel with channels
-  // and filters exchanged, unflipped. With a ReLU, y is what forward wrote. Between the calls for
-  // two ranges the scratch is left alone; dw is written by the last.
-  void (*winograd_backward)(const WinogradShape&, const TileRange&, const float* x, const float* dy,
-                            const float* y, const uint8_t* index, const float* ut, float* dw,
-                            float* db, float* dx, float* scratch);
+  WinogradKernels winograd;  // in f32
 
   // w is kernel_h x kernel_w x channels x filters.
   void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,
@@ -144,8 +151,19 @@ struct Kernels {
 // moves both.
 const Kernels& ActiveKernels();
 
-extern const Kernels kKernelsV3;  // x86-64-v3: AVX2, FMA
-extern const Kernels kKernelsV4;  // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
+// What bf16 has of its own: factors are rounded to bfloat16 (to the nearest, of two the even one),
+// products and sums are f32's. As VDPBF16PS has it, numbers below f32's normal ones are zero.
+struct Bf16Kernels {
+  const char* name;
+  WinogradKernels winograd;
+  void (*from_float)(int64_t n, const float* x, uint16_t* y);
+};
+// Null where the effective instruction set has no bf16.
+const Bf16Kernels* ActiveBf16Kernels();
+
+extern const Kernels kKernelsV3;        // x86-64-v3: AVX2, FMA
+extern const Kernels kKernelsV4;        // x86-64-v4: AVX-512 F, BW, CD, DQ, VL
+extern const Bf16Kernels kKernelsBf16;  // the same and AVX512-BF16
 
 }  // namespace convd
 

@@ -12,6 +12,7 @@ namespace x86_64_v3 {
 namespace {
 
 constexpr int kLanesPerVector = 8;
+#include "core/dnn/vectors.inc"
 
 // Products of the even lanes of 32 bits.
 using Integers = __m256i;
@@ -35,7 +36,7 @@ inline void StoreBytes(uint8_t* p, Lanes lanes) {
 constexpr int kProductRegisters = 12, kProductVectors = 2, kWeightsRegisters = 8;
 constexpr int kNarrowRegisters = 8, kNarrowGradientVectors = 1;
 
-inline Vector MultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+inline Vector FusedMultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 // From memory: adding a scalar to a vector of zeros would take the port of the multiplications.
 inline Vector Broadcast(const float* p) { return _mm256_set1_ps(*p); }
 // a > b ? a : b, so b of equal ones and where either isn't a number.
@@ -67,9 +68,12 @@ const Kernels kKernelsV3 = {
     .dropout_backward = x86_64_v3::DropoutBackward,
     .adam = x86_64_v3::Adam,
     .sgd = x86_64_v3::Sgd,
-    .winograd_weights = x86_64_v3::WinogradWeights,
-    .winograd_forward = x86_64_v3::WinogradForward,
-    .winograd_backward = x86_64_v3::WinogradBackward,
+    .winograd =
+        {
+            .weights = x86_64_v3::WinogradWeights<x86_64_v3::FloatProducts>,
+            .forward = x86_64_v3::WinogradForward<x86_64_v3::FloatProducts>,
+            .backward = x86_64_v3::WinogradBackward<x86_64_v3::FloatProducts>,
+        },
     .narrow_forward = x86_64_v3::NarrowForward,
     .narrow_backward = x86_64_v3::NarrowBackward,
 };

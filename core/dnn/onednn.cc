@@ -8,16 +8,16 @@ namespace convd {
 
 using dnnl::memory;
 
-memory::desc ConvolutionShape::source() const {
-  return {
-      {images, in.channels, in.height, in.width}, memory::data_type::f32, memory::format_tag::nhwc};
-}
-
-memory::desc ConvolutionShape::destination() const {
-  return {{images, out.channels, out.height, out.width},
-          memory::data_type::f32,
+static memory::desc Nhwc(int64_t images, Shape shape, bool bf16) {
+  return {{images, shape.channels, shape.height, shape.width},
+          bf16 ? memory::data_type::bf16 : memory::data_type::f32,
           memory::format_tag::nhwc};
 }
+
+memory::desc ConvolutionShape::source() const { return Nhwc(images, in, bf16); }
+memory::desc ConvolutionShape::source_gradient() const { return Nhwc(images, in, false); }
+memory::desc ConvolutionShape::destination() const { return Nhwc(images, out, false); }
+memory::desc ConvolutionShape::destination_gradient() const { return Nhwc(images, out, bf16); }
 
 memory::desc ConvolutionShape::bias_desc() const {
   return {{out.channels}, memory::data_type::f32, memory::format_tag::x};
@@ -35,6 +35,11 @@ memory::desc ConvolutionShape::canonical_weights() const {
 }
 
 memory::desc ConvolutionShape::any_weights() const {
+  return {WeightDims(*this), bf16 ? memory::data_type::bf16 : memory::data_type::f32,
+          memory::format_tag::any};
+}
+
+memory::desc ConvolutionShape::any_weights_gradient() const {
   return {WeightDims(*this), memory::data_type::f32, memory::format_tag::any};
 }
 

@@ -12,7 +12,7 @@ namespace convd {
 // What differs between oneDNN 2.6 and 3.x: onednn_v2.cc or onednn_v3.cc is compiled, by what Debian
 // has. These throw dnnl::error, as oneDNN does; CatchOneDnn in plan.cc turns it into a Status.
 
-// A convolution over `images` NHWC images, f32. Source and destination are plain NHWC on every
+// A convolution over `images` NHWC images. Source and destination are plain NHWC on every
 // instruction set (as fast as the blocked layouts where measured: docs/architecture.md); the layout
 // of the weights is oneDNN's choice.
 struct ConvolutionShape {
@@ -22,13 +22,19 @@ struct ConvolutionShape {
   int groups = 1;
   bool bias = false;
   bool relu = false;  // fused into forward
+  bool bf16 = false;  // factors of products are bf16, all else is f32
 
+  // Factors: what forward reads, and backward's gradient of the destination.
   dnnl::memory::desc source() const;
-  dnnl::memory::desc destination() const;
-  dnnl::memory::desc bias_desc() const;
-  // In the canonical order {[groups,] filters, channels, kernel_h, kernel_w}.
-  dnnl::memory::desc canonical_weights() const;
+  dnnl::memory::desc destination_gradient() const;
   dnnl::memory::desc any_weights() const;
+  // What is computed, in f32.
+  dnnl::memory::desc destination() const;
+  dnnl::memory::desc source_gradient() const;
+  dnnl::memory::desc any_weights_gradient() const;
+  dnnl::memory::desc bias_desc() const;
+  // In the canonical order {[groups,] filters, channels, kernel_h, kernel_w}, f32.
+  dnnl::memory::desc canonical_weights() const;
 };
 
 // A window in oneDNN's terms: it counts a dilation of 1 as 0.
@@ -70,6 +76,7 @@ struct Blocking {
   dnnl::memory::dims dims, strides;  // a stride is between blocks where the dimension is blocked
   dnnl::memory::dims inner_blocks, inner_dimensions;  // outermost first
   bool padded = false;  // room for whole blocks is more than the elements fill
+  bool bf16 = false;    // else f32
 };
 // Throws dnnl::error where the layout isn't made of blocks.
 Blocking BlockingOf(const dnnl::memory::desc& desc);

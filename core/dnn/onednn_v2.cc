@@ -38,9 +38,9 @@ dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionSh
 dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
     const ConvolutionShape& s, const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
-  const dnnl::convolution_backward_data::desc desc(algorithm::convolution_direct, s.source(),
-                                                   s.any_weights(), s.destination(), g.stride,
-                                                   g.dilation, g.pad_begin, g.pad_end);
+  const dnnl::convolution_backward_data::desc desc(
+      algorithm::convolution_direct, s.source_gradient(), s.any_weights(), s.destination_gradient(),
+      g.stride, g.dilation, g.pad_begin, g.pad_end);
   return {desc, Attributes(false), CpuEngine(), hint};
 }
 
@@ -49,7 +49,7 @@ dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
   const dnnl::convolution_backward_weights::desc desc(algorithm::convolution_direct, s.source(),
-                                                      weights, s.destination(), g.stride,
+                                                      weights, s.destination_gradient(), g.stride,
                                                       g.dilation, g.pad_begin, g.pad_end);
   return {desc, Attributes(false), CpuEngine(), hint};
 }
@@ -79,7 +79,8 @@ Blocking BlockingOf(const memory::desc& desc) {
           {blocks.strides, blocks.strides + data.ndims},
           {blocks.inner_blks, blocks.inner_blks + blocks.inner_nblks},
           {blocks.inner_idxs, blocks.inner_idxs + blocks.inner_nblks},
-          !std::equal(data.dims, data.dims + data.ndims, data.padded_dims)};
+          !std::equal(data.dims, data.dims + data.ndims, data.padded_dims),
+          data.data_type == dnnl_bf16};
 }
 
 }  // namespace convd

@@ -44,11 +44,16 @@ dnnl::convolution_forward::primitive_desc ConvolutionForward(const ConvolutionSh
 dnnl::convolution_backward_data::primitive_desc ConvolutionBackwardData(
     const ConvolutionShape& s, const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
-  return {CpuEngine(),      algorithm::convolution_direct,
-          s.source(),       s.any_weights(),
-          s.destination(),  g.stride,
-          g.dilation,       g.pad_begin,
-          g.pad_end,        hint,
+  return {CpuEngine(),
+          algorithm::convolution_direct,
+          s.source_gradient(),
+          s.any_weights(),
+          s.destination_gradient(),
+          g.stride,
+          g.dilation,
+          g.pad_begin,
+          g.pad_end,
+          hint,
           Attributes(false)};
 }
 
@@ -56,11 +61,16 @@ dnnl::convolution_backward_weights::primitive_desc ConvolutionBackwardWeights(
     const ConvolutionShape& s, const memory::desc& weights,
     const dnnl::convolution_forward::primitive_desc& hint) {
   const ConvolutionGeometry g(s.window);
-  return {CpuEngine(),      algorithm::convolution_direct,
-          s.source(),       weights,
-          s.destination(),  g.stride,
-          g.dilation,       g.pad_begin,
-          g.pad_end,        hint,
+  return {CpuEngine(),
+          algorithm::convolution_direct,
+          s.source(),
+          weights,
+          s.destination_gradient(),
+          g.stride,
+          g.dilation,
+          g.pad_begin,
+          g.pad_end,
+          hint,
           Attributes(false)};
 }
 
@@ -94,8 +104,12 @@ Blocking BlockingOf(const memory::desc& desc) {
   if (desc.get_format_kind() != memory::format_kind::blocked) {
     throw dnnl::error(dnnl_unimplemented, "weights in a layout that isn't made of blocks");
   }
-  return {desc.get_dims(), desc.get_strides(), desc.get_inner_blks(), desc.get_inner_idxs(),
-          desc.get_padded_dims() != desc.get_dims()};
+  return {desc.get_dims(),
+          desc.get_strides(),
+          desc.get_inner_blks(),
+          desc.get_inner_idxs(),
+          desc.get_padded_dims() != desc.get_dims(),
+          desc.get_data_type() == memory::data_type::bf16};
 }
 
 }  // namespace convd

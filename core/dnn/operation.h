@@ -96,9 +96,10 @@ class Operation {
   std::string name_;
 };
 
-// Factories; `images` is the plan's micro-batch.
-std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in, int64_t images,
-                                          bool training, bool relu);
+// Factories; `images` is the plan's micro-batch. A convolution is computed in options.precision,
+// f32 or bf16; where oneDNN has no planned kernel for it in bf16, in f32.
+std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in,
+                                          const PlanOptions& options, bool relu);
 std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, bool training,
                                     bool relu);
 std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training);

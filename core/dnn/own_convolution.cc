@@ -32,6 +32,12 @@ int64_t BlockTiles(int channels, int filters) {
   return std::clamp(kBlockBytes / tile / kTilesStep * kTilesStep, kLeastTiles, kMostTiles);
 }
 
+// Lanes of 32 bits that a transformed kernel takes.
+int64_t PointFloats(const GraphLayer& layer, v1::Precision precision) {
+  const int64_t points = int64_t{kWinogradPoints} * layer.in.channels * layer.out.channels;
+  return precision == v1::PRECISION_BF16 ? points / 2 : points;
+}
+
 // From ONNX's order {filters, channels, kernel_h, kernel_w} to the kernels' and back.
 void ToKernelOrder(const GraphLayer& layer, const float* from, float* to) {
   const int window = layer.window.kernel_h * layer.window.kernel_w;
@@ -52,12 +58,12 @@ void FromKernelOrder(const GraphLayer& layer, const float* from, float* to) {
 // What the two kinds share: their place in the plan, and how parameters are packed.
 class OwnConvolution : public Operation {
  public:
-  OwnConvolution(const GraphLayer& layer, int64_t images, bool training, const FusedLayers& fused)
+  OwnConvolution(const GraphLayer& layer, const PlanOptions& options, const FusedLayers& fused)
       : Operation(fused.pool == nullptr ? layer.name
                                         : absl::StrCat(layer.name, "+", fused.pool->name)),
         layer_(layer),
-        images_(images),
-        training_(training),
+        images_(options.images),
+        training_(options.training),
         relu_(fused.relu),
         pool_(fused.pool != nullptr) {
     kernel = layer.kernel;
@@ -116,15 +122,17 @@ class OwnConvolution : public Operation {
 // products; for inference packed are the points.
 class WinogradConvolution : public OwnConvolution {
  public:
-  using OwnConvolution::OwnConvolution;
+  WinogradConvolution(const GraphLayer& layer, const PlanOptions& options, const FusedLayers& fused)
+      : OwnConvolution(layer, options, fused),
+        precision_(options.precision),
+        kernels_(precision_ == v1::PRECISION_BF16 ? ActiveBf16Kernels()->winograd
+                                                  : ActiveKernels().winograd) {}
 
   int64_t derived_size() const override {
-    return needs_dx ? FloatsOf(layer_, ConvolutionKernel::kWinograd, training_).derived
-                    : (training_ ? points() : 0);
+    return needs_dx ? Floats().derived : (training_ ? points() : 0);
   }
   int64_t scratch_bytes() const override {
-    return FloatsOf(layer_, ConvolutionKernel::kWinograd, training_).scratch *
-           static_cast<int64_t>(sizeof(float));
+    return Floats().scratch * static_cast<int64_t>(sizeof(float));
   }
 
   void Pack(const float* kernel, const float* bias_from, float* packed) const override {
@@ -133,8 +141,7 @@ class WinogradConvolution : public OwnConvolution {
     } else {
       AlignedBuffer ordered(weights());
       ToKernelOrder(layer_, kernel, ordered.data());
-      ActiveKernels().winograd_weights(layer_.in.channels, layer_.out.channels, ordered.data(),
-                                       packed);
+      kernels_.weights(layer_.in.channels, layer_.out.channels, ordered.data(), packed);
     }
     if (bias >= 0) CopyBias(bias_from, packed + kernel_size());
   }
@@ -142,7 +149,7 @@ class WinogradConvolution : public OwnConvolution {
   void Derive(const float* packed, float* derived) const override {
     if (!training_) return;
     const int64_t channels = layer_.in.channels, filters = layer_.out.channels;
-    ActiveKernels().winograd_weights(channels, filters, packed, derived);
+    kernels_.weights(channels, filters, packed, derived);
     if (!needs_dx) return;
     float* const exchanged = derived + 2 * points();
     for (int64_t k = 0; k < 9; ++k) {
@@ -153,45 +160,52 @@ class WinogradConvolution : public OwnConvolution {
         for (int64_t c = 0; c < channels; ++c)
           for (int64_t f = f0; f < f0 + kBlock; ++f) to[f * channels + c] = from[c * filters + f];
     }
-    ActiveKernels().winograd_weights(filters, channels, exchanged, derived + points());
+    kernels_.weights(filters, channels, exchanged, derived + points());
   }
 
   void Bind(const Binding& b) const override {
     const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
     float* const scratch = static_cast<float*>(b.scratch);
     uint8_t* const index = Index(b);
-    const CallInfo forward = Info("forward", "winograd 4x4", 1, 0, points() + bias_size());
+    const CallInfo forward = Named(Info("forward", "winograd 4x4", 1, 0, points() + bias_size()));
     ForEachRange(forward, [&](const CallInfo& info, const TileRange& range) {
-      b.forward->push_back({info, [shape = Shape(), range, bias_data, scratch, index, x = b.x,
-                                   y = b.y, u = training_ ? b.derived : b.weights](MicroBatch&) {
-                              ActiveKernels().winograd_forward(shape, range, x, u, bias_data, y,
-                                                               index, scratch);
-                            }});
+      b.forward->push_back(
+          {info, [forward = kernels_.forward, shape = Shape(), range, bias_data, scratch, index,
+                  x = b.x, y = b.y, u = training_ ? b.derived : b.weights](MicroBatch&) {
+             forward(shape, range, x, u, bias_data, y, index, scratch);
+           }});
     });
     if (!training_) return;
     WinogradShape shape = Shape();
     shape.relu = masks();
     const CallInfo backward =
-        Info("backward", "winograd 4x4", b.dx == nullptr ? 1 : 2,
-             (masks() ? out_elements : 0) + (b.dx == nullptr ? 0 : in_elements),
-             packed_size() + (b.dx == nullptr ? 0 : points()));
+        Named(Info("backward", "winograd 4x4", b.dx == nullptr ? 1 : 2,
+                   (masks() ? out_elements : 0) + (b.dx == nullptr ? 0 : in_elements),
+                   packed_size() + (b.dx == nullptr ? 0 : points())));
     ForEachRange(backward, [&](const CallInfo& info, const TileRange& range) {
       b.backward->push_back(
           {info, [this, shape, range, scratch, index, x = b.x, y = b.y, dy = b.dy, dx = b.dx,
                   ut = b.derived + points(), offset = b.gradient_offset](MicroBatch& batch) {
              float* const dw = batch.gradient + offset;
-             ActiveKernels().winograd_backward(shape, range, x, dy, y, index, ut, dw,
-                                               bias >= 0 ? dw + kernel_size() : nullptr, dx,
-                                               scratch);
+             kernels_.backward(shape, range, x, dy, y, index, ut, dw,
+                               bias >= 0 ? dw + kernel_size() : nullptr, dx, scratch);
            }});
     });
   }
 
  private:
-  int64_t points() const {
-    return int64_t{kWinogradPoints} * layer_.in.channels * layer_.out.channels;
+  // Floats of a transformed kernel.
+  int64_t points() const { return PointFloats(layer_, precision_); }
+  OwnConvolutionFloats Floats() const {
+    return FloatsOf(layer_, ConvolutionKernel::kWinograd, training_, precision_);
   }
   int64_t kernel_size() const override { return training_ ? weights() : points(); }
+  CallInfo Named(CallInfo info) const {
+    if (precision_ == v1::PRECISION_BF16) {
+      info.kernel = absl::StrCat("own:", ActiveBf16Kernels()->name);
+    }
+    return info;
+  }
   WinogradShape Shape() const { return WinogradShapeOf(layer_, images_, relu_, pool_); }
 
   // Calls f for each part of what is to be one call of about half a millisecond, with its share of
@@ -220,6 +234,9 @@ class WinogradConvolution : public OwnConvolution {
       f(part, range);
     }
   }
+
+  const v1::Precision precision_;
+  const WinogradKernels& kernels_;
 };
 
 class NarrowConvolution : public OwnConvolution {
@@ -285,12 +302,13 @@ const GraphLayer* FusedPool(const Graph& graph, size_t layer) {
   return fits ? &pool : nullptr;
 }
 
-OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training) {
+OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training,
+                              v1::Precision precision) {
   const int64_t kernels = int64_t{layer.in.channels} * layer.out.channels;
   const int64_t weights = kernels * layer.window.kernel_h * layer.window.kernel_w;
   const int64_t bias = layer.bias >= 0 ? layer.out.channels : 0;
   if (kernel == ConvolutionKernel::kNarrow) return {.packed = weights + bias};
-  const int64_t points = kWinogradPoints * kernels;
+  const int64_t points = PointFloats(layer, precision);
   return {.packed = (training ? weights : points) + bias,
           .derived = training ? 2 * points + weights : 0,
           .scratch = WinogradScratch(WinogradShapeOf(layer, 1, false, false), training)};
@@ -332,12 +350,11 @@ WinogradShape WinogradShapeOf(const GraphLayer& layer, int64_t images, bool relu
 }
 
 std::unique_ptr<Operation> NewOwnConvolution(const GraphLayer& layer, ConvolutionKernel kernel,
-                                             int64_t images, bool training,
-                                             const FusedLayers& fused) {
+                                             const PlanOptions& options, const FusedLayers& fused) {
   if (kernel == ConvolutionKernel::kNarrow) {
-    return std::make_unique<NarrowConvolution>(layer, images, training, fused);
+    return std::make_unique<NarrowConvolution>(layer, options, fused);
   }
-  return std::make_unique<WinogradConvolution>(layer, images, training, fused);
+  return std::make_unique<WinogradConvolution>(layer, options, fused);
 }
 
 }  // namespace convd

@@ -30,15 +30,16 @@ ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first);
 struct OwnConvolutionFloats {
   int64_t packed = 0, derived = 0, scratch = 0;
 };
-// Of one that needs a gradient by its input, too, if Winograd's.
-OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training);
+// Of one that needs a gradient by its input, too, if Winograd's. `precision` is f32 or bf16.
+OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training,
+                              v1::Precision precision);
 
 WinogradShape WinogradShapeOf(const GraphLayer& layer, int64_t images, bool relu, bool pool);
 
-// REQUIRES: `kernel` is what ChooseConvolutionKernel says, and not oneDNN's.
+// REQUIRES: `kernel` is what ChooseConvolutionKernel says, and not oneDNN's; options.precision is
+// f32, or bf16 where there are kernels for it. The narrow kernel computes in f32 either way.
 std::unique_ptr<Operation> NewOwnConvolution(const GraphLayer& layer, ConvolutionKernel kernel,
-                                             int64_t images, bool training,
-                                             const FusedLayers& fused);
+                                             const PlanOptions& options, const FusedLayers& fused);
 
 }  // namespace convd
 

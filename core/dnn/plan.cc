@@ -193,15 +193,18 @@ class CompiledPlan : public Plan {
                             (activation == v1::ACTIVATION_UNSPECIFIED && next_is_relu);
           if (relu && activation != v1::ACTIVATION_RELU) ++i;
           const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
+          // Few channels leave a first layer nothing to win by bf16, and pixels something to lose.
+          PlanOptions options = options_;
+          if (!parameters_before) options.precision = v1::PRECISION_F32;
           parameters_before = true;
           FusedLayers fused{.relu = relu};
           if (kernel != ConvolutionKernel::kOneDnn) fused.pool = FusedPool(graph_, at);
           if (fused.pool != nullptr) ++i;
           if (kernel != ConvolutionKernel::kOneDnn) {
-            operations_.push_back(NewOwnConvolution(layer, kernel, n, options_.training, fused));
+            operations_.push_back(NewOwnConvolution(layer, kernel, options, fused));
           } else if (layer.kind == LayerKind::kConv2D) {
-            operations_.push_back(NewConvolution(layer, operations_.empty() ? in : layer.in, n,
-                                                 options_.training, relu));
+            operations_.push_back(
+                NewConvolution(layer, operations_.empty() ? in : layer.in, options, relu));
           } else {
             operations_.push_back(NewDense(layer, n, options_.training, relu));
           }

@@ -45,11 +45,14 @@ double PackedKernel(const GraphLayer& layer) {
 // depends on oneDNN's version, the instruction set and the sizes of caches. Above all that was
 // seen: an image padded on both sides, and where oneDNN may have no kernel of its own (dilation,
 // groups) the image unfolded for a product of matrices (im2col).
-double ConvolutionScratch(const GraphLayer& layer) {
-  const auto padded = [](Shape shape) {
-    return static_cast<double>(shape.height) * shape.width * Padded(shape.channels);
+// In bf16 images are turned so that neighbouring pixels share a lane, each group's channels padded.
+double ConvolutionScratch(const GraphLayer& layer, bool bf16) {
+  const auto padded = [](Shape shape, int groups) {
+    return static_cast<double>(shape.height) * shape.width * groups *
+           Padded(shape.channels / groups);
   };
-  double floats = padded(layer.in) + padded(layer.out);
+  double floats = padded(layer.in, 1) + padded(layer.out, 1);
+  if (bf16) floats += (padded(layer.in, layer.groups) + padded(layer.out, layer.groups)) / 2;
   if (layer.groups > 1 || layer.window.dilation_h > 1 || layer.window.dilation_w > 1) {
     floats += static_cast<double>(layer.in.channels) / layer.groups * layer.window.kernel_h *
               layer.window.kernel_w * layer.out.height * layer.out.width;
@@ -108,6 +111,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
         const bool relu = layer.activation == v1::ACTIVATION_RELU || relu_next;
         if (relu_next) ++i;
         const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
+        const bool bf16 = options.precision == v1::PRECISION_BF16 && !first;
         first = false;
         const GraphLayer* pool = own == ConvolutionKernel::kOneDnn ? nullptr : FusedPool(graph, at);
         if (pool != nullptr) {
@@ -129,14 +133,21 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
             image += units * kFloat;
           }
         } else if (own != ConvolutionKernel::kOneDnn) {
-          const OwnConvolutionFloats floats = FloatsOf(layer, own, training);
+          const OwnConvolutionFloats floats =
+              FloatsOf(layer, own, training, bf16 ? v1::PRECISION_BF16 : v1::PRECISION_F32);
           packed += static_cast<double>(floats.packed);
           derived += static_cast<double>(floats.derived);
           scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
         } else {
           const double kernel = PackedKernel(layer);
+          if (bf16) {
+            // Copies of what it reads, and when training of the gradient that it gets.
+            image +=
+                static_cast<double>(layer.in.elements() + (training ? layer.out.elements() : 0)) *
+                kFloat / 2;
+          }
           packed += kernel + Padded(layer.out.channels);
-          scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer) * kFloat);
+          scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer, bf16) * kFloat);
           if (training) {
             derived += kernel;
             // The weights' gradient before it is brought into their layout, where it isn't made

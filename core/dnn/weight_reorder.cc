@@ -8,7 +8,7 @@ namespace {
 
 using dnnl::memory;
 
-// Where the element at `at`, an index a dimension, lies: in floats.
+// Where the element at `at`, an index a dimension, lies: in elements.
 int64_t Offset(const Blocking& blocking, memory::dims at) {
   int64_t offset = 0, stride = 1;
   for (size_t k = blocking.inner_blocks.size(); k-- > 0;) {
@@ -19,6 +19,13 @@ int64_t Offset(const Blocking& blocking, memory::dims at) {
   }
   for (size_t d = 0; d < at.size(); ++d) offset += at[d] * blocking.strides[d];
   return offset;
+}
+
+uint16_t ToBf16(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof(bits));
+  if (f != f) return static_cast<uint16_t>(bits >> 16 | 0x40);  // still not a number
+  return static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
 // The next index in row-major order; false after the last.
@@ -39,9 +46,11 @@ WeightReorder::WeightReorder(const memory::desc& from, const memory::desc& to)
     reorder_.emplace(dnnl::reorder::primitive_desc(CpuEngine(), from, CpuEngine(), to));
     return;
   }
-  if (std::max(from.get_size(), to.get_size()) / sizeof(float) > INT32_MAX) {
-    throw dnnl::error(dnnl_unimplemented, "weights of more than 2^31 floats");
+  const size_t element = destination.bf16 ? 2 : sizeof(float);
+  if (std::max(from.get_size() / sizeof(float), to.get_size() / element) > INT32_MAX) {
+    throw dnnl::error(dnnl_unimplemented, "2^31 weights or more");
   }
+  to_bf16_ = destination.bf16;
   memory::dims at(source.dims.size());
   do {
     moves_.push_back(
@@ -60,6 +69,11 @@ void WeightReorder::operator()(const float* source, float* destination) const {
     return;
   }
   std::memset(destination, 0, to_.get_size());
+  if (to_bf16_) {
+    uint16_t* const halves = reinterpret_cast<uint16_t*>(destination);
+    for (const Move& move : moves_) halves[move.to] = ToBf16(source[move.from]);
+    return;
+  }
   for (const Move& move : moves_) destination[move.to] = source[move.from];
 }
 

@@ -9,7 +9,8 @@
 
 namespace convd {
 
-// Copies f32 weights from one layout into another; padding becomes zero. Immutable: any thread may
+// Copies f32 weights from one layout into another, of f32 or bf16 (rounded to the nearest, of two
+// the even one); padding becomes zero. Immutable: any thread may
 // call, several at once.
 //
 // By oneDNN's reorder where neither layout is padded. Where one is, by a list of offsets: oneDNN
@@ -24,12 +25,13 @@ class WeightReorder {
 
  private:
   struct Move {
-    int32_t from, to;  // in floats
+    int32_t from, to;  // in elements
   };
 
   dnnl::memory::desc from_, to_;
   std::optional<dnnl::reorder> reorder_;
   std::vector<Move> moves_;
+  bool to_bf16_ = false;
 };
 
 }  // namespace convd

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/dnn/precision.h"
 #include "core/status/status_macros.h"
 #include "core/train/trainer.h"
 
@@ -76,10 +77,7 @@ absl::Status ResolveTraining(v1::TrainRequest& request) {
   CONVD_RETURN_IF_ERROR(Within("epochs", request.epochs(), 1, kMostEpochs));
   CONVD_RETURN_IF_ERROR(Within("micro_batch", request.micro_batch(), 0, request.batch_size()));
   if (request.precision() == v1::PRECISION_UNSPECIFIED) request.set_precision(v1::PRECISION_F32);
-  if (request.precision() != v1::PRECISION_F32) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("precision: got ", request.precision(), "; this server trains in f32 only"));
-  }
+  CONVD_RETURN_IF_ERROR(CheckPrecision("precision", request.precision()));
   return absl::OkStatus();
 }
 

@@ -64,7 +64,9 @@ class PlanTrainer : public Trainer {
     const int64_t batch = std::min<int64_t>(request_.batch_size(), data_.train.count);
     const int64_t images = request_.micro_batch() > 0 ? std::min(request_.micro_batch(), batch)
                                                       : MicroBatchImages(graph_, batch);
-    CONVD_ASSIGN_OR_RETURN(plan_, Plan::Compile(graph_, {.training = true, .images = images}));
+    CONVD_ASSIGN_OR_RETURN(plan_, Plan::Compile(graph_, {.training = true,
+                                                         .images = images,
+                                                         .precision = request_.precision()}));
     weights_ = AlignedBuffer(plan_->packed_size());
     derived_ = AlignedBuffer(std::max<int64_t>(1, plan_->derived_size()));
     first_moment_ = AlignedBuffer(plan_->packed_size());

@@ -3,7 +3,8 @@
 //
 // Fashion-MNIST is Debian's package. MNIST's IDX files are looked for in CONVD_MNIST, or
 // ../shared/data/mnist; CIFAR-10's binary batches in CONVD_CIFAR10, or made by
-// ../shared/data/cifar10/unpack. A recipe whose files aren't there is skipped, and says so.
+// ../shared/data/cifar10/unpack. A recipe whose files aren't there is skipped, and says so. With
+// CONVD_PRECISION=bf16 they are trained in bf16.
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -52,6 +53,8 @@ class RecipesTest : public ::testing::Test {
     request.set_batch_size(batch);
     request.set_epochs(epochs);
     request.set_seed(seed);
+    request.set_precision(FromEnvironment("CONVD_PRECISION", "f32") == "bf16" ? v1::PRECISION_BF16
+                                                                              : v1::PRECISION_F32);
     const auto submitted = client_->Train(request);
     if (!submitted.ok()) {
       ADD_FAILURE() << submitted.status();

@@ -133,18 +133,18 @@ void Check(const Case& c, const Data& d, const Results& got, double tolerance) {
   if (!got.dx.empty()) ExpectNear("dx", got.dx, dx, tolerance);
 }
 
-Results RunWinograd(const Kernels& k, const Case& c, const Data& d, int64_t block) {
+Results RunWinograd(const WinogradKernels& k, const Case& c, const Data& d, int64_t block) {
   const WinogradShape s{c.images,  c.in_h,    c.in_w,     c.channels, c.out_h(), c.out_w(),
                         c.filters, c.pad_top, c.pad_left, c.relu,     c.pool,    block};
   std::vector<float> u(kWinogradPoints * int64_t{c.channels} * c.filters), ut(u.size());
-  k.winograd_weights(c.channels, c.filters, d.w.data(), u.data());
+  k.weights(c.channels, c.filters, d.w.data(), u.data());
   std::vector<float> exchanged(d.w.size());
   for (int64_t i = 0; i < 9; ++i)
     for (int64_t ch = 0; ch < c.channels; ++ch)
       for (int64_t f = 0; f < c.filters; ++f)
         exchanged[(i * c.filters + f) * c.channels + ch] =
             d.w[(i * c.channels + ch) * c.filters + f];
-  k.winograd_weights(c.filters, c.channels, exchanged.data(), ut.data());
+  k.weights(c.filters, c.channels, exchanged.data(), ut.data());
   // NaN wherever it isn't written.
   std::vector<float> scratch(WinogradScratch(s, true), NAN);
   Results r;
@@ -158,14 +158,14 @@ Results RunWinograd(const Kernels& k, const Case& c, const Data& d, int64_t bloc
   const int64_t tiles = WinogradTiles(s), middle = tiles > block ? block : tiles;
   for (const TileRange& range : {TileRange{0, middle}, TileRange{middle, tiles}}) {
     if (range.begin == range.end) continue;
-    k.winograd_forward(s, range, d.x.data(), u.data(), c.bias ? d.bias.data() : nullptr, r.y.data(),
-                       index, scratch.data());
+    k.forward(s, range, d.x.data(), u.data(), c.bias ? d.bias.data() : nullptr, r.y.data(), index,
+              scratch.data());
   }
   std::fill(scratch.begin(), scratch.end(), NAN);
   for (const TileRange& range : {TileRange{0, middle}, TileRange{middle, tiles}}) {
     if (range.begin == range.end) continue;
-    k.winograd_backward(s, range, d.x.data(), d.dy.data(), r.y.data(), index, ut.data(),
-                        r.dw.data(), c.bias ? r.db.data() : nullptr, r.dx.data(), scratch.data());
+    k.backward(s, range, d.x.data(), d.dy.data(), r.y.data(), index, ut.data(), r.dw.data(),
+               c.bias ? r.db.data() : nullptr, r.dx.data(), scratch.data());
   }
   return r;
 }
@@ -209,7 +209,7 @@ TEST_P(ConvolutionKernels, WinogradComputesTheConvolutionAndItsGradients) {
     const Data d(c);
     for (const int64_t block : {1, 5, 12, 24}) {
       SCOPED_TRACE(::testing::Message() << "block " << block);
-      Check(c, d, RunWinograd(k, c, d, block), 3e-6);
+      Check(c, d, RunWinograd(k.winograd, c, d, block), 3e-6);
     }
   }
 }
@@ -219,9 +219,9 @@ TEST_P(ConvolutionKernels, WinogradComputesTheConvolutionAndItsGradients) {
 TEST_P(ConvolutionKernels, WinogradGivesTheSameBitsWhateverTheBlock) {
   for (const Case& c : kWinogradCases) {
     const Data d(c);
-    const Results want = RunWinograd(k, c, d, 12);
+    const Results want = RunWinograd(k.winograd, c, d, 12);
     for (const int64_t block : {1, 2, 7, 36}) {
-      const Results got = RunWinograd(k, c, d, block);
+      const Results got = RunWinograd(k.winograd, c, d, block);
       EXPECT_EQ(got.y, want.y) << c << ", block " << block;
       EXPECT_EQ(got.index, want.index) << c << ", block " << block;
       EXPECT_EQ(got.dw, want.dw) << c << ", block " << block;
@@ -233,8 +233,20 @@ TEST_P(ConvolutionKernels, WinogradGivesTheSameBitsWhateverTheBlock) {
   }
 }
 
-// How much more than the direct method's in f32 the error is, root mean square.
-TEST_P(ConvolutionKernels, WinogradsErrorIsWithinThreeTimesTheDirectMethods) {
+float Same(float f) { return f; }
+
+// To the nearest bfloat16, of two the one whose last bit is 0.
+float ToBf16(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, sizeof(bits));
+  bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+  std::memcpy(&f, &bits, sizeof(bits));
+  return f;
+}
+
+// How much more than the direct method's, with factors that `rounded` gives and sums in f32, the
+// error is: root mean square, the largest of outputs and gradients.
+double TimesTheDirectMethodsError(const WinogradKernels& k, float (*rounded)(float)) {
   const Case c{4, 13, 13, 32, 64, 3, 0, 0, 0, 0, false, false, false};
   Data d(c);
   for (float& x : d.x) x = std::max(x, 0.0f);  // as after a ReLU
@@ -245,18 +257,22 @@ TEST_P(ConvolutionKernels, WinogradsErrorIsWithinThreeTimesTheDirectMethods) {
     want[o] += double{d.x[i]} * d.w[w];
     want_dw[w] += double{d.dy[o]} * d.x[i];
     want_dx[i] += double{d.dy[o]} * d.w[w];
-    direct[o] = std::fma(d.x[i], d.w[w], direct[o]);
-    direct_dw[w] = std::fma(d.dy[o], d.x[i], direct_dw[w]);
-    direct_dx[i] = std::fma(d.dy[o], d.w[w], direct_dx[i]);
+    direct[o] = std::fma(rounded(d.x[i]), rounded(d.w[w]), direct[o]);
+    direct_dw[w] = std::fma(rounded(d.dy[o]), rounded(d.x[i]), direct_dw[w]);
+    direct_dx[i] = std::fma(rounded(d.dy[o]), rounded(d.w[w]), direct_dx[i]);
   });
   const auto error = [](const std::vector<float>& a, const std::vector<double>& b) {
     double sum = 0;
     for (size_t i = 0; i < b.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
     return std::sqrt(sum / static_cast<double>(b.size()));
   };
-  EXPECT_LE(error(got.y, want), 3 * error(direct, want));
-  EXPECT_LE(error(got.dw, want_dw), 3 * error(direct_dw, want_dw));
-  EXPECT_LE(error(got.dx, want_dx), 3 * error(direct_dx, want_dx));
+  return std::max({error(got.y, want) / error(direct, want),
+                   error(got.dw, want_dw) / error(direct_dw, want_dw),
+                   error(got.dx, want_dx) / error(direct_dx, want_dx)});
+}
+
+TEST_P(ConvolutionKernels, WinogradsErrorIsWithinThreeTimesTheDirectMethods) {
+  EXPECT_LE(TimesTheDirectMethodsError(k.winograd, Same), 3);
 }
 
 TEST_P(ConvolutionKernels, NarrowComputesTheConvolutionAndItsGradients) {
@@ -269,6 +285,59 @@ TEST_P(ConvolutionKernels, NarrowComputesTheConvolutionAndItsGradients) {
                         Case{1, 3, 3, 3, 16, 3, 0, 0, 0, 0, true, false, true}}) {
     const Data d(c);
     Check(c, d, RunNarrow(k, c, d), 3e-6);
+  }
+}
+
+class Bf16ConvolutionKernels : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!HasBf16()) GTEST_SKIP() << "this CPU has no AVX512-BF16";
+  }
+  const WinogradKernels& k = kKernelsBf16.winograd;
+};
+
+TEST_F(Bf16ConvolutionKernels, WinogradComputesTheConvolutionAndItsGradients) {
+  for (const Case& c : kWinogradCases) {
+    const Data d(c);
+    for (const int64_t block : {2, 12, 24}) {
+      SCOPED_TRACE(::testing::Message() << "block " << block);
+      Check(c, d, RunWinograd(k, c, d, block), 0.06);
+    }
+  }
+}
+
+TEST_F(Bf16ConvolutionKernels, WinogradGivesTheSameBitsWhateverTheBlock) {
+  for (const Case& c : kWinogradCases) {
+    const Data d(c);
+    const Results want = RunWinograd(k, c, d, 12);
+    for (const int64_t block : {2, 8, 36}) {
+      const Results got = RunWinograd(k, c, d, block);
+      EXPECT_EQ(got.y, want.y) << c << ", block " << block;
+      EXPECT_EQ(got.index, want.index) << c << ", block " << block;
+      EXPECT_EQ(got.dw, want.dw) << c << ", block " << block;
+      EXPECT_EQ(got.dx, want.dx) << c << ", block " << block;
+    }
+  }
+}
+
+// More than in f32, where the direct method's error is that of its sums: here it is that of
+// factors alone, and Winograd's factors are sums of them.
+TEST_F(Bf16ConvolutionKernels, WinogradsErrorIsWithinSixTimesTheDirectMethods) {
+  EXPECT_LE(TimesTheDirectMethodsError(k, ToBf16), 6);
+}
+
+TEST_F(Bf16ConvolutionKernels, FromFloatRoundsToTheNearest) {
+  std::vector<float> x = {0.0f, 1.0f, -1.0f, 1.00390625f, 1.01171875f, 3e38f, 3.4e38f, INFINITY};
+  for (int i = 0; i < 60; ++i) x.push_back(std::ldexp(1.0f + 0.013f * i, i - 30));
+  for (size_t n = 0; n <= x.size(); ++n) {
+    std::vector<uint16_t> y(x.size(), 0x1234);
+    kKernelsBf16.from_float(static_cast<int64_t>(n), x.data(), y.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float rounded = ToBf16(x[i]);
+      uint32_t bits;
+      std::memcpy(&bits, &rounded, sizeof(bits));
+      ASSERT_EQ(y[i], i < n ? bits >> 16 : 0x1234) << x[i] << ", " << n << " of them";
+    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/plan.h"
+#include "core/dnn/precision.h"
 #include "core/nn/graph.h"
 #include "core/nn/network_text.h"
 #include "core/random/random.h"
@@ -116,9 +117,11 @@ struct PlanGradient {
 };
 
 absl::Status RunPlan(const Graph& graph, const std::vector<float>& parameters,
-                     const ImageSet& images, int64_t micro_batch, PlanGradient* result) {
-  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Plan> plan,
-                         Plan::Compile(graph, {.training = true, .images = micro_batch}));
+                     const ImageSet& images, int64_t micro_batch, PlanGradient* result,
+                     v1::Precision precision = v1::PRECISION_F32) {
+  CONVD_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const Plan> plan,
+      Plan::Compile(graph, {.training = true, .images = micro_batch, .precision = precision}));
   AlignedBuffer packed(plan->packed_size()), derived(plan->derived_size());
   CONVD_RETURN_IF_ERROR(plan->Pack(parameters, packed.data()));
   for (int part = 0; part < plan->derive_parts(); ++part) {
@@ -198,6 +201,32 @@ TEST_P(GradientTest, AgreesWithFiniteDifferences) {
         ASSERT_NEAR(plan.gradient[parameter.offset + e], want, 1e-4 * largest) << "element " << e;
       }
     }
+  }
+}
+
+// Products of factors that were rounded to 8 bits: the gradient points where f32's does.
+TEST_P(GradientTest, InBf16IsNearF32s) {
+  if (!CheckPrecision("", v1::PRECISION_BF16).ok()) GTEST_SKIP() << "no bf16 here";
+  auto network = ParseNetwork(GetParam().network, GetParam().name);
+  ASSERT_TRUE(network.ok()) << network.status();
+  network->set_name("gradient");
+  auto graph = Graph::Create(*network);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const ImageSet images = RandomImages(*graph, kSamples);
+  const std::vector<float> initial = RandomParameters(*graph, 5);
+  for (int64_t micro_batch : {7, 3}) {
+    PlanGradient f32, bf16;
+    absl::Status status = RunPlan(*graph, initial, images, micro_batch, &f32);
+    ASSERT_TRUE(status.ok()) << status;
+    status = RunPlan(*graph, initial, images, micro_batch, &bf16, v1::PRECISION_BF16);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_NEAR(bf16.loss, f32.loss, 0.02 * f32.loss);
+    double norm = 0, difference = 0;
+    for (size_t i = 0; i < f32.gradient.size(); ++i) {
+      norm += f32.gradient[i] * f32.gradient[i];
+      difference += (bf16.gradient[i] - f32.gradient[i]) * (bf16.gradient[i] - f32.gradient[i]);
+    }
+    EXPECT_LE(std::sqrt(difference), 0.05 * std::sqrt(norm));
   }
 }
 

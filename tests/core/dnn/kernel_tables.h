@@ -20,6 +20,8 @@ inline std::vector<const Kernels*> KernelTables() {
   return tables;
 }
 
+inline bool HasBf16() { return __builtin_cpu_supports("avx512bf16"); }
+
 // For INSTANTIATE_TEST_SUITE_P.
 inline std::string KernelTableName(const ::testing::TestParamInfo<const Kernels*>& info) {
   std::string name = info.param->name;

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/dnn/precision.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 
@@ -49,9 +51,13 @@ Actual Compiled(const Graph& graph, const PlanOptions& options) {
 // for scratchpads, and for gradients out of their layout, which depend on the instruction set.
 void ExpectClose(const std::string& name, const Graph& graph) {
   for (const bool training : {true, false}) {
-    for (const int64_t images : {1, 5}) {
-      SCOPED_TRACE(absl::StrCat(name, training ? " training " : " inference ", images));
-      const PlanOptions options{.training = training, .images = images};
+    for (const auto& [precision, images] :
+         {std::pair(v1::PRECISION_F32, 1), std::pair(v1::PRECISION_F32, 5),
+          std::pair(v1::PRECISION_BF16, 1), std::pair(v1::PRECISION_BF16, 5)}) {
+      if (!CheckPrecision("", precision).ok()) continue;
+      SCOPED_TRACE(absl::StrCat(name, training ? " training " : " inference ", images,
+                                " precision ", precision));
+      const PlanOptions options{.training = training, .images = images, .precision = precision};
       const Actual actual = Compiled(graph, options);
       const PlanMemory memory = EstimatePlanMemory(graph, options);
       EXPECT_GE(memory.workspace_bytes, actual.workspace);

@@ -5,10 +5,14 @@
 
 #include <cstring>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/dnn/explain.h"
 #include "core/dnn/inference_model.h"
+#include "core/dnn/precision.h"
 #include "core/exec/executor.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
@@ -98,11 +102,34 @@ TEST_P(PresetPlan, AsksAtACutAfterEachCallThatItNames) {
   }
 }
 
+TEST_P(PresetPlan, InBf16AllConvolutionsButTheFirstMultiplyInBf16) {
+  if (!CheckPrecision("", v1::PRECISION_BF16).ok()) GTEST_SKIP() << "no bf16 here";
+  const Graph graph = PresetGraph(GetParam());
+  std::set<std::string> convolutions;
+  for (const GraphLayer& layer : graph.layers())
+    if (layer.kind == LayerKind::kConv2D) convolutions.insert(layer.name);
+  for (bool training : {false, true}) {
+    const auto calls =
+        PlanCalls(graph, {.training = training, .images = 4, .precision = v1::PRECISION_BF16});
+    ASSERT_TRUE(calls.ok()) << calls.status();
+    std::set<std::string> in_bf16;
+    for (const CallInfo& call : *calls) {
+      EXPECT_TRUE(call.planned) << call.layer << " " << call.pass << " by " << call.kernel;
+      const std::string layer = call.layer.substr(0, call.layer.find('+'));
+      if (call.kernel.find("bf16") != std::string::npos) in_bf16.insert(layer);
+    }
+    EXPECT_EQ(in_bf16.size(), convolutions.size() - 1) << ::testing::PrintToString(in_bf16);
+  }
+}
+
 TEST_P(PresetPlan, UnpacksWhatItPackedWhenTraining) {
   const Graph graph = PresetGraph(GetParam());
   const std::vector<float> canonical = RandomParameters(graph, 3);
-  for (bool training : {false, true}) {
-    auto plan = Plan::Compile(graph, {.training = training, .images = 4});
+  for (const auto& [training, precision] :
+       {std::pair(false, v1::PRECISION_F32), std::pair(true, v1::PRECISION_F32),
+        std::pair(true, v1::PRECISION_BF16)}) {
+    if (!CheckPrecision("", precision).ok()) continue;
+    auto plan = Plan::Compile(graph, {.training = training, .images = 4, .precision = precision});
     ASSERT_TRUE(plan.ok()) << plan.status();
     std::vector<float> packed((*plan)->packed_size(), 7.0f);
     ASSERT_TRUE((*plan)->Pack(canonical, packed.data()).ok());

@@ -2,9 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <numeric>
 #include <vector>
+
+#include "core/dnn/precision.h"
 
 namespace convd {
 namespace {
@@ -65,6 +69,33 @@ TEST(WeightReorderTest, EveryElementArrivesInItsBlockAndTheRestIsZero) {
     std::vector<float> back(values.size(), -7.0f);
     WeightReorder(blocked, plain)(got.data(), back.data());
     EXPECT_EQ(back, values) << ::testing::PrintToString(kernel.dims());
+  }
+}
+
+// To the nearest of numbers with 8 significant bits, of two the even one.
+uint16_t Bf16Of(int64_t count) {
+  int exponent = 0;
+  while (count >> exponent > 255) ++exponent;
+  const float rounded =
+      std::ldexp(std::nearbyint(std::ldexp(static_cast<float>(count), -exponent)), exponent);
+  uint32_t bits;
+  std::memcpy(&bits, &rounded, sizeof(bits));
+  EXPECT_EQ(bits & 0xFFFF, 0u);
+  return static_cast<uint16_t>(bits >> 16);
+}
+
+TEST(WeightReorderTest, EveryElementIsRoundedToBf16InItsBlock) {
+  if (!CheckPrecision("", v1::PRECISION_BF16).ok()) GTEST_SKIP() << "no bf16 here";
+  for (const Kernel& kernel : kKernels) {
+    const memory::desc plain = kernel.Layout(Tag::oihw, Tag::goihw);
+    const memory::desc blocked(kernel.dims(), memory::data_type::bf16,
+                               kernel.groups == 1 ? Tag::OIhw16i16o : Tag::gOIhw16i16o);
+    const std::vector<float> values = Counted(kernel);
+    std::vector<uint16_t> got(blocked.get_size() / sizeof(uint16_t), 7);
+    WeightReorder(plain, blocked)(values.data(), reinterpret_cast<float*>(got.data()));
+    std::vector<uint16_t> want(got.size(), 0);
+    for (int64_t e = 0; e < kernel.elements(); ++e) want[BlockedOffset(kernel, e)] = Bf16Of(e + 1);
+    EXPECT_EQ(got, want) << ::testing::PrintToString(kernel.dims());
   }
 }
 

@@ -16,6 +16,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/types/span.h"
 #include "core/dnn/inference_model.h"
+#include "core/dnn/precision.h"
 #include "core/exec/executor.h"
 #include "core/nn/initial_parameters.h"
 #include "core/time/clock.h"
@@ -132,16 +133,28 @@ class PredictLoad {
   std::vector<std::thread> threads_;
 };
 
-class DeterminismTest : public ::testing::TestWithParam<const char*> {
+struct Case {
+  const char* vectors;
+  v1::Precision precision;
+};
+
+class DeterminismTest : public ::testing::TestWithParam<Case> {
  protected:
-  DeterminismTest() : vectors_(ReadTrainingVectors(GetParam())) {}
+  DeterminismTest() : vectors_(ReadTrainingVectors(GetParam().vectors)) {
+    vectors_.request.set_precision(GetParam().precision);
+  }
+
+  void SetUp() override {
+    const absl::Status has = CheckPrecision("precision", GetParam().precision);
+    if (!has.ok()) GTEST_SKIP() << has.message();
+  }
 
   Outcome RunOn(int workers) {
     const std::unique_ptr<Executor> executor = NewThreadedExecutor(workers);
     return RunTraining(vectors_, *executor);
   }
 
-  const TrainingVectors vectors_;
+  TrainingVectors vectors_;
 };
 
 TEST_P(DeterminismTest, GivesTheSameBitsOnAnyNumberOfWorkers) {
@@ -191,6 +204,15 @@ TEST_P(DeterminismTest, NoThreadsButTheWorkersTakePart) {
   EXPECT_EQ(observer.most, before + 2);
 }
 
+// Else the two precisions would be one.
+TEST_P(DeterminismTest, Bf16GivesOtherBitsThanF32) {
+  if (GetParam().precision == v1::PRECISION_F32) return;
+  TrainingVectors f32 = vectors_;
+  f32.request.set_precision(v1::PRECISION_F32);
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  EXPECT_NE(RunTraining(f32, *executor).parameters, RunOn(1).parameters);
+}
+
 TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
   TrainingVectors other = vectors_;
   other.request.set_seed(other.request.seed() + 1);
@@ -198,9 +220,19 @@ TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
   EXPECT_NE(RunTraining(other, *executor).parameters, RunOn(1).parameters);
 }
 
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
+  return std::string(info.param.vectors) +
+         (info.param.precision == v1::PRECISION_BF16 ? "_bf16" : "");
+}
+
 INSTANTIATE_TEST_SUITE_P(Networks, DeterminismTest,
-                         ::testing::Values("keras_mnist", "lenet5", "layer_kinds"),
-                         [](const auto& info) { return std::string(info.param); });
+                         ::testing::Values(Case{"keras_mnist", v1::PRECISION_F32},
+                                           Case{"lenet5", v1::PRECISION_F32},
+                                           Case{"layer_kinds", v1::PRECISION_F32},
+                                           Case{"keras_mnist", v1::PRECISION_BF16},
+                                           Case{"lenet5", v1::PRECISION_BF16},
+                                           Case{"layer_kinds", v1::PRECISION_BF16}),
+                         CaseName);
 
 }  // namespace
 }  // namespace convd
