@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "bench/measurement.h"
+#include "core/dnn/calibration.h"
 #include "core/dnn/engine_info.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/synthetic_images.h"
@@ -31,6 +33,7 @@ struct Options {
   std::string network = "keras-mnist";
   std::string isa;
   std::string onnx;  // where to write the network as an ONNX file instead of measuring it
+  v1::Precision precision = v1::PRECISION_F32;
   int threads = 1;
   int concurrency = 1;
   int64_t batch = 1;
@@ -66,14 +69,22 @@ absl::Status Measure(const Options& options) {
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
   if (!options.onnx.empty()) return WriteModel(graph, options.onnx);
-  int64_t flop_per_image = 0;
-  for (const int64_t size : PredictionSizes(graph)) {
-    CONVD_ASSIGN_OR_RETURN(flop_per_image, PlannedFlop(graph, {.training = false, .images = size}));
-  }
-  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const InferenceModel> model,
-                         CompileInferenceModel(graph, InitialParameters(graph, 0)));
   const ImageSet images = SyntheticImages(graph, options.batch);
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
+  const std::vector<float> parameters = InitialParameters(graph, 0);
+  CONVD_ASSIGN_OR_RETURN(
+      const v1::Quantization quantization,
+      Calibrate(graph, parameters, images, *executor, Lane::kTrain, [] { return false; }));
+  int64_t flop_per_image = 0;
+  for (const int64_t size : PredictionSizes(graph)) {
+    CONVD_ASSIGN_OR_RETURN(flop_per_image, PlannedFlop(graph, {.images = size,
+                                                               .precision = options.precision,
+                                                               .quantization = &quantization}));
+  }
+  CONVD_ASSIGN_OR_RETURN(
+      const std::shared_ptr<const InferenceModel> model,
+      CompileInferenceModel(graph, parameters,
+                            {.precision = options.precision, .quantization = &quantization}));
   const Clock& clock = Clock::Real();
 
   std::vector<float> warm_up(images.count * graph.classes());
@@ -103,6 +114,7 @@ absl::Status Measure(const Options& options) {
   Measurement measurement;
   measurement.mode = "infer";
   measurement.network = graph.name();
+  measurement.precision = options.precision;
   measurement.threads = options.threads;
   measurement.batch = options.batch;
   measurement.images = done;
@@ -121,6 +133,11 @@ int main(int argc, char** argv) {
   app.add_option("--network", options.network, "a preset, or a network's textproto")
       ->capture_default_str();
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
+  app.add_option("--precision", options.precision, "f32, bf16 or int8")
+      ->transform(CLI::Transformer(
+          std::map<std::string, convd::v1::Precision>{{"f32", convd::v1::PRECISION_F32},
+                                                      {"bf16", convd::v1::PRECISION_BF16},
+                                                      {"int8", convd::v1::PRECISION_INT8}}));
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--batch", options.batch, "images in a request")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))

@@ -31,6 +31,7 @@ struct Options {
   v1::Precision precision = v1::PRECISION_F32;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
+  bool without_floor = false;
   int64_t images = 60000;
   int64_t epochs = 2;  // the fastest counts
   bool json = false;
@@ -67,6 +68,9 @@ absl::Status Measure(const Options& options) {
   v1::TrainRequest request;
   request.set_batch_size(options.batch);
   request.set_micro_batch(options.micro_batch);
+  // A batch so large that only calls and caches bound its micro-batches.
+  if (options.without_floor)
+    request.set_micro_batch(std::min(MicroBatchImages(graph, int64_t{1} << 20), options.batch));
   request.set_epochs(options.epochs);
   request.set_precision(options.precision);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
@@ -126,6 +130,10 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch)->capture_default_str();
   app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")
       ->capture_default_str();
+  app.add_flag(
+         "--without-floor", options.without_floor,
+         "micro-batches as large as one of a huge batch, though a batch has fewer than 16 then")
+      ->excludes("--micro-batch");
   app.add_option("--images", options.images, "of an epoch")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->capture_default_str();

@@ -3,6 +3,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "core/dnn/int8_kernels.h"
 #include "core/dnn/kernels.h"
 
 namespace convd {
@@ -64,6 +65,11 @@ const Kernels& ActiveKernels() {
   static const Kernels& kernels =
       Has(dnnl::get_effective_cpu_isa(), dnnl::cpu_isa::avx512_core) ? kKernelsV4 : kKernelsV3;
   return kernels;
+}
+
+const Int8Kernels* ActiveInt8Kernels() {
+  static const bool has = Has(dnnl::get_effective_cpu_isa(), dnnl::cpu_isa::avx512_core_vnni);
+  return has ? &kKernelsVnni : nullptr;
 }
 
 const Bf16Kernels* ActiveBf16Kernels() {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "core/dnn/kernels.h"
@@ -101,6 +102,38 @@ class Dense : public Operation {
  private:
   const int64_t images_, inputs_, units_;
   const bool training_, relu_;
+};
+
+class Observation : public Operation {
+ public:
+  Observation(const GraphLayer& layer, int index) : Operation(layer.name), index_(index) {
+    in_elements = out_elements = layer.in.elements();
+  }
+
+  bool can_run_in_place() const override { return true; }
+
+  void Bind(const Binding& b) const override {
+    b.forward->push_back({OwnCall(name(), "observe", "nhwc", 0, in_elements),
+                          [this, x = b.x, y = b.y](MicroBatch& batch) {
+                            // Of blank images there is nothing to know.
+                            const int64_t n =
+                                in_elements * static_cast<int64_t>(batch.samples.size());
+                            float low = x[0], high = x[0];
+                            bool finite = true;
+                            for (int64_t i = 0; i < n; ++i) {
+                              low = std::min(low, x[i]);
+                              high = std::max(high, x[i]);
+                              finite = finite && std::isfinite(x[i]);
+                            }
+                            if (!finite) low = high = NAN;
+                            batch.ranges[2 * index_] = low;
+                            batch.ranges[2 * index_ + 1] = high;
+                            if (y != x) std::memcpy(y, x, n * sizeof(float));
+                          }});
+  }
+
+ private:
+  const int index_;
 };
 
 class Pool : public Operation {
@@ -289,6 +322,10 @@ std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, boo
 
 std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training) {
   return std::make_unique<Pool>(layer, images, training);
+}
+
+std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int index) {
+  return std::make_unique<Observation>(layer, index);
 }
 
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images) {

@@ -10,6 +10,7 @@
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/onednn.h"
 #include "core/dnn/plan.h"
+#include "core/dnn/quantization.h"
 #include "core/nn/graph.h"
 
 namespace convd {
@@ -73,6 +74,13 @@ class Operation {
   bool masks_relu = false;       // its own fused ReLU is undone by itself in backward
   bool pool_masks_relu = false;  // a max pool that undoes the ReLU of the operation before it
 
+  // Between two operations that multiply bytes values pass as bytes (int8_layer.h): x then is, and
+  // y is to be, scaled as the next one says.
+  bool reads_bytes = false;
+  const InputScale* output_scale = nullptr;
+
+  // How the input becomes the bytes that it multiplies; null where it multiplies floats.
+  virtual const InputScale* input_scale() const { return nullptr; }
   virtual bool can_run_in_place() const { return false; }
   virtual bool has_relu() const { return false; }
   virtual bool is_max_pool() const { return false; }
@@ -103,6 +111,8 @@ std::unique_ptr<Operation> NewConvolution(const GraphLayer& layer, Shape in,
 std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, bool training,
                                     bool relu);
 std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training);
+// Notes the least and the largest value of its input in MicroBatch::ranges, as number `index`.
+std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int index);
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images);
 std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
                                          float alpha, Shape shape, int64_t images, bool training);

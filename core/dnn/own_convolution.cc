@@ -281,25 +281,32 @@ class NarrowConvolution : public OwnConvolution {
 
 }  // namespace
 
-const GraphLayer* FusedPool(const Graph& graph, size_t layer) {
+FusedLayers Fuse(const Graph& graph, size_t layer, bool pools) {
   const std::vector<GraphLayer>& layers = graph.layers();
+  FusedLayers fused;
   size_t next = layer + 1;
-  if (layers[layer].activation == v1::ACTIVATION_UNSPECIFIED && next < layers.size() &&
+  const v1::Activation activation = layers[layer].activation;
+  fused.relu = activation == v1::ACTIVATION_RELU;
+  if (activation == v1::ACTIVATION_UNSPECIFIED && next < layers.size() &&
       layers[next].kind == LayerKind::kActivation &&
       layers[next].activation == v1::ACTIVATION_RELU) {
+    fused.relu = true;
     ++next;
-  } else if (layers[layer].activation != v1::ACTIVATION_UNSPECIFIED &&
-             layers[layer].activation != v1::ACTIVATION_RELU) {
-    return nullptr;
   }
-  if (next == layers.size()) return nullptr;
+  fused.layers = next - layer;
+  if (!pools || next == layers.size()) return fused;
+  if (!fused.relu && activation != v1::ACTIVATION_UNSPECIFIED) return fused;
   const GraphLayer& pool = layers[next];
   const Window& w = pool.window;
   const bool fits = pool.kind == LayerKind::kMaxPool && w.kernel_h == 2 && w.kernel_w == 2 &&
                     w.stride_h == 2 && w.stride_w == 2 && w.dilation_h == 1 && w.dilation_w == 1 &&
                     w.pad_top == 0 && w.pad_left == 0 && pool.out.height == pool.in.height / 2 &&
                     pool.out.width == pool.in.width / 2;
-  return fits ? &pool : nullptr;
+  if (fits) {
+    fused.pool = &pool;
+    ++fused.layers;
+  }
+  return fused;
 }
 
 OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training,

@@ -10,15 +10,17 @@
 
 namespace convd {
 
-// What is computed with a convolution, on its outputs while they are in registers.
+// What is computed with a convolution or dense layer, on its outputs while they are in registers.
 struct FusedLayers {
   bool relu = false;
   const GraphLayer* pool = nullptr;
+  size_t layers = 1;  // of the graph that this is in all, from the convolution's on
 };
 
-// The max pool that the engine's own kernels take into convolution `layer` (an index): 2x2, stride
-// 2, without padding, right after it or after the ReLU that follows it. Null where there is none.
-const GraphLayer* FusedPool(const Graph& graph, size_t layer);
+// What is fused into layer `layer` (an index), a convolution or dense layer: the ReLU that it has
+// or that follows it, and where `pools` what the engine's own kernels take after a convolution, a
+// max pool of 2x2, stride 2, without padding.
+FusedLayers Fuse(const Graph& graph, size_t layer, bool pools);
 
 // Whether, and as what, a convolution runs on the engine's own kernels. From the layer alone, so
 // the same on every machine.

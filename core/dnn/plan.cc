@@ -8,11 +8,14 @@
 #include <new>
 
 #include "absl/strings/str_cat.h"
+#include "core/dnn/int8_kernels.h"
+#include "core/dnn/int8_layer.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/operation.h"
 #include "core/dnn/own_convolution.h"
 #include "core/dnn/plan_memory.h"
 #include "core/dnn/precision.h"
+#include "core/dnn/quantization.h"
 #include "core/dnn/softmax.h"
 #include "core/status/status_macros.h"
 
@@ -78,8 +81,9 @@ class BoundWorkspace : public Workspace {
 
 class CompiledPlan : public Plan {
  public:
-  CompiledPlan(const Graph& graph, const PlanOptions& options)
-      : graph_(graph), options_(options), input_(graph.input()) {}
+  // `scales` is InputScales of an int8 plan's quantization.
+  CompiledPlan(const Graph& graph, const PlanOptions& options, std::vector<InputScale> scales)
+      : graph_(graph), options_(options), scales_(std::move(scales)), input_(graph.input()) {}
 
   // Throws; Compile catches.
   void Build() {
@@ -175,6 +179,7 @@ class CompiledPlan : public Plan {
   // that ends the network belongs to the loss.
   void AddOperations(Shape in) {
     operations_.clear();
+    observed_ = 0;
     const std::vector<GraphLayer>& layers = graph_.layers();
     const int64_t n = options_.images;
     bool parameters_before = false;
@@ -185,30 +190,30 @@ class CompiledPlan : public Plan {
       switch (layer.kind) {
         case LayerKind::kConv2D:
         case LayerKind::kDense: {
-          const size_t at = i;
-          const bool next_is_relu = i + 1 < layers.size() &&
-                                    layers[i + 1].kind == LayerKind::kActivation &&
-                                    layers[i + 1].activation == v1::ACTIVATION_RELU;
-          const bool relu = activation == v1::ACTIVATION_RELU ||
-                            (activation == v1::ACTIVATION_UNSPECIFIED && next_is_relu);
-          if (relu && activation != v1::ACTIVATION_RELU) ++i;
+          if (options_.observes_inputs) {
+            operations_.push_back(NewObservation(layer, observed_++));
+          }
+          const bool int8 = options_.precision == v1::PRECISION_INT8 && MultipliesInt8(layer);
           const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
           // Few channels leave a first layer nothing to win by bf16, and pixels something to lose.
           PlanOptions options = options_;
-          if (!parameters_before) options.precision = v1::PRECISION_F32;
+          if (!parameters_before || int8 || options.precision == v1::PRECISION_INT8) {
+            options.precision = v1::PRECISION_F32;
+          }
           parameters_before = true;
-          FusedLayers fused{.relu = relu};
-          if (kernel != ConvolutionKernel::kOneDnn) fused.pool = FusedPool(graph_, at);
-          if (fused.pool != nullptr) ++i;
-          if (kernel != ConvolutionKernel::kOneDnn) {
+          const FusedLayers fused = Fuse(graph_, i, int8 || kernel != ConvolutionKernel::kOneDnn);
+          if (int8) {
+            operations_.push_back(NewInt8Layer(layer, n, fused, scales_[i]));
+          } else if (kernel != ConvolutionKernel::kOneDnn) {
             operations_.push_back(NewOwnConvolution(layer, kernel, options, fused));
           } else if (layer.kind == LayerKind::kConv2D) {
             operations_.push_back(
-                NewConvolution(layer, operations_.empty() ? in : layer.in, options, relu));
+                NewConvolution(layer, operations_.empty() ? in : layer.in, options, fused.relu));
           } else {
-            operations_.push_back(NewDense(layer, n, options_.training, relu));
+            operations_.push_back(NewDense(layer, n, options_.training, fused.relu));
           }
-          if (relu) continue;
+          i += fused.layers - 1;
+          if (fused.relu) continue;
           break;
         }
         case LayerKind::kMaxPool:
@@ -242,6 +247,11 @@ class CompiledPlan : public Plan {
       o.masks_relu = o.has_relu() && !pool_next;
       o.pool_masks_relu = o.is_max_pool() && before != nullptr && before->has_relu();
       o.in_place = o.can_run_in_place() && before != nullptr && !before->backward_reads_output();
+      o.reads_bytes =
+          o.input_scale() != nullptr && (before == nullptr || before->input_scale() != nullptr);
+      o.output_scale = i + 1 < operations_.size() && o.input_scale() != nullptr
+                           ? operations_[i + 1]->input_scale()
+                           : nullptr;
       o.Prepare();
       parameters_before = parameters_before || o.kernel >= 0;
     }
@@ -263,7 +273,15 @@ class CompiledPlan : public Plan {
     const int64_t pixels = n * graph_.input().elements();
     CallInfo gather = OwnCall("input", "gather", "nhwc", 0, n * input_.elements());
     gather.bytes += pixels;
-    w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) { Gather(batch, x); }});
+    if (!operations_.empty() && operations_[0]->reads_bytes) {
+      gather.bytes = 2 * pixels;
+      w.bound.push_back(
+          {std::move(gather), [this, x, scale = *operations_[0]->input_scale()](MicroBatch& batch) {
+             GatherBytes(batch, scale, reinterpret_cast<uint8_t*>(x));
+           }});
+    } else {
+      w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) { Gather(batch, x); }});
+    }
     float* dx = nullptr;
     std::vector<std::vector<Call>> backward(operations_.size());
     for (size_t i = 0; i < operations_.size(); ++i) {
@@ -335,6 +353,45 @@ class CompiledPlan : public Plan {
     std::memset(to, 0, blank * elements * sizeof(float));
   }
 
+  // The same as the bytes that stand for pixels times the scale.
+  void GatherBytes(MicroBatch& batch, const InputScale& input, uint8_t* to) const {
+    const ImageSet& images = *batch.images;
+    const int64_t elements = input_.elements();
+    const Int8Kernels& kernels = *ActiveInt8Kernels();
+    const float inverse = 1 / input.scale;
+    uint8_t bytes[256];  // of a byte
+    bool same = true;
+    if (images.type == ElementType::kUint8) {
+      float values[256];
+      for (int i = 0; i < 256; ++i) values[i] = static_cast<float>(i) * graph_.scale();
+      kernels.quantize(256, values, inverse, input.zero, bytes);
+      for (int i = 0; i < 256; ++i) same = same && bytes[i] == i;
+    }
+    for (uint32_t sample : batch.samples) {
+      const char* from = images.image(sample);
+      if (images.type == ElementType::kUint8) {
+        const uint8_t* const pixels = reinterpret_cast<const uint8_t*>(from);
+        if (same) {
+          std::memcpy(to, pixels, elements);
+        } else {
+          for (int64_t i = 0; i < elements; ++i) to[i] = bytes[pixels[i]];
+        }
+      } else {
+        const float* const pixels = reinterpret_cast<const float*>(from);
+        constexpr int64_t kTogether = 256;
+        float values[kTogether];
+        for (int64_t i = 0; i < elements; i += kTogether) {
+          const int64_t n = std::min(kTogether, elements - i);
+          for (int64_t j = 0; j < n; ++j) values[j] = pixels[i + j] * graph_.scale();
+          kernels.quantize(n, values, inverse, input.zero, to + i);
+        }
+      }
+      to += elements;
+    }
+    const int64_t blank = options_.images - static_cast<int64_t>(batch.samples.size());
+    std::memset(to, input.zero, blank * elements);
+  }
+
   template <typename T>
   void Spread(const T* pixels, float scale, float* to) const {
     const int channels = graph_.input().channels;
@@ -365,7 +422,9 @@ class CompiledPlan : public Plan {
 
   const Graph graph_;
   const PlanOptions options_;
-  Shape input_;  // as it lies in memory: channels may be padded
+  const std::vector<InputScale> scales_;  // by layer; of an int8 plan
+  int observed_ = 0;                      // layers whose input is noted
+  Shape input_;                           // as it lies in memory: channels may be padded
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Segment> segments_;  // one an operation
   int64_t packed_size_ = 0, derived_size_ = 0;
@@ -380,9 +439,19 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
         absl::StrCat("micro_batch: got ", options.images, "; want at least 1"));
   }
   CONVD_RETURN_IF_ERROR(CheckPrecision("precision", options.precision));
+  std::vector<InputScale> scales;
+  if (options.precision == v1::PRECISION_INT8) {
+    if (options.training) {
+      return absl::InvalidArgumentError("precision: got int8; want f32 or bf16 for training");
+    }
+    if (options.quantization == nullptr) {
+      return absl::FailedPreconditionError("quantization: there is none, and int8 needs one");
+    }
+    CONVD_ASSIGN_OR_RETURN(scales, InputScales(graph, *options.quantization));
+  }
   std::shared_ptr<CompiledPlan> plan;
   CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
-    plan = std::make_shared<CompiledPlan>(graph, options);
+    plan = std::make_shared<CompiledPlan>(graph, options, std::move(scales));
     plan->Build();
   }));
   return std::shared_ptr<const Plan>(std::move(plan));

@@ -22,6 +22,8 @@ struct PlanOptions {
   v1::Precision precision = v1::PRECISION_F32;
   // Where precision is int8, of this network; it need not outlive the call.
   const v1::Quantization* quantization = nullptr;
+  // Of inference in f32: notes what layers with weights take, in MicroBatch::ranges.
+  bool observes_inputs = false;
 };
 
 // What one run of a micro-batch is about. Points to what the caller keeps alive until the run ends.
@@ -37,6 +39,9 @@ struct MicroBatch {
   float* probabilities = nullptr;  // samples x classes; may be null when training
   double loss_sum = 0;
   int64_t correct = 0;
+  // Where the plan observes: the least and the largest input of each layer with weights, over the
+  // given samples.
+  float* ranges = nullptr;
 };
 
 // What is known of a call, one single-threaded kernel on a micro-batch, before it runs. A plain

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/dnn/int8_layer.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/own_convolution.h"
 
@@ -101,30 +102,29 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
     };
     const bool own_activation = layer.activation != v1::ACTIVATION_UNSPECIFIED &&
                                 layer.activation != v1::ACTIVATION_SOFTMAX;
-    const size_t at = i;
     switch (layer.kind) {
       case LayerKind::kConv2D:
       case LayerKind::kDense: {
-        const bool relu_next = layer.activation == v1::ACTIVATION_UNSPECIFIED &&
-                               is(i + 1, LayerKind::kActivation) &&
-                               layers[i + 1].activation == v1::ACTIVATION_RELU;
-        const bool relu = layer.activation == v1::ACTIVATION_RELU || relu_next;
-        if (relu_next) ++i;
         const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
+        const bool int8 = options.precision == v1::PRECISION_INT8 && MultipliesInt8(layer);
         const bool bf16 = options.precision == v1::PRECISION_BF16 && !first;
         first = false;
-        const GraphLayer* pool = own == ConvolutionKernel::kOneDnn ? nullptr : FusedPool(graph, at);
-        if (pool != nullptr) {
-          ++i;
-          const double pooled = static_cast<double>(pool->out.elements());
+        const FusedLayers fused = Fuse(graph, i, int8 || own != ConvolutionKernel::kOneDnn);
+        i += fused.layers - 1;
+        if (fused.pool != nullptr) {
+          const double pooled = static_cast<double>(fused.pool->out.elements());
           if (training) image += pooled;  // which output won
-          keep(pooled, is(i + 1, LayerKind::kMaxPool), relu, false);
+          keep(pooled, is(i + 1, LayerKind::kMaxPool), fused.relu, false);
         } else {
-          const bool pool_next = is(i + 1, LayerKind::kMaxPool) && (relu || !own_activation);
-          keep(out, pool_next, relu && !pool_next, relu);
+          const bool pool_next = is(i + 1, LayerKind::kMaxPool) && (fused.relu || !own_activation);
+          keep(out, pool_next, fused.relu && !pool_next, fused.relu);
         }
-        if (own_activation && !relu) activate(out, true);
-        if (layer.kind == LayerKind::kDense) {
+        if (own_activation && !fused.relu) activate(out, true);
+        if (int8) {
+          packed += static_cast<double>(Int8PackedFloats(layer));
+          scratch = std::max(scratch, kScratchBytes + static_cast<double>(Int8ScratchBytes(layer)) *
+                                                          static_cast<double>(options.images));
+        } else if (layer.kind == LayerKind::kDense) {
           const double units = static_cast<double>(PaddedUnits(layer.out.channels));
           const double inputs = static_cast<double>(layer.in.elements());
           packed += (inputs + 1) * units;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/dnn/precision.h"
+#include "core/dnn/quantization.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 
@@ -53,15 +54,24 @@ void ExpectClose(const std::string& name, const Graph& graph) {
   for (const bool training : {true, false}) {
     for (const auto& [precision, images] :
          {std::pair(v1::PRECISION_F32, 1), std::pair(v1::PRECISION_F32, 5),
-          std::pair(v1::PRECISION_BF16, 1), std::pair(v1::PRECISION_BF16, 5)}) {
+          std::pair(v1::PRECISION_BF16, 1), std::pair(v1::PRECISION_BF16, 5),
+          std::pair(v1::PRECISION_INT8, 1), std::pair(v1::PRECISION_INT8, 5)}) {
       if (!CheckPrecision("", precision).ok()) continue;
+      if (training && precision == v1::PRECISION_INT8) continue;
       SCOPED_TRACE(absl::StrCat(name, training ? " training " : " inference ", images,
                                 " precision ", precision));
-      const PlanOptions options{.training = training, .images = images, .precision = precision};
+      v1::Quantization quantization;
+      for (const GraphLayer& layer : graph.layers())
+        if (HasWeights(layer)) quantization.add_inputs()->set_layer(layer.name);
+      const PlanOptions options{.training = training,
+                                .images = images,
+                                .precision = precision,
+                                .quantization = &quantization};
       const Actual actual = Compiled(graph, options);
       const PlanMemory memory = EstimatePlanMemory(graph, options);
       EXPECT_GE(memory.workspace_bytes, actual.workspace);
-      EXPECT_LE(memory.workspace_bytes, 2 * (actual.workspace + actual.packed) + (1 << 18));
+      EXPECT_LE(memory.workspace_bytes, 2 * (actual.workspace + actual.packed) +
+                                            (precision == v1::PRECISION_INT8 ? 1 << 20 : 1 << 18));
       EXPECT_GE(memory.packed_bytes, actual.packed);
       EXPECT_LE(memory.packed_bytes, 2 * actual.packed + (1 << 20));
       EXPECT_GE(memory.derived_bytes, actual.derived);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/dnn/calibration.h"
 #include "core/dnn/explain.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/precision.h"
@@ -166,32 +167,42 @@ TEST_P(PresetPlan, AgreesWithTheReferenceForwardPass) {
   }
 }
 
-TEST_P(PresetPlan, GivesAnImageTheSameBitsAloneAndInEverySlotOfEveryBatch) {
+TEST_P(PresetPlan, GivesAnImageTheSameBitsAloneAndInEverySlotOfEveryBatchAtEveryPrecision) {
   const Graph graph = PresetGraph(GetParam());
   const std::vector<float> parameters = RandomParameters(graph, 9);
   constexpr int kImages = 70;
   const std::vector<uint8_t> pixels = Pixels(kImages * graph.input().elements());
   const ImageSet images = Images(graph, pixels, kImages);
-  auto model = CompileInferenceModel(graph, parameters);
-  ASSERT_TRUE(model.ok()) << model.status();
   auto executor = NewHandCrankedExecutor();
+  const auto quantization =
+      Calibrate(graph, parameters, images, *executor, Lane::kTrain, [] { return false; });
+  ASSERT_TRUE(quantization.ok()) << quantization.status();
   const int classes = graph.classes();
-  std::vector<float> alone(kImages * classes);
-  for (int i = 0; i < kImages; ++i) {
-    ASSERT_TRUE((*model)
-                    ->Infer(images.Slice(i, 1), absl::MakeSpan(alone).subspan(i * classes, classes),
-                            *executor, [] { return false; })
-                    .ok());
-  }
-  for (int batch : {2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70}) {
-    std::vector<float> together(batch * classes);
-    ASSERT_TRUE((*model)
-                    ->Infer(images.Slice(kImages - batch, batch), absl::MakeSpan(together),
-                            *executor, [] { return false; })
-                    .ok());
-    EXPECT_EQ(0, std::memcmp(together.data(), alone.data() + (kImages - batch) * classes,
-                             together.size() * sizeof(float)))
-        << "batch of " << batch;
+  for (const v1::Precision precision :
+       {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+    if (!CheckPrecision("", precision).ok()) continue;
+    SCOPED_TRACE(std::string(PrecisionName(precision)));
+    auto model = CompileInferenceModel(graph, parameters,
+                                       {.precision = precision, .quantization = &*quantization});
+    ASSERT_TRUE(model.ok()) << model.status();
+    std::vector<float> alone(kImages * classes);
+    for (int i = 0; i < kImages; ++i) {
+      ASSERT_TRUE((*model)
+                      ->Infer(images.Slice(i, 1),
+                              absl::MakeSpan(alone).subspan(i * classes, classes), *executor,
+                              [] { return false; })
+                      .ok());
+    }
+    for (int batch = 2; batch <= kImages; ++batch) {
+      std::vector<float> together(batch * classes);
+      ASSERT_TRUE((*model)
+                      ->Infer(images.Slice(kImages - batch, batch), absl::MakeSpan(together),
+                              *executor, [] { return false; })
+                      .ok());
+      EXPECT_EQ(0, std::memcmp(together.data(), alone.data() + (kImages - batch) * classes,
+                               together.size() * sizeof(float)))
+          << "batch of " << batch;
+    }
   }
 }
 

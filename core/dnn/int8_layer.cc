@@ -1,0 +1,224 @@
+#include "core/dnn/int8_layer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/dnn/int8_kernels.h"
+
+// Convolutions and dense layers on bytes. An input x is (byte - zero) * input scale, a weight its
+// byte times a scale of its filter, symmetric around 0; so a sum of products is
+//   input scale * filter's scale * (sum of bytes * weights - zero * sum of weights),
+// the bracket an exact integer (Jacob et al. 2018, "Quantization and Training of Neural Networks
+// for Efficient Integer-Arithmetic-Only Inference", which convolutions of integers are from).
+
+namespace convd {
+namespace {
+
+constexpr int64_t kMostTaps = 65536;  // whose sum an integer of 32 bits holds (int8_kernels.h)
+constexpr double kMostWeight = 127;
+// The arrays beside the weights: starts, scales, offsets.
+constexpr int64_t kArrays = 3;
+
+bool IsDense(const GraphLayer& layer) { return layer.kind == LayerKind::kDense; }
+
+// As the kernel takes it: with its padding in the image, a dense layer as a row of pixels.
+Int8Shape ShapeOf(const GraphLayer& layer, int64_t images) {
+  Int8Shape s;
+  if (IsDense(layer)) {
+    s.images = 1;
+    s.in_h = s.out_h = s.kernel_h = 1;
+    s.in_w = s.out_w = images;
+    s.channels = s.row_taps = layer.in.elements();
+  } else {
+    const Window& w = layer.window;
+    s.images = images;
+    s.in_h = layer.in.height + w.pad_top + w.pad_bottom;
+    s.in_w = layer.in.width + w.pad_left + w.pad_right;
+    s.channels = layer.in.channels;
+    s.out_h = layer.out.height;
+    s.out_w = layer.out.width;
+    s.kernel_h = w.kernel_h;
+    s.row_taps = int64_t{w.kernel_w} * layer.in.channels;
+    s.stride_h = w.stride_h;
+    s.stride_w = w.stride_w;
+  }
+  s.filters = layer.out.channels;
+  return s;
+}
+
+class Int8Layer : public Operation {
+ public:
+  Int8Layer(const GraphLayer& layer, int64_t images, const FusedLayers& fused,
+            const InputScale& input)
+      : Operation(fused.pool == nullptr ? layer.name
+                                        : absl::StrCat(layer.name, "+", fused.pool->name)),
+        layer_(layer),
+        images_(images),
+        relu_(fused.relu),
+        input_(input),
+        shape_(ShapeOf(layer, images)) {
+    shape_.pool = fused.pool != nullptr;
+    kernel = layer.kernel;
+    bias = layer.bias;
+    in_elements = layer.in.elements();
+    out_elements = shape_.pool ? fused.pool->out.elements() : layer.out.elements();
+  }
+
+  const InputScale* input_scale() const override { return &input_; }
+  bool has_relu() const override { return relu_ && !shape_.pool; }
+  bool backward_reads_output() const override { return false; }
+
+  void Prepare() override {
+    shape_.bytes = output_scale != nullptr;
+    shape_.relu = relu_;
+    shape_.least = shape_.bytes && relu_ ? output_scale->zero : 0;
+  }
+  int64_t packed_size() const override { return Int8PackedFloats(layer_); }
+  int64_t scratch_bytes() const override {
+    return copies() ? images_ * Int8ScratchBytes(layer_) + kInt8Slack : 0;
+  }
+
+  // Weights, then the starts, scales and offsets of the sums.
+  void Pack(const float* kernel, const float* bias, float* packed) const override {
+    const int64_t filters = PaddedFilters(shape_.filters);
+    std::memset(packed, 0, packed_size() * sizeof(float));
+    int8_t* const bytes = reinterpret_cast<int8_t*>(packed);
+    int32_t* const start = reinterpret_cast<int32_t*>(bytes + Int8WeightBytes(shape_));
+    float* const scale = reinterpret_cast<float*>(start + filters);
+    float* const offset = scale + filters;
+    const double step = output_scale == nullptr ? 1 : output_scale->scale;
+    const double zero = output_scale == nullptr ? 0 : output_scale->zero;
+    for (int64_t f = 0; f < shape_.filters; ++f) {
+      double largest = 0;
+      ForEachTap([&](int64_t row, int64_t tap, int64_t at) {
+        (void)row, (void)tap;
+        largest = std::max(largest, std::abs(double{kernel[KernelOffset(f, at)]}));
+      });
+      const bool any = largest > 0 && std::isfinite(largest);
+      const double weight_scale = any ? largest / kMostWeight : 1;
+      int64_t sum = 0;
+      ForEachTap([&](int64_t row, int64_t tap, int64_t at) {
+        const double weight = std::nearbyint(kernel[KernelOffset(f, at)] / weight_scale);
+        // What isn't a number, or isn't finite, has no byte: 0.
+        const bool fits = std::abs(weight) <= kMostWeight;
+        const int8_t byte = fits ? static_cast<int8_t>(weight) : int8_t{0};
+        sum += byte;
+        bytes[((row * Int8Steps(shape_) + tap / kInt8Taps) * filters + f) * kInt8Taps +
+              tap % kInt8Taps] = byte;
+      });
+      start[f] = static_cast<int32_t>(-sum * input_.zero);
+      scale[f] = static_cast<float>(input_.scale * weight_scale / step);
+      offset[f] = static_cast<float>((bias == nullptr ? 0 : bias[f]) / step + zero);
+    }
+  }
+
+  void Bind(const Binding& b) const override {
+    const uint8_t* const weights = reinterpret_cast<const uint8_t*>(b.weights);
+    const int64_t filters = PaddedFilters(shape_.filters);
+    const Int8Outputs to{reinterpret_cast<const int32_t*>(weights + Int8WeightBytes(shape_)),
+                         b.weights + Int8WeightBytes(shape_) / 4 + filters,
+                         b.weights + Int8WeightBytes(shape_) / 4 + 2 * filters};
+    b.forward->push_back({Info(), [this, weights, to, x = b.x, y = b.y,
+                                   scratch = static_cast<uint8_t*>(b.scratch)](MicroBatch&) {
+                            const uint8_t* from = reinterpret_cast<const uint8_t*>(x);
+                            if (copies()) {
+                              Copy(x, scratch);
+                              from = scratch;
+                            }
+                            ActiveInt8Kernels()->convolution(
+                                shape_, from, reinterpret_cast<const int8_t*>(weights), to, y);
+                          }});
+  }
+
+ private:
+  bool padded() const {
+    return !IsDense(layer_) && (shape_.in_h != layer_.in.height || shape_.in_w != layer_.in.width);
+  }
+  // Whether the kernel reads a copy: bytes of floats, or an image with its padding.
+  bool copies() const { return !reads_bytes || padded(); }
+
+  void Copy(const float* x, uint8_t* to) const {
+    const float inverse = 1 / input_.scale;
+    const auto bytes = reinterpret_cast<const uint8_t*>(x);
+    if (!padded()) {
+      ActiveInt8Kernels()->quantize(images_ * in_elements, x, inverse, input_.zero, to);
+      return;
+    }
+    const int64_t row = int64_t{layer_.in.width} * layer_.in.channels;
+    const int64_t padded_row = shape_.in_w * shape_.channels;
+    std::memset(to, input_.zero, images_ * shape_.in_h * padded_row);
+    to += layer_.window.pad_top * padded_row + layer_.window.pad_left * shape_.channels;
+    int64_t at = 0;
+    for (int64_t n = 0; n < images_; ++n, to += shape_.in_h * padded_row) {
+      for (int64_t h = 0; h < layer_.in.height; ++h, at += row) {
+        if (reads_bytes) {
+          std::memcpy(to + h * padded_row, bytes + at, row);
+        } else {
+          ActiveInt8Kernels()->quantize(row, x + at, inverse, input_.zero, to + h * padded_row);
+        }
+      }
+    }
+  }
+
+  // Calls f(row of the window, tap along it, place in the kernel of one filter).
+  template <typename F>
+  void ForEachTap(F f) const {
+    const int64_t channels = IsDense(layer_) ? shape_.row_taps : shape_.channels;
+    const int64_t columns = shape_.row_taps / channels;
+    for (int64_t h = 0; h < shape_.kernel_h; ++h)
+      for (int64_t w = 0; w < columns; ++w)
+        for (int64_t c = 0; c < channels; ++c)
+          f(h, w * channels + c, (c * shape_.kernel_h + h) * columns + w);
+  }
+  // In the graph's order: {filters, channels, kernel_h, kernel_w}, a dense layer's inputs x units.
+  int64_t KernelOffset(int64_t f, int64_t at) const {
+    return IsDense(layer_) ? at * shape_.filters + f : f * shape_.kernel_h * shape_.row_taps + at;
+  }
+
+  CallInfo Info() const {
+    const int64_t flop = 2 * images_ * layer_.out.elements() * shape_.kernel_h * shape_.row_taps;
+    CallInfo info =
+        OwnCall(name(), "forward", IsDense(layer_) ? "nc, weights i4o4" : "nhwc, weights hwi4o4",
+                flop, packed_size());
+    info.kernel = absl::StrCat("own:", ActiveInt8Kernels()->name);
+    const auto size = [](bool bytes) { return bytes ? 1 : static_cast<int64_t>(sizeof(float)); };
+    info.bytes += images_ * (in_elements * size(reads_bytes) + out_elements * size(shape_.bytes));
+    return info;
+  }
+
+  const GraphLayer layer_;
+  const int64_t images_;
+  const bool relu_;
+  const InputScale input_;
+  Int8Shape shape_;
+};
+
+}  // namespace
+
+bool MultipliesInt8(const GraphLayer& layer) {
+  if (IsDense(layer)) return layer.in.elements() <= kMostTaps;
+  const Window& w = layer.window;
+  return layer.kind == LayerKind::kConv2D && layer.groups == 1 && w.dilation_h == 1 &&
+         w.dilation_w == 1 && int64_t{w.kernel_h} * w.kernel_w * layer.in.channels <= kMostTaps;
+}
+
+int64_t Int8PackedFloats(const GraphLayer& layer) {
+  const Int8Shape shape = ShapeOf(layer, 1);
+  return Int8WeightBytes(shape) / static_cast<int64_t>(sizeof(float)) +
+         kArrays * PaddedFilters(shape.filters);
+}
+
+int64_t Int8ScratchBytes(const GraphLayer& layer) {
+  const Int8Shape shape = ShapeOf(layer, 1);
+  return shape.in_h * shape.in_w * shape.channels;
+}
+
+std::unique_ptr<Operation> NewInt8Layer(const GraphLayer& layer, int64_t images,
+                                        const FusedLayers& fused, const InputScale& input) {
+  return std::make_unique<Int8Layer>(layer, images, fused, input);
+}
+
+}  // namespace convd
