@@ -10,8 +10,6 @@ namespace convd {
 namespace x86_64_v4_vnni {
 namespace {
 
-constexpr int kColumns = 6;  // of each of two rows that are computed at once, by two vectors
-
 inline int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 inline __m512i FourBytes(const uint8_t* p) {
@@ -43,6 +41,7 @@ inline __attribute__((always_inline)) void Sums(const Int8Shape& s, int64_t colu
       for (int i = 0; i < W; ++i) acc[h][i][v] = from;
   }
   int64_t at[W];
+#pragma GCC unroll 8
   for (int i = 0; i < W; ++i) at[i] = Smaller(i, columns - 1) * s.stride_w * s.channels;
   for (int kh = 0; kh < s.kernel_h; ++kh, x += row) {
     for (int64_t k = 0; k < steps; ++k, w += w_step) {
@@ -56,106 +55,131 @@ inline __attribute__((always_inline)) void Sums(const Int8Shape& s, int64_t colu
         for (int i = 0; i < W; ++i) {
           const __m512i pixels = FourBytes(from + at[i]);
 #pragma GCC unroll 2
-          for (int v = 0; v < V; ++v)
-            AddProducts(acc[h][i][v], pixels, weight[v]);
+          for (int v = 0; v < V; ++v) AddProducts(acc[h][i][v], pixels, weight[v]);
         }
       }
     }
   }
 }
 
-// Writes 16 filters from f on of one output, of which there may be fewer.
-inline __attribute__((always_inline)) void StoreOutput(const Int8Shape& s, int64_t f,
-                                                       const Int8Outputs& to, __m512i sum, void* y,
-                                                       int64_t at) {
-  const __m512 value =
-      _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, sum), _mm512_loadu_ps(to.scale + f),
-                      _mm512_loadu_ps(to.offset + f));
-  const int64_t left = s.filters - f;
-  const __mmask16 mask = left >= kInt8Filters ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
-  if (s.bytes) {
-    // What is too large for an integer becomes the least one: bounded before.
-    const __m512 bounded = _mm512_maskz_min_ps(
-        0xFFFF, _mm512_maskz_max_ps(0xFFFF, value, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
-    const __m512i whole = _mm512_maskz_max_epi32(0xFFFF, _mm512_maskz_cvtps_epi32(0xFFFF, bounded),
-                                                 _mm512_set1_epi32(s.least));
-    _mm_mask_storeu_epi8(static_cast<uint8_t*>(y) + at + f, mask,
-                         _mm512_maskz_cvtepi32_epi8(0xFFFF, whole));
-  } else {
-    const __m512 out = s.relu ? _mm512_maskz_max_ps(0xFFFF, value, _mm512_setzero_ps()) : value;
-    _mm512_mask_storeu_ps(static_cast<float*>(y) + at + f, mask, out);
+// What becomes of the sums of 16 filters, of which there may be fewer. In registers, since a byte
+// that is written might, for all that a compiler knows, be any of it.
+template <bool kBytes>
+struct Outputs {
+  Outputs(const Int8Shape& s, const Int8Outputs& to, int64_t f)
+      : scale(_mm512_loadu_ps(to.scale + f)),
+        offset(_mm512_loadu_ps(to.offset + f)),
+        least(_mm512_set1_epi32(s.least)),
+        floor(_mm512_set1_ps(kBytes || s.relu ? 0 : -__builtin_inff())),
+        mask(s.filters - f >= kInt8Filters ? 0xFFFF
+                                           : static_cast<__mmask16>((1u << (s.filters - f)) - 1)) {}
+
+  inline __attribute__((always_inline)) void Store(__m512i sum, void* y, int64_t at) const {
+    __m512 value = _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, sum), scale, offset);
+    value = _mm512_maskz_max_ps(0xFFFF, value, floor);
+    if (kBytes) {
+      // What is too large for an integer would become the least one.
+      value = _mm512_maskz_min_ps(0xFFFF, value, _mm512_set1_ps(255.0f));
+      const __m512i whole =
+          _mm512_maskz_max_epi32(0xFFFF, _mm512_maskz_cvtps_epi32(0xFFFF, value), least);
+      const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xFFFF, whole);
+      if (mask == 0xFFFF) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(static_cast<uint8_t*>(y) + at), bytes);
+      } else {
+        _mm_mask_storeu_epi8(static_cast<uint8_t*>(y) + at, mask, bytes);
+      }
+    } else {
+      _mm512_mask_storeu_ps(static_cast<float*>(y) + at, mask, value);
+    }
   }
-}
+
+  __m512 scale, offset;
+  __m512i least;
+  __m512 floor;
+  __mmask16 mask;
+};
 
 // Outputs of H rows and up to W columns from (oh, ow) on, or with a pool the largest of each 2x2.
-template <int H, int W, int V>
+template <int H, int W, int V, bool kPool, bool kBytes>
 inline void Block(const Int8Shape& s, int64_t n, int64_t oh, int64_t ow, int64_t columns, int64_t f,
                   const uint8_t* x, const int8_t* w, const Int8Outputs& to, void* y) {
   __m512i acc[H][W][V];
   const uint8_t* const from =
       x + ((n * s.in_h + oh * s.stride_h) * s.in_w + ow * s.stride_w) * s.channels;
   Sums<H, W, V>(s, columns, from, w + f * kInt8Taps, to.start + f, acc);
+  const int64_t filters = s.filters, row = s.out_w * filters;
+  const int64_t at = kPool ? ((n * (s.out_h / 2) + oh / 2) * (s.out_w / 2) + ow / 2) * filters + f
+                           : ((n * s.out_h + oh) * s.out_w + ow) * filters + f;
 #pragma GCC unroll 2
   for (int v = 0; v < V; ++v) {
-    const int64_t filter = f + v * kInt8Filters;
-    if (H == 2 && s.pool) {
-      const int64_t at = ((n * (s.out_h / 2) + oh / 2) * (s.out_w / 2) + ow / 2) * s.filters;
+    const Outputs<kBytes> outputs(s, to, f + v * kInt8Filters);
+    const int64_t first = at + v * kInt8Filters;
+    if (kPool) {
 #pragma GCC unroll 8
       for (int i = 0; i + 1 < W; i += 2) {
         if (i + 1 >= columns) break;
         const __m512i upper = _mm512_maskz_max_epi32(0xFFFF, acc[0][i][v], acc[0][i + 1][v]);
         const __m512i lower =
             _mm512_maskz_max_epi32(0xFFFF, acc[H - 1][i][v], acc[H - 1][i + 1][v]);
-        StoreOutput(s, filter, to, _mm512_maskz_max_epi32(0xFFFF, upper, lower), y,
-                    at + i / 2 * s.filters);
+        outputs.Store(_mm512_maskz_max_epi32(0xFFFF, upper, lower), y, first + i / 2 * filters);
       }
       continue;
     }
 #pragma GCC unroll 2
     for (int h = 0; h < H; ++h) {
-      const int64_t at = ((n * s.out_h + oh + h) * s.out_w + ow) * s.filters;
 #pragma GCC unroll 8
       for (int i = 0; i < W; ++i) {
         if (i >= columns) break;
-        StoreOutput(s, filter, to, acc[h][i][v], y, at + i * s.filters);
+        outputs.Store(acc[h][i][v], y, first + h * row + i * filters);
       }
     }
   }
 }
 
-template <int H, int V>
+template <int H, int V, bool kPool, bool kBytes>
 inline void Rows(const Int8Shape& s, int64_t n, int64_t oh, int64_t f, const uint8_t* x,
                  const int8_t* w, const Int8Outputs& to, void* y) {
-  constexpr int W = kColumns * 2 / V > 8 ? 8 : kColumns * 2 / V;
-  const int64_t out_w = s.pool ? s.out_w / 2 * 2 : s.out_w;
+  constexpr int W = V == 1 ? 8 : 6;
+  const int64_t out_w = kPool ? s.out_w / 2 * 2 : s.out_w;
   int64_t ow = 0;
-  for (; ow + W <= out_w; ow += W) Block<H, W, V>(s, n, oh, ow, W, f, x, w, to, y);
+  for (; ow + W <= out_w; ow += W) Block<H, W, V, kPool, kBytes>(s, n, oh, ow, W, f, x, w, to, y);
   const int64_t left = out_w - ow;
   if (left > 4) {
-    Block<H, W, V>(s, n, oh, ow, left, f, x, w, to, y);
+    Block<H, W, V, kPool, kBytes>(s, n, oh, ow, left, f, x, w, to, y);
   } else if (left > 2) {
-    Block<H, 4, V>(s, n, oh, ow, left, f, x, w, to, y);
+    Block<H, 4, V, kPool, kBytes>(s, n, oh, ow, left, f, x, w, to, y);
   } else if (left > 0) {
-    Block<H, 2, V>(s, n, oh, ow, left, f, x, w, to, y);
+    Block<H, 2, V, kPool, kBytes>(s, n, oh, ow, left, f, x, w, to, y);
   }
 }
 
 // V vectors of filters from f on, of all outputs of an image.
-template <int V>
+template <int V, bool kPool, bool kBytes>
 inline void Filters(const Int8Shape& s, int64_t n, int64_t f, const uint8_t* x, const int8_t* w,
                     const Int8Outputs& to, void* y) {
   int64_t oh = 0;
-  for (; oh + 2 <= s.out_h; oh += 2) Rows<2, V>(s, n, oh, f, x, w, to, y);
-  if (oh < s.out_h && !s.pool) Rows<1, V>(s, n, oh, f, x, w, to, y);
+  for (; oh + 2 <= s.out_h; oh += 2) Rows<2, V, kPool, kBytes>(s, n, oh, f, x, w, to, y);
+  if (kPool || oh == s.out_h) return;
+  Rows<1, V, false, kBytes>(s, n, oh, f, x, w, to, y);
+}
+
+template <bool kPool, bool kBytes>
+void Images(const Int8Shape& s, const uint8_t* x, const int8_t* w, const Int8Outputs& to, void* y) {
+  const int64_t filters = PaddedFilters(s.filters);
+  for (int64_t n = 0; n < s.images; ++n) {
+    int64_t f = 0;
+    for (; f + 2 * kInt8Filters <= filters; f += 2 * kInt8Filters)
+      Filters<2, kPool, kBytes>(s, n, f, x, w, to, y);
+    if (f < filters) Filters<1, kPool, kBytes>(s, n, f, x, w, to, y);
+  }
 }
 
 void Convolution(const Int8Shape& s, const uint8_t* x, const int8_t* w, const Int8Outputs& to,
                  void* y) {
-  const int64_t filters = PaddedFilters(s.filters);
-  for (int64_t n = 0; n < s.images; ++n) {
-    int64_t f = 0;
-    for (; f + 2 * kInt8Filters <= filters; f += 2 * kInt8Filters) Filters<2>(s, n, f, x, w, to, y);
-    if (f < filters) Filters<1>(s, n, f, x, w, to, y);
+  if (s.pool) {
+    s.bytes ? Images<true, true>(s, x, w, to, y) : Images<true, false>(s, x, w, to, y);
+  } else {
+    s.bytes ? Images<false, true>(s, x, w, to, y) : Images<false, false>(s, x, w, to, y);
   }
 }
 
