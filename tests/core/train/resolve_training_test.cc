@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <string>
 
+#include "core/dnn/precision.h"
 #include "core/train/trainer.h"
 
 namespace convd {
@@ -18,7 +20,9 @@ TEST(ResolveTraining, FillsInKerasDefaults) {
   EXPECT_TRUE(request.has_seed());
   EXPECT_EQ(request.seed(), 0u);
   EXPECT_TRUE(request.shuffle());
+  // Whatever the CPU has.
   EXPECT_EQ(request.precision(), v1::PRECISION_F32);
+  EXPECT_EQ(request.serving_precision(), v1::PRECISION_F32);
   EXPECT_EQ(request.optimizer().adam().learning_rate(), 0.001);
   EXPECT_EQ(request.optimizer().adam().beta_1(), 0.9);
   EXPECT_EQ(request.optimizer().adam().beta_2(), 0.999);
@@ -83,12 +87,39 @@ TEST(ResolveTraining, RefusesByField) {
            {"optimizer.sgd.nesterov",
             [](v1::TrainRequest& r) { r.mutable_optimizer()->mutable_sgd()->set_nesterov(true); }},
            {"precision",
-            [](v1::TrainRequest& r) { r.set_precision(static_cast<v1::Precision>(9)); }}}) {
+            [](v1::TrainRequest& r) { r.set_precision(static_cast<v1::Precision>(9)); }},
+           {"precision: got -1",
+            [](v1::TrainRequest& r) { r.set_precision(static_cast<v1::Precision>(-1)); }},
+           {"serving_precision: got 9",
+            [](v1::TrainRequest& r) { r.set_serving_precision(static_cast<v1::Precision>(9)); }},
+           {"precision: got int8, which is for serving: want precision f32 or bf16, and "
+            "serving_precision int8",
+            [](v1::TrainRequest& r) { r.set_precision(v1::PRECISION_INT8); }}}) {
     v1::TrainRequest request;
     bad.set(request);
     const absl::Status status = ResolveTraining(request);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad.field;
     EXPECT_THAT(status.message(), HasSubstr(bad.field));
+  }
+}
+
+// The tests run on CPUs with and without each precision.
+TEST(ResolveTraining, TakesThePrecisionsThatTheCpuHas) {
+  for (const v1::Precision precision :
+       {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+    v1::TrainRequest request;
+    request.set_serving_precision(precision);
+    EXPECT_EQ(ResolveTraining(request), CheckPrecision("serving_precision", precision));
+    EXPECT_EQ(request.serving_precision(), precision);
+    EXPECT_EQ(request.precision(), v1::PRECISION_F32);
+    if (precision == v1::PRECISION_INT8) continue;
+    request.clear_serving_precision();
+    request.set_precision(precision);
+    const absl::Status trained = ResolveTraining(request);
+    EXPECT_EQ(trained, CheckPrecision("precision", precision));
+    EXPECT_TRUE(trained.ok() || absl::IsFailedPrecondition(trained)) << trained;
+    EXPECT_EQ(request.precision(), precision);
+    EXPECT_EQ(request.serving_precision(), v1::PRECISION_F32);
   }
 }
 
