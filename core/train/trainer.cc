@@ -13,9 +13,11 @@
 #include "absl/synchronization/mutex.h"
 #include "core/data/finite.h"
 #include "core/dnn/aligned_buffer.h"
+#include "core/dnn/calibration.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/plan.h"
+#include "core/dnn/precision.h"
 #include "core/eval/evaluate.h"
 #include "core/nn/initial_parameters.h"
 #include "core/random/random.h"
@@ -90,6 +92,43 @@ class PlanTrainer : public Trainer {
     return absl::OkStatus();
   }
 
+  absl::Status PrepareServing(TrainingObserver& observer) override {
+    {
+      // No step comes any more: make room for what predicts.
+      absl::MutexLock lock(&mutex_);
+      idle_.clear();
+    }
+    const std::vector<float> current = parameters();
+    CONVD_RETURN_IF_ERROR(unpacked_);
+    // For int8 the last validation has calibrated these very weights.
+    const bool serves_int8 = request_.serving_precision() == v1::PRECISION_INT8;
+    if (!serves_int8 || !calibrated()) {
+      const absl::Status status = CalibrateAgain(current, observer);
+      // f32 and bf16 may do well all the same.
+      if (serves_int8 || !absl::IsDataLoss(status)) CONVD_RETURN_IF_ERROR(status);
+    }
+    served_.clear();
+    if (data_.validation.count == 0) return absl::OkStatus();
+    for (const v1::Precision precision :
+         {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+      if (!CheckPrecision("precision", precision).ok()) continue;
+      if (precision == v1::PRECISION_INT8 && !calibrated()) continue;
+      v1::Metrics metrics;
+      if (precision == request_.serving_precision() && validation_.samples() > 0) {
+        metrics = validation_;
+      } else {
+        CONVD_ASSIGN_OR_RETURN(metrics, EvaluateAt(precision, current, observer));
+      }
+      if (!std::isfinite(metrics.loss())) continue;
+      v1::ServedAccuracy& served = served_.emplace_back();
+      served.set_precision(precision);
+      served.set_samples(metrics.samples());
+      served.set_loss(metrics.loss());
+      served.set_accuracy(metrics.accuracy());
+    }
+    return absl::OkStatus();
+  }
+
   std::vector<float> parameters() const override {
     std::vector<float> canonical(graph_.parameter_count());
     unpacked_ = plan_->Unpack(weights_.data(), absl::MakeSpan(canonical));
@@ -98,6 +137,8 @@ class PlanTrainer : public Trainer {
 
   const std::vector<v1::EpochRecord>& history() const override { return history_; }
   const v1::Metrics& validation() const override { return validation_; }
+  const v1::Quantization& quantization() const override { return quantization_; }
+  const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
 
  private:
   int64_t steps() const {
@@ -264,16 +305,38 @@ class PlanTrainer : public Trainer {
   absl::Status Validate(TrainingObserver& observer) {
     const std::vector<float> current = parameters();
     CONVD_RETURN_IF_ERROR(unpacked_);
-    CONVD_ASSIGN_OR_RETURN(std::shared_ptr<const InferenceModel> model,
-                           CompileInferenceModel(graph_, current));
+    if (request_.serving_precision() == v1::PRECISION_INT8) {
+      CONVD_RETURN_IF_ERROR(CalibrateAgain(current, observer));
+    }
     CONVD_ASSIGN_OR_RETURN(validation_,
-                           Evaluate(*model, data_.validation, data_.labels, executor_, Lane::kTrain,
-                                    [&] { return observer.Cancelled(); }));
+                           EvaluateAt(request_.serving_precision(), current, observer));
     // Weights may be finite and too large all the same.
     if (!std::isfinite(validation_.loss())) {
       return Diverged(absl::StrCat("the validation loss is ", validation_.loss()), 0);
     }
     return absl::OkStatus();
+  }
+
+  absl::Status CalibrateAgain(absl::Span<const float> current, TrainingObserver& observer) {
+    quantization_.Clear();
+    absl::StatusOr<v1::Quantization> made =
+        Calibrate(graph_, current, data_.train, executor_, Lane::kTrain,
+                  [&] { return observer.Cancelled(); });
+    if (absl::IsDataLoss(made.status())) return Diverged(made.status().message(), 0);
+    CONVD_RETURN_IF_ERROR(made.status());
+    quantization_ = *std::move(made);
+    return absl::OkStatus();
+  }
+  bool calibrated() const { return quantization_.samples() > 0; }
+
+  absl::StatusOr<v1::Metrics> EvaluateAt(v1::Precision precision, absl::Span<const float> current,
+                                         TrainingObserver& observer) {
+    CONVD_ASSIGN_OR_RETURN(
+        const std::shared_ptr<const InferenceModel> model,
+        CompileInferenceModel(graph_, current,
+                              {.precision = precision, .quantization = &quantization_}));
+    return Evaluate(*model, data_.validation, data_.labels, executor_, Lane::kTrain,
+                    [&] { return observer.Cancelled(); });
   }
 
   TrainingProgress Where(absl::Duration start, bool validating) const {
@@ -343,6 +406,8 @@ class PlanTrainer : public Trainer {
   double seconds_done_ = 0;
   std::vector<v1::EpochRecord> history_;
   v1::Metrics validation_;
+  v1::Quantization quantization_;
+  std::vector<v1::ServedAccuracy> served_;
 
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);

@@ -17,8 +17,8 @@
 namespace convd {
 
 // Checks a request's training figures and fills in every default (optimizer, batch size, epochs,
-// seed, shuffle, precision, micro_batch). INVALID_ARGUMENT names the field. Leaves model, dataset,
-// architecture and validation alone.
+// seed, shuffle, both precisions). INVALID_ARGUMENT names the field; so does FAILED_PRECONDITION
+// where this CPU lacks a precision. Leaves model, dataset, architecture and validation alone.
 absl::Status ResolveTraining(v1::TrainRequest& request);
 
 struct TrainingData {
@@ -64,15 +64,26 @@ class Trainer {
                                                          TrainingData data, Executor& executor,
                                                          const Clock& clock);
 
-  // Trains to the end of the last epoch. CANCELLED when the observer asks; DATA_LOSS (with epoch,
-  // step and what to try) when the loss, the weights or a validation's loss are not finite.
+  // Trains to the end of the last epoch. Validates each at request.serving_precision; for int8 it
+  // calibrates anew each time. CANCELLED when the observer asks; DATA_LOSS (with epoch, step and
+  // what to try) when the loss, the weights or a validation's loss are not finite.
   virtual absl::Status Run(TrainingObserver& observer) = 0;
+
+  // After Run: quantization() and served(). Computes nothing twice that the last validation did.
+  // CANCELLED when the observer asks; DATA_LOSS as Run where it can't be served at int8 as it
+  // should.
+  virtual absl::Status PrepareServing(TrainingObserver& observer) = 0;
 
   // Canonical, in the graph's order, as they are now.
   virtual std::vector<float> parameters() const = 0;
   virtual const std::vector<v1::EpochRecord>& history() const = 0;
-  // Of the last validation; samples 0 where there was none.
+  // Of the last validation, at the serving precision; samples 0 where there was none.
   virtual const v1::Metrics& validation() const = 0;
+  // What int8 needs, made on any CPU; samples 0 where it can't be, as an input isn't finite.
+  virtual const v1::Quantization& quantization() const = 0;
+  // Of each precision that this CPU has, over the validation set; empty where there is none. One
+  // whose loss isn't finite is left out.
+  virtual const std::vector<v1::ServedAccuracy>& served() const = 0;
 };
 
 }  // namespace convd

@@ -299,6 +299,7 @@ absl::StatusOr<v1::ModelVersion> JobRunner::TrainAndPublish(JobRun& run) {
   const absl::Duration start = clock_.Monotonic();
   CONVD_RETURN_IF_ERROR(trainer->Run(run));
   const absl::Duration took = clock_.Monotonic() - start;
+  CONVD_RETURN_IF_ERROR(trainer->PrepareServing(run));
   CONVD_RETURN_IF_ERROR(BeginPublishing(run));
 
   v1::ModelCard card;
@@ -311,6 +312,10 @@ absl::StatusOr<v1::ModelVersion> JobRunner::TrainAndPublish(JobRun& run) {
   card.set_data_sha256(job.data_sha256);
   card.mutable_history()->Add(trainer->history().begin(), trainer->history().end());
   if (trainer->validation().samples() > 0) *card.mutable_validation() = trainer->validation();
+  if (trainer->quantization().samples() > 0) {
+    *card.mutable_quantization() = trainer->quantization();
+  }
+  card.mutable_served()->Add(trainer->served().begin(), trainer->served().end());
   card.set_instruction_set(options_.instruction_set);
   card.mutable_library_versions()->insert(options_.library_versions.begin(),
                                           options_.library_versions.end());

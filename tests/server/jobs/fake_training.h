@@ -24,16 +24,25 @@ class ScriptedTrainer final : public Trainer {
   explicit ScriptedTrainer(Script script) : script_(std::move(script)) {
     validation_.set_samples(2);
     validation_.set_accuracy(0.75);
+    quantization_.set_samples(3);
+    served_.emplace_back().set_precision(v1::PRECISION_BF16);
   }
   absl::Status Run(TrainingObserver& observer) override { return script_(observer, history_); }
+  absl::Status PrepareServing(TrainingObserver& observer) override {
+    return observer.Cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
+  }
   std::vector<float> parameters() const override { return {1, 2, 3}; }
   const std::vector<v1::EpochRecord>& history() const override { return history_; }
   const v1::Metrics& validation() const override { return validation_; }
+  const v1::Quantization& quantization() const override { return quantization_; }
+  const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
 
  private:
   const Script script_;
   std::vector<v1::EpochRecord> history_;
   v1::Metrics validation_;
+  v1::Quantization quantization_;
+  std::vector<v1::ServedAccuracy> served_;
 };
 
 inline v1::EpochRecord Epoch(int64_t epoch) {

@@ -166,6 +166,9 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   EXPECT_EQ(card.data_sha256(), "5ca1ab1e");
   EXPECT_EQ(card.history_size(), 2);
   EXPECT_EQ(card.validation().accuracy(), 0.75);
+  EXPECT_EQ(card.quantization().samples(), 3);
+  ASSERT_EQ(card.served_size(), 1);
+  EXPECT_EQ(card.served(0).precision(), v1::PRECISION_BF16);
   EXPECT_EQ(card.instruction_set(), "avx2");
   EXPECT_EQ(card.library_versions().at("oneDNN"), "2.6.3");
   EXPECT_EQ(card.training_seconds(), 7);
