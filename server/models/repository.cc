@@ -27,6 +27,13 @@ constexpr char kTemporaryPrefix[] = "model-";
 constexpr absl::Duration kReadAgainAfter = absl::Seconds(10);
 constexpr size_t kMaxWarnings = 1000;
 
+// One version at one precision. Guarded by the repository's mutex; never removed.
+struct Served {
+  std::shared_ptr<const LoadedModel> loaded;
+  bool loading = false;
+  absl::Status error;  // of the last attempt
+};
+
 // What is known of one version. Guarded by the repository's mutex; never removed.
 struct Version {
   v1::ModelVersion id;
@@ -35,8 +42,7 @@ struct Version {
   int64_t size_bytes = 0;
   // Oldest first; an error where the file was there and could not be read.
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
-  std::shared_ptr<const LoadedModel> loaded;
-  bool loading = false;
+  std::map<v1::Precision, Served> served;
   absl::Status error;  // of the last reading
   absl::Duration error_time;
 
@@ -46,20 +52,23 @@ struct Version {
 class DiskModelRepository : public ModelRepository {
  public:
   DiskModelRepository(FileSystem& fs, const Clock& clock, const std::string& state_dir,
-                      CompileModel compile)
+                      CompileModel compile, PrecisionCheck check)
       : fs_(fs),
         clock_(clock),
         state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
-        compile_(std::move(compile)) {}
+        compile_(std::move(compile)),
+        check_(std::move(check)) {}
 
   absl::Status Scan();
 
   absl::StatusOr<v1::ModelVersion> Publish(const Graph& graph, absl::Span<const float> parameters,
                                            v1::ModelCard card) override;
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id) override;
-  std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id) override;
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id,
+                                                          v1::Precision precision) override;
+  std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id,
+                                                v1::Precision precision) override;
   absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id) override;
   std::vector<v1::Model> List(const std::string& name) override;
   std::vector<v1::ModelVersion> Versions(const std::string& name) override;
@@ -72,12 +81,12 @@ class DiskModelRepository : public ModelRepository {
   std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
   std::string NewTemporary();
   absl::StatusOr<int64_t> NextNumber(const std::string& name);
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version);
-  struct ReadModel {
-    std::shared_ptr<const LoadedModel> loaded;
-    int64_t size_bytes = 0;
-  };
-  absl::StatusOr<ReadModel> ReadVersion(const v1::ModelVersion& id, const std::string& path);
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version,
+                                                                 v1::Precision requested);
+  // Reads the card of a version that was damaged, or whose card was never read.
+  absl::Status ReadCardAgain(Version& version, v1::Precision requested) ABSL_LOCKS_EXCLUDED(mu_);
+  // Null where it isn't in memory.
+  static std::shared_ptr<const LoadedModel> Find(const Version& version, v1::Precision requested);
 
   // NOT_FOUND says what there is.
   absl::StatusOr<VersionsByNumber*> FindName(const std::string& name)
@@ -100,6 +109,7 @@ class DiskModelRepository : public ModelRepository {
   const std::string models_dir_;
   const std::string tmp_dir_;
   const CompileModel compile_;
+  const PrecisionCheck check_;
   std::atomic<int64_t> temporaries_{0};
 
   // Held from the choice of a number to its folder's rename, so that numbers have no gaps.
@@ -214,7 +224,7 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(
-    const v1::ModelVersion& id) {
+    const v1::ModelVersion& id, v1::Precision precision) {
   CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
   std::vector<Version*> candidates;  // newest first
   {
@@ -230,7 +240,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(
   }
   absl::Status first_error;
   for (Version* version : candidates) {
-    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version);
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version, precision);
     // Damage is the one reason to answer with an older version than the newest.
     if (loaded.ok() || !absl::IsDataLoss(loaded.status())) return loaded;
     if (first_error.ok()) first_error = loaded.status();
@@ -239,61 +249,95 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::LoadVersion(
-    Version& version) {
+    Version& version, v1::Precision requested) {
+  CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
+  v1::ModelVersion id;
+  std::string path;
+  v1::Precision precision;
+  Served* served;
+  {
+    absl::MutexLock lock(&mu_);
+    // First, so that nothing is kept of a precision that there isn't.
+    CONVD_RETURN_IF_ERROR(CheckServed(*version.card, requested, check_));
+    precision = ChoosePrecision(*version.card, requested);
+    served = &version.served[precision];
+    if (served->loading) {
+      // Somebody is at it: theirs is ours.
+      mu_.Await(absl::Condition(+[](Served* s) { return !s->loading; }, served));
+      if (served->loaded == nullptr) return served->error;
+    }
+    if (served->loaded != nullptr) return served->loaded;
+    if (KnownDamaged(version)) return version.error;
+    served->loading = true;
+    id = version.id;
+    path = version.path;
+  }
+  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, path, id);
+  const absl::Status read = weights.status();
+  const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
+  const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
+      read.ok() ? CompileWeights(compile_, *std::move(weights), path, precision)
+                : absl::StatusOr<std::shared_ptr<const LoadedModel>>(read);
+
+  absl::MutexLock lock(&mu_);
+  served->loading = false;
+  if (!read.ok()) SetError(version, read);
+  // It may have been damaged before, and mended since.
+  if (read.ok()) version.error = absl::OkStatus();
+  if (!loaded.ok()) {
+    // Not the version's own error: at another precision it may be as good as ever.
+    if (read.ok() && loaded.status().message() != served->error.message()) {
+      Warn(absl::StrCat("model ", id.name(), " version ", id.version(), " can't be loaded at ",
+                        v1::Precision_Name(precision), ": ", loaded.status().message()));
+    }
+    served->error = loaded.status();
+    return loaded.status();
+  }
+  served->error = absl::OkStatus();
+  served->loaded = *loaded;
+  version.card = std::shared_ptr<const v1::ModelCard>(served->loaded, &served->loaded->card);
+  version.size_bytes = size_bytes;
+  return loaded;
+}
+
+absl::Status DiskModelRepository::ReadCardAgain(Version& version, v1::Precision requested) {
   v1::ModelVersion id;
   std::string path;
   {
     absl::MutexLock lock(&mu_);
-    if (version.loading) {
-      // Somebody is at it: theirs is ours.
-      mu_.Await(absl::Condition(+[](Version* v) { return !v->loading; }, &version));
-      if (version.loaded != nullptr) return version.loaded;
-      return version.error;
-    }
-    if (version.loaded != nullptr) return version.loaded;
+    if (version.listed() || Find(version, requested) != nullptr) return absl::OkStatus();
     if (KnownDamaged(version)) return version.error;
-    version.loading = true;
     id = version.id;
     path = version.path;
   }
-  absl::StatusOr<ReadModel> read = ReadVersion(id, path);
+  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, path, id);
   absl::MutexLock lock(&mu_);
-  version.loading = false;
-  if (!read.ok()) {
-    SetError(version, read.status());
-    return read.status();
+  if (!card.ok()) {
+    SetError(version, card.status());
+    return card.status();
   }
-  version.error = absl::OkStatus();
-  version.loaded = read->loaded;
-  // It may have been damaged before, and mended since.
-  version.card = std::shared_ptr<const v1::ModelCard>(version.loaded, &version.loaded->card);
-  version.size_bytes = read->size_bytes;
-  return version.loaded;
+  // Not listed yet: the weights may be what is damaged.
+  version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
+  version.size_bytes = card->size_bytes;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<DiskModelRepository::ReadModel> DiskModelRepository::ReadVersion(
-    const v1::ModelVersion& id, const std::string& path) {
-  CONVD_ASSIGN_OR_RETURN(CheckedWeights weights, ReadCheckedWeights(fs_, path, id));
-  absl::StatusOr<std::shared_ptr<const InferenceModel>> model =
-      compile_(weights.graph, weights.parameters, {});
-  if (!model.ok()) {
-    // The caller's request isn't to blame for it.
-    const absl::StatusCode code = absl::IsInvalidArgument(model.status())
-                                      ? absl::StatusCode::kInternal
-                                      : model.status().code();
-    return absl::Status(code, absl::StrCat(path, ": ", model.status().message()));
-  }
-  return ReadModel{
-      std::make_shared<const LoadedModel>(LoadedModel{std::move(weights.card), *model}),
-      weights.size_bytes};
+std::shared_ptr<const LoadedModel> DiskModelRepository::Find(const Version& version,
+                                                             v1::Precision requested) {
+  if (version.card == nullptr) return nullptr;
+  const auto served = version.served.find(ChoosePrecision(*version.card, requested));
+  return served != version.served.end() ? served->second.loaded : nullptr;
 }
 
-std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::ModelVersion& id) {
+std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::ModelVersion& id,
+                                                                   v1::Precision precision) {
   absl::MutexLock lock(&mu_);
   const auto it = names_.find(id.name());
   if (it == names_.end()) return nullptr;
   for (const auto& [number, version] : it->second) {
-    if (id.version() == 0 ? !KnownDamaged(version) : number == id.version()) return version.loaded;
+    if (id.version() != 0 && number != id.version()) continue;
+    std::shared_ptr<const LoadedModel> loaded = Find(version, precision);
+    if (loaded != nullptr || !KnownDamaged(version)) return loaded;
   }
   return nullptr;
 }
@@ -396,12 +440,7 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   const std::string text = EvaluationsText(evaluations);
   const std::string tmp = NewTemporary();
   auto sweep = absl::MakeCleanup([&] { fs_.Remove(tmp).IgnoreError(); });
-  {
-    CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, fs_.Create(tmp));
-    CONVD_RETURN_IF_ERROR(file->Append(text));
-    CONVD_RETURN_IF_ERROR(file->Sync());
-    CONVD_RETURN_IF_ERROR(file->Close());
-  }
+  CONVD_RETURN_IF_ERROR(WriteSynced(fs_, tmp, text));
   CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
   std::move(sweep).Cancel();
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
@@ -441,7 +480,8 @@ absl::Status CheckModelVersion(const v1::ModelVersion& version) {
 absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSystem& fs,
                                                                        const Clock& clock,
                                                                        const std::string& state_dir,
-                                                                       CompileModel compile) {
+                                                                       CompileModel compile,
+                                                                       PrecisionCheck check) {
   const bool made_state_dir = !fs.Exists(state_dir);
   CONVD_RETURN_IF_ERROR(fs.CreateDirectories(state_dir));
   // Absolute and without links, as paths are shown and compared.
@@ -450,7 +490,8 @@ absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSyste
     // As far as it may be read: the folders above STATE are not this program's.
     fs.SyncDirectory(canonical.substr(0, std::max<size_t>(1, canonical.rfind('/')))).IgnoreError();
   }
-  auto repository = std::make_unique<DiskModelRepository>(fs, clock, canonical, std::move(compile));
+  auto repository = std::make_unique<DiskModelRepository>(fs, clock, canonical, std::move(compile),
+                                                          std::move(check));
   CONVD_RETURN_IF_ERROR(repository->Scan());
   return repository;
 }

@@ -1,7 +1,6 @@
 #ifndef CONVD_SERVER_MODELS_REPOSITORY_H_
 #define CONVD_SERVER_MODELS_REPOSITORY_H_
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,23 +9,14 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "convd/v1/models.pb.h"
-#include "core/dnn/inference_model.h"
+#include "core/dnn/precision.h"
 #include "core/nn/graph.h"
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
+#include "server/models/loaded_model.h"
+#include "server/models/served_precision.h"
 
 namespace convd {
-
-// A version in memory, ready to answer. Holding the pointer pins it. Immutable; any thread may
-// call.
-struct LoadedModel {
-  v1::ModelCard card;
-  std::shared_ptr<const InferenceModel> model;
-};
-
-// CompileInferenceModel, or what a test puts in its place.
-using CompileModel = std::function<absl::StatusOr<std::shared_ptr<const InferenceModel>>(
-    const Graph&, absl::Span<const float>, const InferenceOptions&)>;
 
 // A request's `model` field: INVALID_ARGUMENT where its name or number can't be a version's, or the
 // newest's (0). Any thread may call.
@@ -44,7 +34,7 @@ class ModelRepository {
   // weights are when they are loaded.) `fs` and `clock` outlive the repository.
   static absl::StatusOr<std::unique_ptr<ModelRepository>> Open(
       FileSystem& fs, const Clock& clock, const std::string& state_dir,
-      CompileModel compile = CompileInferenceModel);
+      CompileModel compile = CompileInferenceModel, PrecisionCheck check = CheckPrecision);
 
   // Writes the next version of card.model().name() under STATE/tmp, syncs it and renames it into
   // place. Fills in the card's version, created, parameters and network. Nothing is left behind on
@@ -53,15 +43,20 @@ class ModelRepository {
                                                    absl::Span<const float> parameters,
                                                    v1::ModelCard card) = 0;
 
-  // Version 0 means the newest that isn't damaged. NOT_FOUND names what is missing; DATA_LOSS (the
-  // same until the files are read again, 10 s later at the earliest) where the files don't match
-  // the MANIFEST or each other. Weights come from model.onnx. Kept in memory after the first call.
-  // Blocks for tens of milliseconds and more, and only those who want the same version.
-  virtual absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
-      const v1::ModelVersion& version) = 0;
+  // Version 0 means the newest that isn't damaged; PRECISION_UNSPECIFIED what the version is served
+  // at. NOT_FOUND names what is missing; DATA_LOSS (the same until the files are read again, 10 s
+  // later at the earliest) where the files don't match the MANIFEST or each other;
+  // FAILED_PRECONDITION where this CPU or the version lacks the precision (CheckServed), which says
+  // nothing of other precisions. Weights come from model.onnx. Kept in memory after the first call,
+  // each precision by itself. Blocks for tens of milliseconds and more, and only those who want the
+  // same version at the same precision.
+  virtual absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& version,
+                                                                  v1::Precision precision) = 0;
   // What Load would return at once; null where it would have to read, or fail. Never blocks.
-  virtual std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& version) {
+  virtual std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& version,
+                                                        v1::Precision precision) {
     (void)version;
+    (void)precision;
     return nullptr;
   }
 

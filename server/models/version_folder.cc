@@ -54,13 +54,6 @@ std::string PrintText(const google::protobuf::Message& message) {
   return text;
 }
 
-absl::Status WriteFile(FileSystem& fs, const std::string& path, std::string_view data) {
-  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, fs.Create(path));
-  CONVD_RETURN_IF_ERROR(file->Append(data));
-  CONVD_RETURN_IF_ERROR(file->Sync());
-  return file->Close();
-}
-
 // The whole file, where it has the size that the MANIFEST says.
 absl::StatusOr<std::string> ReadSized(FileSystem& fs, const std::string& path,
                                       const ManifestEntry& entry) {
@@ -131,6 +124,13 @@ absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
 
 }  // namespace
 
+absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_view data) {
+  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> file, fs.Create(path));
+  CONVD_RETURN_IF_ERROR(file->Append(data));
+  CONVD_RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
+
 absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
                                 const v1::ModelCard& card) {
   const std::string text = PrintText(card);
@@ -142,9 +142,9 @@ absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::str
                      "), the card ", text.size(), " (at most ", kMaxCardBytes, ")"));
   }
   const Manifest manifest{DescribeFile(onnx), DescribeFile(text)};
-  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kOnnxFile), onnx));
-  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kCardFile), text));
-  CONVD_RETURN_IF_ERROR(WriteFile(fs, Join(dir, kManifestFile), manifest.Text()));
+  CONVD_RETURN_IF_ERROR(WriteSynced(fs, Join(dir, kOnnxFile), onnx));
+  CONVD_RETURN_IF_ERROR(WriteSynced(fs, Join(dir, kCardFile), text));
+  CONVD_RETURN_IF_ERROR(WriteSynced(fs, Join(dir, kManifestFile), manifest.Text()));
   return fs.SyncDirectory(dir);
 }
 

@@ -16,6 +16,9 @@
 
 namespace convd {
 
+// Makes the file `path`, or empties it, writes `data` and syncs it.
+absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_view data);
+
 // Writes model.onnx, model.textproto and MANIFEST into `dir`, which is there, and syncs each and
 // the folder.
 absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,

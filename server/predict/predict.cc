@@ -21,7 +21,7 @@ int64_t ResponseBytes(const v1::ModelCard& card, int64_t images, int k, bool pro
   size_t label = 0;
   for (const std::string& l : card.labels()) label = std::max(label, l.size());
   const int64_t score = 6 + 11 + 6 + static_cast<int64_t>(label) + 5;
-  // The model's name and number come once.
+  // The model's name and number, and the precision, come once.
   return 128 + images * (6 + k * score + (probabilities ? 6 + int64_t{4} * card.labels_size() : 0));
 }
 
@@ -46,6 +46,7 @@ class PredictQueue::Call {
         still_wanted_(std::move(still_wanted)),
         done_(std::move(done)) {
     *response.mutable_model() = model_->card.model();
+    response.set_precision(model_->precision);
     // All of them now, so that the pieces write to their own elements only.
     predictions_.Reserve(static_cast<int>(images_.count()));
     for (int64_t i = 0; i < images_.count(); ++i) predictions_.Add();

@@ -223,7 +223,7 @@ absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
                                    v1::EvaluateResponse& response) {
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const LoadedModel> model,
-                         LoadModel(models_, request.model()));
+                         LoadModel(models_, request.model(), request.precision()));
   const Graph& graph = model->model->graph();
   LabelledSamples samples;
   if (request.has_dataset()) {
@@ -265,6 +265,7 @@ absl::Status EvaluatorService::Run(const grpc::CallbackServerContext& context,
 
   v1::Evaluation& evaluation = *response.mutable_evaluation();
   *evaluation.mutable_model() = model->card.model();
+  evaluation.set_precision(model->precision);
   if (request.has_dataset()) *evaluation.mutable_dataset() = samples.dataset;
   evaluation.set_data_sha256(samples.sha256);
   *evaluation.mutable_metrics() = *std::move(metrics);

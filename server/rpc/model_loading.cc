@@ -7,8 +7,9 @@
 namespace convd {
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(ModelRepository& models,
-                                                             const v1::ModelVersion& version) {
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Load(version);
+                                                             const v1::ModelVersion& version,
+                                                             v1::Precision precision) {
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> model = models.Load(version, precision);
   for (const std::string& warning : models.TakeWarnings()) spdlog::warn("{}", warning);
   return model;
 }

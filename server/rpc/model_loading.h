@@ -11,7 +11,8 @@ namespace convd {
 
 // models.Load, with what the repository warns of in the log. Blocks.
 absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(ModelRepository& models,
-                                                             const v1::ModelVersion& version);
+                                                             const v1::ModelVersion& version,
+                                                             v1::Precision precision);
 
 }  // namespace convd
 

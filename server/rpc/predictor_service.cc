@@ -35,14 +35,16 @@ grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext*
         std::move(model), *request, *response, [context] { return CallerStillWaits(*context); },
         [reactor](absl::Status status) { reactor->Finish(ToGrpcStatus(status)); });
   };
-  if (std::shared_ptr<const LoadedModel> model = models_.FindLoaded(request->model())) {
+  if (std::shared_ptr<const LoadedModel> model =
+          models_.FindLoaded(request->model(), request->precision())) {
     predict(std::move(model));
     return reactor;
   }
   const bool accepted = loads_.Start([this, context, request, reactor, predict] {
     absl::Status status = CallerStillWaits(*context);
     if (!status.ok()) return reactor->Finish(ToGrpcStatus(status));
-    absl::StatusOr<std::shared_ptr<const LoadedModel>> model = LoadModel(models_, request->model());
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> model =
+        LoadModel(models_, request->model(), request->precision());
     if (!model.ok()) return reactor->Finish(ToGrpcStatus(model.status()));
     predict(*std::move(model));
   });

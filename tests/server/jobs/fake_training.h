@@ -84,7 +84,8 @@ class RecordingRepository final : public ModelRepository {
     return parameters_;
   }
 
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion&) override {
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion&,
+                                                          v1::Precision) override {
     return absl::UnimplementedError("not for these tests");
   }
   absl::StatusOr<v1::Model> Get(const v1::ModelVersion&) override {

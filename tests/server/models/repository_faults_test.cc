@@ -34,21 +34,21 @@ TEST_F(ModelRepositoryTest, FindsAFlippedBitInAnyFileAndNamesIt) {
       std::string& bytes = fs_->Bytes(absl::StrCat("/state/models/m/3/", file));
       bytes[bytes.size() / 2] ^= 1;
       if (after_restart) Reopen();
-      const absl::Status status = repository_->Load(Id("m", 3)).status();
+      const absl::Status status = Load(Id("m", 3)).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << file;
       // A hash that changed in the MANIFEST can't be told from bytes that changed in the file.
       EXPECT_THAT(std::string(status.message()),
                   AllOf(HasSubstr("/state/models/m/3/"), HasSubstr(file)));
-      EXPECT_EQ(repository_->Load(Id("m", 3)).status(), status) << "another error each time";
+      EXPECT_EQ(Load(Id("m", 3)).status(), status) << "another error each time";
       EXPECT_EQ(repository_->Get(Id("m", 3)).status(), status);
       // The others are as they were, and the newest is the newest good one.
       EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1", "other/1"));
-      const auto newest = repository_->Load(Id("m"));
+      const auto newest = Load(Id("m"));
       ASSERT_TRUE(newest.ok()) << newest.status();
       EXPECT_EQ((*newest)->card.model().version(), 2);
-      EXPECT_EQ(repository_->FindLoaded(Id("m")), *newest);
+      EXPECT_EQ(FindLoaded(Id("m")), *newest);
       EXPECT_EQ(repository_->Get(Id("m"))->card().model().version(), 2);
-      EXPECT_TRUE(repository_->Load(Id("other")).ok());
+      EXPECT_TRUE(Load(Id("other")).ok());
       EXPECT_THAT(repository_->TakeWarnings(), ElementsAre(HasSubstr(file)));
       // Its number is not given again.
       EXPECT_EQ(MustPublish("m").version(), 4);
@@ -72,10 +72,10 @@ TEST_F(ModelRepositoryTest, FindsMissingAndCutFiles) {
       Reopen();
       EXPECT_THAT(Listed(), ElementsAre("m/1")) << file;
       EXPECT_THAT(repository_->TakeWarnings(), ElementsAre(HasSubstr(path)));
-      const absl::Status status = repository_->Load(Id("m", 2)).status();
+      const absl::Status status = Load(Id("m", 2)).status();
       EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
       EXPECT_THAT(std::string(status.message()), HasSubstr(path));
-      EXPECT_TRUE(repository_->Load(Id("m")).ok());
+      EXPECT_TRUE(Load(Id("m")).ok());
     }
   }
 }
@@ -86,11 +86,11 @@ TEST_F(ModelRepositoryTest, TakesAMendedVersionBackAfterAWhile) {
   std::string& bytes = fs_->Bytes("/state/models/m/2/model.textproto");
   bytes[0] ^= 1;
   Reopen();
-  EXPECT_EQ((*repository_->Load(Id("m")))->card.model().version(), 1);
+  EXPECT_EQ((*Load(Id("m")))->card.model().version(), 1);
   bytes[0] ^= 1;
-  EXPECT_EQ(repository_->Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
   clock_.seconds += 10;
-  EXPECT_EQ((*repository_->Load(Id("m")))->card.model().version(), 2);
+  EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
   EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
   EXPECT_GT(repository_->Get(Id("m"))->size_bytes(), 0);
 }
@@ -104,8 +104,8 @@ TEST_F(ModelRepositoryTest, IsNoVersionWhenCopiedToAnotherNumberOrName) {
   }
   Reopen();
   EXPECT_THAT(Listed(), ElementsAre("m/1"));
-  EXPECT_EQ(repository_->Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(repository_->Load(Id("n")).status().message()), HasSubstr("\"m\""));
+  EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(Load(Id("n")).status().message()), HasSubstr("\"m\""));
 }
 
 TEST_F(ModelRepositoryTest, IgnoresWhatIsNotItsOwn) {
@@ -124,7 +124,7 @@ TEST_F(ModelRepositoryTest, IgnoresWhatIsNotItsOwn) {
   fs_->Bytes(absl::StrCat("/state/models/", std::string(200, 'x'), "/1/MANIFEST")) = "x";
   Reopen();
   EXPECT_THAT(Listed(), ElementsAre("m/1"));
-  EXPECT_TRUE(repository_->Load(Id("m")).ok());
+  EXPECT_TRUE(Load(Id("m")).ok());
   const std::vector<std::string> warnings = repository_->TakeWarnings();
   EXPECT_EQ(warnings.size(), 11u) << testing::PrintToString(warnings);
   EXPECT_THAT(warnings, Contains(HasSubstr("a b\\n")));
@@ -208,7 +208,7 @@ TEST_F(ModelRepositoryTest, PublishesAllOrNothingWhateverFails) {
         }
         Reopen();
         EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty()) << k;
-        const auto loaded = repository_->Load(Id("m", number));
+        const auto loaded = Load(Id("m", number));
         if (published.ok()) {
           EXPECT_TRUE(loaded.ok()) << k << ": " << loaded.status();
         } else if (!ever_after) {
@@ -235,9 +235,9 @@ TEST_F(ModelRepositoryTest, HasAllOrNothingAfterAPowerCut) {
       const bool failed = fs_->operations() >= k;
       fs_ = fs_->AfterPowerCut(entries_survive);
       Reopen();
-      EXPECT_TRUE(repository_->Load(Id("m", 1)).ok()) << k;
+      EXPECT_TRUE(Load(Id("m", 1)).ok()) << k;
       EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty()) << k;
-      const auto loaded = repository_->Load(Id("m", 2));
+      const auto loaded = Load(Id("m", 2));
       if (published.ok()) {
         EXPECT_TRUE(loaded.ok()) << "promised, and lost: " << k << ": " << loaded.status();
       } else {
@@ -299,7 +299,7 @@ TEST_F(ModelRepositoryTest, WorksOnARealDiskAndFollowsNoLinks) {
   open();
   EXPECT_THAT(Listed(), ElementsAre("m/1"));
   EXPECT_EQ(repository_->TakeWarnings().size(), 4u);
-  const auto loaded = repository_->Load(Id("m"));
+  const auto loaded = Load(Id("m"));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(read_parameters_, parameters_);
   const v1::Model model = *repository_->Get(Id("m"));

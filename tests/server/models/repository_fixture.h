@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -69,22 +71,34 @@ class ModelRepositoryTest : public ::testing::Test {
   }
 
   CompileModel Compiler() {
-    return
-        [this](const Graph& graph, absl::Span<const float> parameters,
-               const InferenceOptions&) -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
-          ++compiled_;
-          if (on_compile_) {
-            if (absl::Status status = on_compile_(graph); !status.ok()) return status;
-          }
-          {
-            absl::MutexLock lock(&mu_);
-            read_parameters_.assign(parameters.begin(), parameters.end());
-          }
-          return std::make_shared<FakeInferenceModel>(graph);
-        };
+    return [this](const Graph& graph, absl::Span<const float> parameters,
+                  const InferenceOptions& options)
+               -> absl::StatusOr<std::shared_ptr<const InferenceModel>> {
+      ++compiled_;
+      if (on_compile_) {
+        if (absl::Status status = on_compile_(graph, options); !status.ok()) return status;
+      }
+      {
+        absl::MutexLock lock(&mu_);
+        read_parameters_.assign(parameters.begin(), parameters.end());
+      }
+      return std::make_shared<FakeInferenceModel>(graph);
+    };
+  }
+  // Words as CheckPrecision's, of a CPU that the test chooses.
+  PrecisionCheck Checker() {
+    return [this](std::string_view field, v1::Precision precision) {
+      const std::string got = absl::StrCat(absl::string_view(field.data(), field.size()), ": got ",
+                                           static_cast<int>(precision));
+      if (precision < v1::PRECISION_F32 || precision > v1::PRECISION_INT8) {
+        return absl::InvalidArgumentError(got);
+      }
+      return precisions_.count(precision) > 0 ? absl::OkStatus()
+                                              : absl::FailedPreconditionError(got);
+    };
   }
   void Reopen() {
-    auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler());
+    auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler(), Checker());
     ASSERT_TRUE(opened.ok()) << opened.status();
     repository_ = *std::move(opened);
   }
@@ -92,6 +106,14 @@ class ModelRepositoryTest : public ::testing::Test {
     auto published = repository_->Publish(graph_, parameters_, Card(name));
     EXPECT_TRUE(published.ok()) << published.status();
     return published.ok() ? *published : v1::ModelVersion();
+  }
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(
+      const v1::ModelVersion& id, v1::Precision precision = v1::PRECISION_UNSPECIFIED) {
+    return repository_->Load(id, precision);
+  }
+  std::shared_ptr<const LoadedModel> FindLoaded(
+      const v1::ModelVersion& id, v1::Precision precision = v1::PRECISION_UNSPECIFIED) {
+    return repository_->FindLoaded(id, precision);
   }
   std::vector<std::string> Listed(const std::string& name = "") {
     std::vector<std::string> ids;
@@ -111,7 +133,9 @@ class ModelRepositoryTest : public ::testing::Test {
   const Graph graph_;
   std::vector<float> parameters_;
   std::atomic<int> compiled_{0};
-  std::function<absl::Status(const Graph&)> on_compile_;
+  std::function<absl::Status(const Graph&, const InferenceOptions&)> on_compile_;
+  // What the CPU has.
+  std::set<v1::Precision> precisions_ = {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8};
   absl::Mutex mu_;
   std::vector<float> read_parameters_;
   std::unique_ptr<ModelRepository> repository_;

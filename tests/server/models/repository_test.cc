@@ -63,7 +63,7 @@ TEST_F(ModelRepositoryTest, LoadsTheVeryWeightsFromTheOnnxFile) {
   parameters_[4] = -0.0f;
   parameters_[5] = std::numeric_limits<float>::denorm_min();
   MustPublish("m");
-  const auto loaded = repository_->Load(Id("m"));
+  const auto loaded = Load(Id("m"));
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   ASSERT_EQ(read_parameters_.size(), parameters_.size());
   EXPECT_EQ(0, std::memcmp(read_parameters_.data(), parameters_.data(), parameters_.size() * 4));
@@ -73,17 +73,17 @@ TEST_F(ModelRepositoryTest, LoadsTheVeryWeightsFromTheOnnxFile) {
 
 TEST_F(ModelRepositoryTest, KeepsALoadedVersionInMemory) {
   MustPublish("m");
-  EXPECT_EQ(repository_->FindLoaded(Id("m")), nullptr);
-  const auto first = repository_->Load(Id("m"));
-  const auto second = repository_->Load(Id("m", 1));
+  EXPECT_EQ(FindLoaded(Id("m")), nullptr);
+  const auto first = Load(Id("m"));
+  const auto second = Load(Id("m", 1));
   ASSERT_TRUE(first.ok() && second.ok());
   EXPECT_EQ(*first, *second);
-  EXPECT_EQ(repository_->FindLoaded(Id("m")), *first);
-  EXPECT_EQ(repository_->FindLoaded(Id("m", 1)), *first);
+  EXPECT_EQ(FindLoaded(Id("m")), *first);
+  EXPECT_EQ(FindLoaded(Id("m", 1)), *first);
   EXPECT_EQ(compiled_, 1);
   MustPublish("m");
-  EXPECT_EQ(repository_->FindLoaded(Id("m")), nullptr) << "version 2 is the newest now";
-  EXPECT_EQ((*repository_->Load(Id("m")))->card.model().version(), 2);
+  EXPECT_EQ(FindLoaded(Id("m")), nullptr) << "version 2 is the newest now";
+  EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
   EXPECT_EQ(compiled_, 2);
 }
 
@@ -91,7 +91,9 @@ TEST_F(ModelRepositoryTest, SaysWhatIsMissing) {
   MustPublish("m");
   MustPublish("m");
   for (auto* call :
-       {+[](ModelRepository& r, const v1::ModelVersion& id) { return r.Load(id).status(); },
+       {+[](ModelRepository& r, const v1::ModelVersion& id) {
+          return r.Load(id, v1::PRECISION_UNSPECIFIED).status();
+        },
         +[](ModelRepository& r, const v1::ModelVersion& id) { return r.Get(id).status(); }}) {
     absl::Status status = call(*repository_, Id("other"));
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
@@ -145,7 +147,7 @@ TEST_F(ModelRepositoryTest, FindsEverythingAfterARestart) {
   EXPECT_THAT(repository_->TakeWarnings(), IsEmpty());
   EXPECT_THAT(Listed(), ElementsAre("a/2", "a/1", "b/1"));
   EXPECT_EQ(repository_->Get(Id("a", 1))->SerializeAsString(), before.SerializeAsString());
-  EXPECT_TRUE(repository_->Load(Id("a", 1)).ok());
+  EXPECT_TRUE(Load(Id("a", 1)).ok());
   EXPECT_EQ(MustPublish("a").version(), 3);
 }
 
@@ -192,19 +194,21 @@ TEST_F(ModelRepositoryTest, KeepsNoEvaluationOfWhatIsNotThere) {
 
 TEST_F(ModelRepositoryTest, TellsACompilersErrorAsItsOwn) {
   MustPublish("m");
-  on_compile_ = [](const Graph&) { return absl::InvalidArgumentError("no such layout"); };
-  const absl::Status status = repository_->Load(Id("m")).status();
+  on_compile_ = [](const Graph&, const InferenceOptions&) {
+    return absl::InvalidArgumentError("no such layout");
+  };
+  const absl::Status status = Load(Id("m")).status();
   // INVALID_ARGUMENT would blame the caller's request.
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(status.message()), HasSubstr("no such layout"));
   on_compile_ = nullptr;
-  EXPECT_TRUE(repository_->Load(Id("m")).ok()) << "a failed load must be tried again";
+  EXPECT_TRUE(Load(Id("m")).ok()) << "a failed load must be tried again";
 }
 
 TEST_F(ModelRepositoryTest, ReadsOnceForAllWhoWantTheSameVersion) {
   MustPublish("m");
   absl::Notification compiling, go;
-  on_compile_ = [&](const Graph&) {
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
     compiling.Notify();  // a second compilation would crash here
     go.WaitForNotification();
     return absl::OkStatus();
@@ -213,7 +217,7 @@ TEST_F(ModelRepositoryTest, ReadsOnceForAllWhoWantTheSameVersion) {
   std::vector<std::thread> threads;
   for (auto& l : loaded) {
     threads.emplace_back([&] {
-      auto model = repository_->Load(Id("m"));
+      auto model = Load(Id("m"));
       ASSERT_TRUE(model.ok());
       l = *model;
     });
@@ -229,18 +233,19 @@ TEST_F(ModelRepositoryTest, GoesOnWhileAnotherModelIsLoading) {
   MustPublish("slow");
   MustPublish("fast");
   absl::Notification compiling, go;
-  on_compile_ = [&, first = std::make_shared<std::atomic<bool>>(true)](const Graph&) {
+  on_compile_ = [&, first = std::make_shared<std::atomic<bool>>(true)](const Graph&,
+                                                                       const InferenceOptions&) {
     if (first->exchange(false)) {
       compiling.Notify();
       go.WaitForNotification();
     }
     return absl::OkStatus();
   };
-  std::thread slow([&] { EXPECT_TRUE(repository_->Load(Id("slow")).ok()); });
+  std::thread slow([&] { EXPECT_TRUE(Load(Id("slow")).ok()); });
   compiling.WaitForNotification();
   // All of this would wait for ever if the repository were locked.
-  EXPECT_TRUE(repository_->Load(Id("fast")).ok());
-  EXPECT_EQ(repository_->FindLoaded(Id("slow")), nullptr);
+  EXPECT_TRUE(Load(Id("fast")).ok());
+  EXPECT_EQ(FindLoaded(Id("slow")), nullptr);
   EXPECT_TRUE(repository_->Get(Id("slow")).ok());
   EXPECT_EQ(Listed().size(), 2u);
   MustPublish("slow");
@@ -258,7 +263,7 @@ TEST_F(ModelRepositoryTest, GivesEachOfManyPublishersItsOwnNumber) {
       for (int i = 0; i < 5; ++i) {
         const auto id = repository_->Publish(graph_, parameters_, Card("m"));
         ASSERT_TRUE(id.ok()) << id.status();
-        EXPECT_TRUE(repository_->Load(*id).ok());
+        EXPECT_TRUE(Load(*id).ok());
         EXPECT_TRUE(repository_->AddEvaluation(EvaluationOf(*id, 1)).ok());
         repository_->List("");
         absl::MutexLock lock(&mu);
@@ -269,7 +274,7 @@ TEST_F(ModelRepositoryTest, GivesEachOfManyPublishersItsOwnNumber) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(numbers.size(), 20u);
   EXPECT_EQ(*numbers.rbegin(), 20) << "numbers have no gaps";
-  EXPECT_EQ(repository_->Load(Id("m")).value()->card.model().version(), 20);
+  EXPECT_EQ(Load(Id("m")).value()->card.model().version(), 20);
 }
 
 }  // namespace
