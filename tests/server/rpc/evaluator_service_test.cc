@@ -152,6 +152,50 @@ TEST_F(EvaluatorServiceTest, EvaluatesOnTheTestSplitAndKeepsTheFigures) {
   EXPECT_EQ(model.evaluations(0).SerializeAsString(), evaluation.SerializeAsString());
 }
 
+TEST_F(EvaluatorServiceTest, SaysAndKeepsWhatItComputedIn) {
+  v1::TrainRequest trained;
+  trained.set_serving_precision(v1::PRECISION_INT8);
+  models_.Publish("m", trained);
+  registry_.Add("d", "test", {0, 1}, {0, 1});
+  Start();
+  v1::EvaluateRequest request = OnDataset("d");
+  std::vector<v1::Precision> said;
+  for (const v1::Precision named :
+       {v1::PRECISION_UNSPECIFIED, v1::PRECISION_F32, v1::PRECISION_BF16}) {
+    request.set_precision(named);
+    v1::EvaluateResponse response;
+    const grpc::Status status = Evaluate(request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    said.push_back(response.evaluation().precision());
+  }
+  EXPECT_THAT(said, ElementsAre(v1::PRECISION_INT8, v1::PRECISION_F32, v1::PRECISION_BF16));
+  v1::ModelVersion newest;
+  newest.set_name("m");
+  const v1::Model model = *models_.repository->Get(newest);
+  ASSERT_EQ(model.evaluations_size(), 3);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(model.evaluations(i).precision(), said[i]);
+
+  request.set_precision(static_cast<v1::Precision>(9));
+  ExpectError(request, grpc::INVALID_ARGUMENT, {"precision: got 9"});
+  EXPECT_EQ(Kept(), 3);
+}
+
+TEST_F(EvaluatorServiceTest, RefusesAPrecisionThatIsNotThere) {
+  v1::TrainRequest trained;
+  trained.set_serving_precision(v1::PRECISION_INT8);
+  models_.Publish("m", trained);
+  models_.precisions = {v1::PRECISION_F32};
+  registry_.Add("d", "test", {0, 1}, {0, 1});
+  Start();
+  v1::EvaluateRequest request = OnDataset("d");
+  ExpectError(request, grpc::FAILED_PRECONDITION, {"is served at int8, which this CPU lacks"});
+  request.set_precision(v1::PRECISION_BF16);
+  ExpectError(request, grpc::FAILED_PRECONDITION, {"precision: the CPU lacks it"});
+  EXPECT_EQ(Kept(), 0);
+  request.set_precision(v1::PRECISION_F32);
+  EXPECT_TRUE(Evaluate(request).ok());
+}
+
 TEST_F(EvaluatorServiceTest, ChoosesTheSplit) {
   models_.Publish("m");
   registry_.Add("one", "all", {0, 1}, {0, 1});

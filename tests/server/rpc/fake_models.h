@@ -5,10 +5,13 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "convd/v1/images.pb.h"
+#include "core/dnn/precision.h"
 #include "core/time/clock.h"
 #include "server/models/repository.h"
 #include "tests/server/models/memory_file_system.h"
@@ -32,6 +35,12 @@ class FakeModels {
           model->on_infer = on_infer;
           model->until_cancelled = until_cancelled;
           return model;
+        },
+        [this](std::string_view field, v1::Precision precision) {
+          const absl::Status status = CheckPrecision(field, precision);
+          if (absl::IsInvalidArgument(status)) return status;
+          if (precisions.count(precision) > 0) return absl::OkStatus();
+          return absl::FailedPreconditionError(std::string(field) + ": the CPU lacks it");
         });
     EXPECT_TRUE(opened.ok()) << opened.status();
     repository = *std::move(opened);
@@ -43,6 +52,7 @@ class FakeModels {
     card.mutable_model()->set_name(name);
     for (int c = 0; c < kClasses; ++c) card.add_labels("c" + std::to_string(c));
     card.add_history()->set_epoch(1);
+    card.mutable_quantization()->set_samples(1);
     card.mutable_validation()->set_accuracy(0.5);
     card.mutable_validation()->add_confusion(1);
     const std::vector<float> parameters(graph_.parameter_count(), 0.5f);
@@ -52,6 +62,8 @@ class FakeModels {
 
   MemoryFileSystem fs;
   std::unique_ptr<ModelRepository> repository;
+  // What the CPU has.
+  std::set<v1::Precision> precisions = {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8};
   // Set before a model is loaded.
   std::function<void()> on_compile;
   std::function<absl::Status(const ImageSet&)> on_infer;

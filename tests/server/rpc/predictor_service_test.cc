@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/synchronization/notification.h"
@@ -63,6 +64,49 @@ TEST_F(PredictorServiceTest, AnswersFromTheNewestVersionOrTheNamedOne) {
     EXPECT_EQ(response.predictions(2).top(0).label(), "c3");
     EXPECT_EQ(response.predictions(2).top(1).label(), "c0");
   }
+}
+
+TEST_F(PredictorServiceTest, SaysWhatItComputedIn) {
+  v1::TrainRequest trained;
+  trained.set_serving_precision(v1::PRECISION_BF16);
+  models_.Publish("m", trained);
+  Start();
+  for (const auto& [named, meant] :
+       {std::pair{v1::PRECISION_UNSPECIFIED, v1::PRECISION_BF16},
+        std::pair{v1::PRECISION_INT8, v1::PRECISION_INT8},
+        std::pair{v1::PRECISION_F32, v1::PRECISION_F32},
+        std::pair{v1::PRECISION_UNSPECIFIED, v1::PRECISION_BF16}}) {  // in memory by now
+    v1::PredictRequest request = Request("m", {2});
+    request.set_precision(named);
+    v1::PredictResponse response;
+    const grpc::Status status = Predict(request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.precision(), meant);
+    EXPECT_EQ(response.predictions(0).top(0).index(), 2);
+  }
+}
+
+TEST_F(PredictorServiceTest, RefusesAPrecisionThatIsNotThere) {
+  v1::TrainRequest trained;
+  trained.set_serving_precision(v1::PRECISION_BF16);
+  models_.Publish("m", trained);
+  models_.precisions = {v1::PRECISION_F32};
+  Start();
+  v1::PredictRequest request = Request("m", {0});
+  const auto expect = [&](grpc::StatusCode code, const std::string& says) {
+    const grpc::Status status = Predict(request);
+    EXPECT_EQ(status.error_code(), code) << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr(says));
+  };
+  expect(grpc::FAILED_PRECONDITION, "is served at bf16, which this CPU lacks");
+  request.set_precision(v1::PRECISION_INT8);
+  expect(grpc::FAILED_PRECONDITION, "precision: the CPU lacks it");
+  for (const int word : {9, -1}) {
+    request.set_precision(static_cast<v1::Precision>(word));
+    expect(grpc::INVALID_ARGUMENT, "precision: got " + std::to_string(word));
+  }
+  request.set_precision(v1::PRECISION_F32);
+  EXPECT_TRUE(Predict(request).ok());
 }
 
 TEST_F(PredictorServiceTest, GivesEachErrorItsCode) {
