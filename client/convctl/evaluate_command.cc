@@ -10,6 +10,7 @@
 #include "client/convctl/metrics_text.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
+#include "client/convctl/precision_flag.h"
 #include "client/convctl/terminal_text.h"
 #include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
@@ -24,6 +25,7 @@ struct EvaluateFlags {
   int64_t tail = 0;
   std::string images_file;
   std::string labels_file;
+  v1::Precision precision = v1::PRECISION_UNSPECIFIED;
   bool confusion = false;
   bool probabilities = false;
 };
@@ -67,6 +69,7 @@ absl::Status Evaluate(Session& session, const EvaluateFlags& flags) {
     CONVD_RETURN_IF_ERROR(ReadImages(flags, *request.mutable_images()));
   }
   request.set_probabilities(flags.probabilities);
+  request.set_precision(flags.precision);
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   CONVD_ASSIGN_OR_RETURN(const v1::EvaluateResponse response, client->Evaluate(request));
   if (session.json()) return session.PrintJson(response);
@@ -74,7 +77,8 @@ absl::Status Evaluate(Session& session, const EvaluateFlags& flags) {
   const std::string data =
       flags.images_file.empty() ? DatasetText(evaluation.dataset()) : flags.images_file;
   session.Print(absl::StrCat(Printable(ModelSpec(evaluation.model())), " on ", Printable(data),
-                             ", ", Seconds(evaluation.seconds()), "\n\n",
+                             " at ", PrecisionText(evaluation.precision()), ", ",
+                             Seconds(evaluation.seconds()), "\n\n",
                              MetricsText(evaluation.metrics())));
   if (flags.confusion) {
     session.Print(absl::StrCat("\n", ConfusionText(evaluation.metrics())));
@@ -104,6 +108,7 @@ void AddEvaluateCommand(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   evaluate->add_option("--labels", flags->labels_file, "Their IDX labels; the others hold theirs")
       ->type_name("FILE");
+  AddPrecisionFlag(*evaluate, flags->precision);
   evaluate->add_flag("--confusion", flags->confusion, "Show the confusion matrix too");
   evaluate->add_flag("--probabilities", flags->probabilities,
                      "With --json: every sample's probabilities, samples x classes");

@@ -69,6 +69,20 @@ std::string OptimizerText(const v1::Optimizer& optimizer) {
   return absl::StrCat("adam, learning rate ", optimizer.adam().learning_rate());
 }
 
+std::string PrecisionText(v1::Precision precision) {
+  switch (precision) {
+    case v1::PRECISION_UNSPECIFIED:
+    case v1::PRECISION_F32:
+      return "f32";
+    case v1::PRECISION_BF16:
+      return "bf16";
+    case v1::PRECISION_INT8:
+      return "int8";
+    default:
+      return absl::StrCat("precision ", static_cast<int>(precision));  // of a newer server
+  }
+}
+
 std::string DatasetText(const v1::DatasetRef& dataset) {
   std::string text = dataset.name();
   if (!dataset.split().empty()) absl::StrAppend(&text, "/", dataset.split());
@@ -121,6 +135,8 @@ std::string JobDetails(const v1::Job& job) {
   fields.Add("Batch size", Thousands(request.batch_size()));
   fields.Add("Epochs", Thousands(request.epochs()));
   fields.Add("Seed", absl::StrCat(request.seed()));
+  fields.Add("Trained in", PrecisionText(request.precision()));
+  fields.Add("Served at", PrecisionText(request.serving_precision()));
   fields.Add("Created", LocalTime(job.created()));
   fields.Add("Started", LocalTime(job.started()));
   fields.Add("Ended", LocalTime(job.ended()));

@@ -12,6 +12,7 @@
 #include "client/convctl/local_file.h"
 #include "client/convctl/local_images.h"
 #include "client/convctl/model_spec.h"
+#include "client/convctl/precision_flag.h"
 #include "client/convctl/prediction_text.h"
 #include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
@@ -33,6 +34,7 @@ struct PredictFlags {
   std::string labels_file;
   std::vector<int64_t> indices;
   std::optional<int32_t> top_k;
+  v1::Precision precision = v1::PRECISION_UNSPECIFIED;
   bool probabilities = false;
   bool draw = false;
 };
@@ -137,6 +139,7 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
   const int classes = model.card().labels_size();
   request.set_top_k(flags.top_k.value_or(std::clamp(classes, 1, kUsualTopK)));
   request.set_probabilities(flags.probabilities);
+  request.set_precision(flags.precision);
 
   v1::PredictResponse all;
   for (const v1::Images& images : input.requests) {
@@ -190,6 +193,7 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
   predict->add_option("--top-k", flags->top_k, "Classes to show for each image (default: 3)")
       ->check(WholeNumber<int32_t>())
       ->type_name("K");
+  AddPrecisionFlag(*predict, flags->precision);
   predict->add_flag("--probabilities", flags->probabilities,
                     "With --json: every class's probability");
   predict->add_flag("--draw", flags->draw, "Draw the images beside their classes");

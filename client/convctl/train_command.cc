@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/convctl/commands.h"
 #include "client/convctl/follow_job.h"
+#include "client/convctl/precision_flag.h"
 #include "client/convctl/terminal_text.h"
 #include "client/convctl/train_request.h"
 #include "client/convctl/whole_number.h"
@@ -104,6 +105,13 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
                    "Images in a slice of the batch; changes the order of additions")
       ->check(WholeNumber<int64_t>())
       ->type_name("N")
+      ->group(training);
+  AddPrecisionFlag(*train, "--precision", {v1::PRECISION_F32, v1::PRECISION_BF16},
+                   "What to train in", flags->precision)
+      ->group(training);
+  AddPrecisionFlag(*train, "--serving-precision",
+                   {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8},
+                   "What to validate, evaluate and predict in", flags->serving_precision)
       ->group(training);
   train
       ->add_option("--request-id", flags->request_id,

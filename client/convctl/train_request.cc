@@ -116,6 +116,8 @@ absl::StatusOr<v1::TrainRequest> BuildTrainRequest(const TrainFlags& flags) {
   if (flags.seed.has_value()) request.set_seed(*flags.seed);
   if (flags.no_shuffle) request.set_shuffle(false);
   if (flags.micro_batch.has_value()) request.set_micro_batch(*flags.micro_batch);
+  request.set_precision(flags.precision);
+  request.set_serving_precision(flags.serving_precision);
   request.set_request_id(flags.request_id);
   return request;
 }

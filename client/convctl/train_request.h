@@ -30,6 +30,8 @@ struct TrainFlags {
   std::optional<uint64_t> seed;
   bool no_shuffle = false;
   std::optional<int64_t> micro_batch;
+  v1::Precision precision = v1::PRECISION_UNSPECIFIED;
+  v1::Precision serving_precision = v1::PRECISION_UNSPECIFIED;
   std::string request_id;
 };
 

@@ -53,6 +53,8 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   flags.seed = 18446744073709551615u;
   flags.no_shuffle = true;
   flags.micro_batch = 16;
+  flags.precision = v1::PRECISION_BF16;
+  flags.serving_precision = v1::PRECISION_INT8;
   flags.request_id = "r";
   const auto request = BuildTrainRequest(flags);
   ASSERT_TRUE(request.ok()) << request.status();
@@ -67,6 +69,8 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   EXPECT_TRUE(request->has_shuffle());
   EXPECT_FALSE(request->shuffle());
   EXPECT_EQ(request->micro_batch(), 16);
+  EXPECT_EQ(request->precision(), v1::PRECISION_BF16);
+  EXPECT_EQ(request->serving_precision(), v1::PRECISION_INT8);
   EXPECT_EQ(request->request_id(), "r");
 }
 
