@@ -11,6 +11,7 @@
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/precision_flag.h"
+#include "client/convctl/precision_text.h"
 #include "client/convctl/terminal_text.h"
 #include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"

@@ -5,6 +5,7 @@
 #include "client/convctl/commands.h"
 #include "client/convctl/explanation_text.h"
 #include "client/convctl/model_spec.h"
+#include "client/convctl/precision_flag.h"
 #include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
@@ -14,12 +15,14 @@ namespace {
 struct ExplainFlags {
   std::string model;
   int64_t batch_size = 0;
+  v1::Precision precision = v1::PRECISION_UNSPECIFIED;
 };
 
 absl::Status Explain(Session& session, const ExplainFlags& flags) {
   v1::ExplainModelRequest request;
   CONVD_ASSIGN_OR_RETURN(*request.mutable_model(), ParseModelSpec(flags.model));
   request.set_batch_size(flags.batch_size);
+  request.set_precision(flags.precision);
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   CONVD_ASSIGN_OR_RETURN(const v1::ExplainModelResponse response, client->ExplainModel(request));
   if (session.json()) return session.PrintJson(response);
@@ -43,6 +46,7 @@ void AddExplainCommand(CLI::App& app, Command& chosen) {
                    "For training with batches of N images (default: as it was trained)")
       ->check(WholeNumber<int64_t>(1))
       ->type_name("N");
+  AddPrecisionFlag(*explain, flags->precision);
   explain->callback([flags, &chosen] {
     chosen = [flags](Session& session) { return Explain(session, *flags); };
   });

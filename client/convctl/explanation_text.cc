@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/convctl/number_text.h"
+#include "client/convctl/precision_text.h"
 #include "client/convctl/table.h"
 #include "client/convctl/terminal_text.h"
 
@@ -45,11 +46,11 @@ std::string PlanText(std::string_view heading, const v1::PlanExplanation& plan) 
   table.AddRow({"total", "", "", "", MegaFlop(plan.flop()), absl::StrFormat("%.1f", bytes / 1024),
                 Microseconds(plan.seconds()), Share(plan.flop(), plan.peak_share())});
   const double flops = plan.seconds() > 0 ? static_cast<double>(plan.flop()) / plan.seconds() : 0.0;
-  return absl::StrCat("\n", absl::string_view(heading.data(), heading.size()),
-                      ", images a run: ", Thousands(plan.images()), "\n\n", table.Render(),
-                      "\nA core: ", Rate(plan.images_per_second()), " images/s, ",
-                      absl::StrFormat("%.1f", flops / 1e9), " GFLOP/s. Times are medians of ",
-                      Thousands(plan.runs()), " runs.\n");
+  return absl::StrCat("\n", absl::string_view(heading.data(), heading.size()), " in ",
+                      PrecisionText(plan.precision()), ", images a run: ", Thousands(plan.images()),
+                      "\n\n", table.Render(), "\nA core: ", Rate(plan.images_per_second()),
+                      " images/s, ", absl::StrFormat("%.1f", flops / 1e9),
+                      " GFLOP/s. Times are medians of ", Thousands(plan.runs()), " runs.\n");
 }
 
 }  // namespace

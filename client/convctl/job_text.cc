@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
+#include "client/convctl/precision_text.h"
 #include "client/convctl/progress_bar.h"
 #include "client/convctl/table.h"
 #include "client/convctl/terminal_text.h"
@@ -67,20 +68,6 @@ std::string OptimizerText(const v1::Optimizer& optimizer) {
     return text;
   }
   return absl::StrCat("adam, learning rate ", optimizer.adam().learning_rate());
-}
-
-std::string PrecisionText(v1::Precision precision) {
-  switch (precision) {
-    case v1::PRECISION_UNSPECIFIED:
-    case v1::PRECISION_F32:
-      return "f32";
-    case v1::PRECISION_BF16:
-      return "bf16";
-    case v1::PRECISION_INT8:
-      return "int8";
-    default:
-      return absl::StrCat("precision ", static_cast<int>(precision));  // of a newer server
-  }
 }
 
 std::string DatasetText(const v1::DatasetRef& dataset) {

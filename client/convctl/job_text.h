@@ -14,9 +14,7 @@ std::string StateText(v1::JobState state);                      // "running"
 std::string ArchitectureText(const v1::TrainRequest& request);  // the preset's or network's name
 std::string OptimizerText(const v1::Optimizer& optimizer);      // "adam, learning rate 0.001"
 std::string DatasetText(const v1::DatasetRef& dataset);         // "fashion/train"
-// "bf16"; unset is f32, as nothing else was there to be said.
-std::string PrecisionText(v1::Precision precision);
-std::string ValidationText(const v1::Validation& validation);  // "last 10,000 samples"
+std::string ValidationText(const v1::Validation& validation);   // "last 10,000 samples"
 
 std::string JobsTable(const std::vector<v1::Job>& jobs);
 // Everything about one job, its network's table and history too.

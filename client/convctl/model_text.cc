@@ -4,6 +4,7 @@
 #include "client/convctl/job_text.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
+#include "client/convctl/precision_text.h"
 #include "client/convctl/progress_bar.h"
 #include "client/convctl/table.h"
 #include "client/convctl/terminal_text.h"

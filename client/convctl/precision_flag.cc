@@ -5,7 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/convctl/job_text.h"
+#include "client/convctl/precision_text.h"
 
 namespace convd {
 

@@ -56,8 +56,9 @@ absl::Status CheckMemory(const Graph& graph, const PlanOptions& train, const Pla
   if (std::max(training, predicting) <= memory_bytes) return absl::OkStatus();
   const std::string limit =
       absl::StrCat(" MB of memory, and this may take ", memory_bytes >> 20, " MB here");
-  const bool fits_singly = predicting <= memory_bytes &&
-                           PlanBytes(graph, {.training = true, .images = 1}) <= memory_bytes;
+  PlanOptions smallest = train;
+  smallest.images = 1;
+  const bool fits_singly = predicting <= memory_bytes && PlanBytes(graph, smallest) <= memory_bytes;
   if (!fits_singly || train.images == 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "network: running it takes about ", Megabytes(std::max(training, predicting)), limit));
@@ -175,6 +176,7 @@ absl::Status MeasurePlan(const Graph& graph, const PlanOptions& options, int64_t
     }
   }
   explanation.set_images(options.images);
+  explanation.set_precision(options.precision);
   // A request is split further than a plan takes.
   const int64_t task =
       options.training ? options.images : std::min(options.images, kLeastPieceImages);
@@ -244,8 +246,12 @@ absl::StatusOr<v1::Explanation> Explain(const Graph& graph, const ExplainOptions
   const PlanOptions train = {.training = true,
                              .images = options.micro_batch > 0
                                            ? options.micro_batch
-                                           : MicroBatchImages(graph, options.batch_size)};
-  const PlanOptions predict = {.training = false, .images = PredictionSizes(graph).front()};
+                                           : MicroBatchImages(graph, options.batch_size),
+                             .precision = options.train_precision};
+  const PlanOptions predict = {.training = false,
+                               .images = PredictionSizes(graph).front(),
+                               .precision = options.predict_precision,
+                               .quantization = options.quantization};
   CONVD_RETURN_IF_ERROR(CheckMemory(graph, train, predict, options.memory_bytes));
   try {
     return Measure(graph, options, train, predict, clock, at_cut);

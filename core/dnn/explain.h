@@ -18,8 +18,12 @@ inline constexpr int64_t kMostExplainedBatch = 1 << 20;
 
 struct ExplainOptions {
   int64_t batch_size = 32;
-  int64_t micro_batch = 0;   // 0: the engine's choice, MicroBatchImages
-  int64_t memory_bytes = 0;  // what it may take; 0: no limit
+  int64_t micro_batch = 0;                            // 0: the engine's choice, MicroBatchImages
+  int64_t memory_bytes = 0;                           // what it may take; 0: no limit
+  v1::Precision train_precision = v1::PRECISION_F32;  // not int8
+  v1::Precision predict_precision = v1::PRECISION_F32;
+  // Where predict_precision is int8, of this network; it need not outlive the call.
+  const v1::Quantization* quantization = nullptr;
 };
 
 // Compiles the network's training and prediction plans, runs each on synthetic pixels, and says of
@@ -29,7 +33,8 @@ struct ExplainOptions {
 // on, false to stop, and what it does itself isn't counted into the times.
 //
 // INVALID_ARGUMENT names batch_size or micro_batch, also where the plans would take more than
-// memory_bytes ("network" where one image does); CANCELLED where at_cut stopped it;
+// memory_bytes ("network" where one image does); FAILED_PRECONDITION where the CPU or the network
+// lacks the precision (Plan::Compile); CANCELLED where at_cut stopped it;
 // RESOURCE_EXHAUSTED where memory runs out all the same. Any thread may call.
 absl::StatusOr<v1::Explanation> Explain(const Graph& graph, const ExplainOptions& options,
                                         const Clock& clock, absl::FunctionRef<bool()> at_cut);

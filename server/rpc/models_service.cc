@@ -11,9 +11,11 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/dnn/explain.h"
+#include "core/dnn/precision.h"
 #include "core/names/names.h"
 #include "core/nn/graph.h"
 #include "core/status/status_macros.h"
+#include "server/models/served_precision.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/page.h"
 #include "server/rpc/status.h"
@@ -51,6 +53,7 @@ bool Before(const v1::ModelVersion& a, const v1::ModelVersion& b) {
 void LeaveOutDetails(v1::Model& model) {
   model.clear_summary();
   model.mutable_card()->clear_history();
+  model.mutable_card()->clear_quantization();
   const auto leave_out = [](v1::Metrics& metrics) {
     metrics.clear_classes();
     metrics.clear_confusion();
@@ -83,6 +86,13 @@ ExplainOptions OptionsFor(int64_t batch_size, const v1::TrainRequest& trained) {
     options.micro_batch = trained.micro_batch();
   }
   return options;
+}
+
+// The same of precisions.
+v1::Precision TrainingPrecision(v1::Precision requested, const v1::TrainRequest& trained) {
+  const v1::Precision meant =
+      requested != v1::PRECISION_UNSPECIFIED ? requested : trained.precision();
+  return meant == v1::PRECISION_BF16 ? v1::PRECISION_BF16 : v1::PRECISION_F32;
 }
 
 // The engine's word for what the request calls a model.
@@ -171,9 +181,14 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
                                     v1::ExplainModelResponse& response) {
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   CONVD_ASSIGN_OR_RETURN(const v1::Model model, models_.Get(request.model()));
-  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
-  ExplainOptions options = OptionsFor(request.batch_size(), model.card().request());
+  const v1::ModelCard& card = model.card();
+  CONVD_RETURN_IF_ERROR(CheckServed(card, request.precision(), CheckPrecision));
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(card.network()));
+  ExplainOptions options = OptionsFor(request.batch_size(), card.request());
   options.memory_bytes = limits_.memory_bytes;
+  options.train_precision = TrainingPrecision(request.precision(), card.request());
+  options.predict_precision = ChoosePrecision(card, request.precision());
+  options.quantization = &card.quantization();
   absl::StatusOr<v1::Explanation> explanation;
   executor_.ForEach(Lane::kEvaluate, 1, [&](int64_t) {
     explanation = convd::Explain(graph, options, clock_, [&] {
@@ -183,7 +198,7 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   });
   if (absl::IsCancelled(explanation.status())) CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   if (!explanation.ok()) return InModelField(explanation.status());
-  *response.mutable_model() = model.card().model();
+  *response.mutable_model() = card.model();
   *response.mutable_explanation() = *std::move(explanation);
   return absl::OkStatus();
 }

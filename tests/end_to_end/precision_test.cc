@@ -217,6 +217,9 @@ TEST_F(PrecisionTest, ConvctlNamesAndShowsThem) {
   };
   EXPECT_THAT(evaluate({}), HasSubstr("fashion@1 on fashion/test at " + own + ", "));
   EXPECT_THAT(evaluate({"--precision", "f32"}), HasSubstr("fashion@1 on fashion/test at f32, "));
+  EXPECT_THAT(expect(0, {"explain", "fashion"}).out, HasSubstr("\nPREDICT in " + own + ", "));
+  EXPECT_THAT(expect(0, {"explain", "fashion", "--precision", "f32"}).out,
+              HasSubstr("\nPREDICT in f32, "));
   const std::string images = data_dir() + "/t10k-images-idx3-ubyte";
   EXPECT_THAT(expect(0, {"predict", "fashion", "--images", images, "--index", "0", "--precision",
                          "f32", "--json"})

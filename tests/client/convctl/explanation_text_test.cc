@@ -36,6 +36,7 @@ v1::Explanation Small() {
   explanation.set_peak_gflops(100);
   v1::PlanExplanation& train = *explanation.mutable_train();
   train.set_images(16);
+  train.set_precision(v1::PRECISION_BF16);
   train.set_most_workers(63);
   *train.add_calls() = Call("input", "gather", "own:x86-64-v3", 0);
   *train.add_calls() = Call("conv2d", "forward", "jit:avx2", 12'500'000);
@@ -46,6 +47,7 @@ v1::Explanation Small() {
   train.set_runs(57);
   *explanation.mutable_predict() = train;
   explanation.mutable_predict()->set_images(4);
+  explanation.mutable_predict()->set_precision(v1::PRECISION_INT8);
   explanation.mutable_predict()->set_most_workers(250);
   return explanation;
 }
@@ -55,7 +57,7 @@ TEST(ExplanationTextTest, ALineACallThenTheTotals) {
   EXPECT_THAT(text,
               HasSubstr("m@1: keras-mnist, avx2, oneDNN 2.6.3, FMA peak of a core 100.0 GFLOP/s\n"
                         "\n"
-                        "TRAIN, images a run: 16\n"
+                        "TRAIN in bf16, images a run: 16\n"
                         "\n"
                         "LAYER   PASS     KERNEL         LAYOUT  MFLOP  KIB     µs  OF PEAK\n"
                         "input   gather   own:x86-64-v3  nhwc        -  1.5  250.0        -\n"
@@ -65,7 +67,7 @@ TEST(ExplanationTextTest, ALineACallThenTheTotals) {
                         "A core: 32,000 images/s, 25.0 GFLOP/s. Times are medians of 57 runs.\n"
                         "Most workers that a job with batches of 1,000 can use: 63\n"
                         "\n"
-                        "PREDICT, images a run: 4\n"));
+                        "PREDICT in int8, images a run: 4\n"));
   EXPECT_THAT(text, HasSubstr("\nMost workers that 1,000 images can use: 250\n"));
   EXPECT_THAT(text, Not(HasSubstr("!")));
 }

@@ -8,10 +8,12 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "core/dnn/precision.h"
 #include "core/exec/executor.h"
 #include "tests/server/rpc/fake_models.h"
 #include "tests/server/rpc/loopback_server.h"
@@ -284,6 +286,56 @@ TEST_F(ExplainModelTest, TakesAThousandWhereTheCardSaysNothingThatATrainingHas) 
   v1::ExplainModelResponse response;
   ASSERT_TRUE(Explain(Request(), &response).ok());
   EXPECT_EQ(response.explanation().train().images(), 1);
+}
+
+// The tests run on CPUs with and without each precision.
+TEST_F(ExplainModelTest, ExplainsEachPrecisionThatTheCpuHas) {
+  Start();
+  models_.Publish("m");
+  for (const auto& [named, trained] : {std::pair{v1::PRECISION_F32, v1::PRECISION_F32},
+                                       std::pair{v1::PRECISION_BF16, v1::PRECISION_BF16},
+                                       std::pair{v1::PRECISION_INT8, v1::PRECISION_F32}}) {
+    v1::ExplainModelRequest request = Request();
+    request.set_precision(named);
+    v1::ExplainModelResponse response;
+    const grpc::Status status = Explain(request, &response);
+    const absl::Status has = CheckPrecision("precision", named);
+    EXPECT_EQ(status.error_code(), static_cast<grpc::StatusCode>(has.code()));
+    EXPECT_EQ(status.error_message(), std::string(has.message()));
+    if (!has.ok()) continue;
+    EXPECT_EQ(response.explanation().train().precision(), trained);
+    EXPECT_EQ(response.explanation().predict().precision(), named);
+  }
+  v1::ExplainModelRequest unknown = Request();
+  unknown.set_precision(static_cast<v1::Precision>(9));
+  EXPECT_EQ(Explain(unknown).error_code(), grpc::INVALID_ARGUMENT);
+}
+
+TEST_F(ExplainModelTest, ExplainsWhatTheModelIsTrainedInAndServedAt) {
+  Start();
+  const bool bf16 = CheckPrecision("precision", v1::PRECISION_BF16).ok();
+  v1::TrainRequest trained;
+  trained.set_precision(v1::PRECISION_BF16);
+  models_.Publish("m", trained);
+  v1::ExplainModelResponse response;
+  EXPECT_EQ(Explain(Request(), &response).error_code(),
+            bf16 ? grpc::OK : grpc::FAILED_PRECONDITION);
+  if (bf16) {
+    EXPECT_EQ(response.explanation().train().precision(), v1::PRECISION_BF16);
+    EXPECT_EQ(response.explanation().predict().precision(), v1::PRECISION_F32);
+  }
+  // Words that no training has.
+  for (const int word : {3, 77, -1}) {
+    trained.set_precision(static_cast<v1::Precision>(word));
+    models_.Publish("m", trained);
+    ASSERT_TRUE(Explain(Request(), &response).ok());
+    EXPECT_EQ(response.explanation().train().precision(), v1::PRECISION_F32);
+  }
+  trained.set_serving_precision(static_cast<v1::Precision>(77));
+  models_.Publish("m", trained);
+  const grpc::Status status = Explain(Request());
+  EXPECT_EQ(status.error_code(), grpc::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("is served at precision 77"));
 }
 
 TEST_F(ExplainModelTest, RefusesBatchesThatNoTrainingHas) {
