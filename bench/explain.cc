@@ -23,6 +23,7 @@ namespace {
 struct Options {
   std::string network = "keras-mnist";
   std::string isa;
+  v1::Precision precision = v1::PRECISION_F32;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
   bool json = false;
@@ -44,9 +45,16 @@ absl::Status Run(const Options& options) {
   CONVD_RETURN_IF_ERROR(CheckCpu());
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
+  CONVD_ASSIGN_OR_RETURN(const v1::Quantization quantization, SyntheticQuantization(graph));
   CONVD_ASSIGN_OR_RETURN(
       const v1::Explanation explanation,
-      Explain(graph, {.batch_size = options.batch, .micro_batch = options.micro_batch},
+      Explain(graph,
+              {.batch_size = options.batch,
+               .micro_batch = options.micro_batch,
+               .train_precision =
+                   options.precision == v1::PRECISION_BF16 ? v1::PRECISION_BF16 : v1::PRECISION_F32,
+               .predict_precision = options.precision,
+               .quantization = &quantization},
               Clock::Real(), [] { return true; }));
   if (options.json) return PrintJson(explanation);
   std::cout << ExplanationText(options.network, explanation) << std::flush;
@@ -64,6 +72,8 @@ int main(int argc, char** argv) {
   app.add_option("--network", options.network, "a preset, or a network's textproto")
       ->capture_default_str();
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
+  app.add_option("--precision", options.precision, "f32, bf16 or int8 (prediction only)")
+      ->transform(CLI::CheckedTransformer(convd::Precisions()));
   app.add_option("--batch", options.batch, "images of an optimizer update")->capture_default_str();
   app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")
       ->capture_default_str();

@@ -11,10 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/data/idx.h"
+#include "core/dnn/calibration.h"
 #include "core/dnn/engine_info.h"
 #include "core/dnn/explain.h"
 #include "core/dnn/fma_rate.h"
 #include "core/dnn/precision.h"
+#include "core/dnn/synthetic_images.h"
+#include "core/exec/executor.h"
+#include "core/nn/initial_parameters.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
 #include "core/status/status_macros.h"
@@ -47,7 +51,7 @@ void PrintMeasurement(const Measurement& m, bool json) {
     std::cout << object.dump() << std::endl;
     return;
   }
-  const absl::string_view precision(PrecisionName(m.precision).data());
+  const std::string precision(PrecisionName(m.precision));
   std::cout << absl::StrCat(
                    m.mode, " ", m.network, ", ", precision, ", batch ", m.batch, ", threads ",
                    m.threads, ": ", std::llround(rate), " images/s (", m.images, " in ", m.seconds,
@@ -56,6 +60,19 @@ void PrintMeasurement(const Measurement& m, bool json) {
                    m.idle_share >= 0 ? absl::StrCat("; threads idle ", 100 * m.idle_share, "%")
                                      : "")
             << std::endl;
+}
+
+std::map<std::string, v1::Precision> Precisions() {
+  std::map<std::string, v1::Precision> precisions;
+  for (const v1::Precision precision : {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8})
+    precisions[std::string(PrecisionName(precision))] = precision;
+  return precisions;
+}
+
+absl::StatusOr<v1::Quantization> SyntheticQuantization(const Graph& graph) {
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  return Calibrate(graph, InitialParameters(graph, 0), SyntheticImages(graph, 16), *executor,
+                   Lane::kTrain, [] { return false; });
 }
 
 absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path) {

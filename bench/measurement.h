@@ -2,6 +2,7 @@
 #define CONVD_BENCH_MEASUREMENT_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -29,6 +30,12 @@ struct Measurement {
 // Measures the FMA peak of `threads` threads and prints the measurement on stdout beside it: a
 // sentence, or a JSON object on one line.
 void PrintMeasurement(const Measurement& measurement, bool json);
+
+// The precisions by their names, for a program's --precision.
+std::map<std::string, v1::Precision> Precisions();
+
+// What int8 takes of a network with its initial weights (seed 0), over synthetic images.
+absl::StatusOr<v1::Quantization> SyntheticQuantization(const Graph& graph);
 
 // A preset by name, or else a network's textproto by path. Errors name the file.
 absl::StatusOr<Graph> OpenNetwork(const std::string& preset_or_path);

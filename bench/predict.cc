@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,7 +14,6 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "bench/measurement.h"
-#include "core/dnn/calibration.h"
 #include "core/dnn/engine_info.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/synthetic_images.h"
@@ -72,9 +70,7 @@ absl::Status Measure(const Options& options) {
   const ImageSet images = SyntheticImages(graph, options.batch);
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads);
   const std::vector<float> parameters = InitialParameters(graph, 0);
-  CONVD_ASSIGN_OR_RETURN(
-      const v1::Quantization quantization,
-      Calibrate(graph, parameters, images, *executor, Lane::kTrain, [] { return false; }));
+  CONVD_ASSIGN_OR_RETURN(const v1::Quantization quantization, SyntheticQuantization(graph));
   int64_t flop_per_image = 0;
   for (const int64_t size : PredictionSizes(graph)) {
     CONVD_ASSIGN_OR_RETURN(flop_per_image, PlannedFlop(graph, {.images = size,
@@ -134,10 +130,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
   app.add_option("--precision", options.precision, "f32, bf16 or int8")
-      ->transform(CLI::Transformer(
-          std::map<std::string, convd::v1::Precision>{{"f32", convd::v1::PRECISION_F32},
-                                                      {"bf16", convd::v1::PRECISION_BF16},
-                                                      {"int8", convd::v1::PRECISION_INT8}}));
+      ->transform(CLI::CheckedTransformer(convd::Precisions()));
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--batch", options.batch, "images in a request")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))

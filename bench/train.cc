@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -124,8 +123,7 @@ int main(int argc, char** argv) {
       ->expected(2);
   app.add_option("--isa", options.isa, "avx2 or avx512; the CPU's best unless given");
   app.add_option("--precision", options.precision, "f32 or bf16")
-      ->transform(CLI::Transformer(std::map<std::string, convd::v1::Precision>{
-          {"f32", convd::v1::PRECISION_F32}, {"bf16", convd::v1::PRECISION_BF16}}));
+      ->transform(CLI::CheckedTransformer(convd::Precisions()));
   app.add_option("--threads", options.threads)->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--batch", options.batch)->capture_default_str();
   app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")

@@ -105,6 +105,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
     switch (layer.kind) {
       case LayerKind::kConv2D:
       case LayerKind::kDense: {
+        if (options.observes_inputs) image += static_cast<double>(layer.in.elements()) * kFloat;
         const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
         const bool int8 = options.precision == v1::PRECISION_INT8 && MultipliesInt8(layer);
         const bool bf16 = options.precision == v1::PRECISION_BF16 && !first;

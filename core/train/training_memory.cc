@@ -19,14 +19,15 @@ int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p61
 
 }  // namespace
 
-// As trainer.cc, gradient_sum.cc, inference_model.cc and evaluate.cc allocate.
+// As trainer.cc, gradient_sum.cc, calibration.cc, inference_model.cc and evaluate.cc allocate.
 TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest& request,
                                       int64_t samples, int64_t validated, int workers) {
   const int64_t batch = std::clamp<int64_t>(request.batch_size(), 1, std::max<int64_t>(samples, 1));
   const int64_t images = std::clamp<int64_t>(request.micro_batch(), 1, batch);
   const int64_t micro_batches = (batch + images - 1) / images;
   const int64_t busy = std::min<int64_t>(workers, micro_batches);
-  const PlanMemory plan = EstimatePlanMemory(graph, {.training = true, .images = images});
+  const PlanMemory plan = EstimatePlanMemory(
+      graph, {.training = true, .images = images, .precision = request.precision()});
   const double packed = static_cast<double>(plan.packed_bytes);
   const double canonical = 4.0 * static_cast<double>(graph.parameter_count());
 
@@ -41,14 +42,27 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
                   kSampleBytes * static_cast<double>(samples);
   // The initial weights, or at the end the trained ones and the model file made of them.
   arrays += 2 * canonical;
+  // For the end, validated or not, a calibration; by then the training workspaces are gone, which
+  // at a validation are idle, and kept.
+  const int64_t most = PredictionSizes(graph).front();
+  double inference_workspace = 0, inference_packed = 0;
+  for (const v1::Precision precision :
+       {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+    const PlanMemory inference =
+        EstimatePlanMemory(graph, {.images = most,
+                                   .precision = precision,
+                                   .observes_inputs = precision == v1::PRECISION_F32});
+    inference_workspace =
+        std::max(inference_workspace, static_cast<double>(inference.workspace_bytes));
+    inference_packed = std::max(inference_packed, static_cast<double>(inference.packed_bytes));
+  }
   if (validated > 0) {
-    // Meanwhile the training workspaces are idle, and kept.
-    const int64_t most = PredictionSizes(graph).front();
-    const PlanMemory inference = EstimatePlanMemory(graph, {.training = false, .images = most});
-    workspaces += static_cast<double>(inference.workspace_bytes) * workers;
-    arrays += static_cast<double>(inference.packed_bytes) * 2 +
-              kValidatedBytes * static_cast<double>(validated);
-    workspaces += 4.0 * static_cast<double>(most * graph.classes()) * workers;
+    workspaces +=
+        (inference_workspace + 4.0 * static_cast<double>(most * graph.classes())) * workers;
+    arrays += inference_packed * 2 + kValidatedBytes * static_cast<double>(validated);
+  } else {
+    workspaces = std::max(workspaces, inference_workspace * workers);
+    arrays += inference_packed;
   }
   return {Whole(workspaces), Whole(arrays)};
 }

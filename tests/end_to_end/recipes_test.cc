@@ -72,8 +72,23 @@ class RecipesTest : public ::testing::Test {
                 static_cast<long>(batch), static_cast<unsigned long>(seed), last.accuracy(),
                 last.val_loss(), last.val_accuracy(), BestValidation(*job),
                 seconds / static_cast<double>(epochs));
+    ExpectServedAlike(job->result());
     std::fflush(stdout);
     return *job;
+  }
+
+  // Prints what the version is worth at each precision that this CPU has. int8 may lose 0.3 points.
+  void ExpectServedAlike(const v1::ModelVersion& version) {
+    const auto model = client_->GetModel(version);
+    ASSERT_STATUS_OK(model);
+    double f32 = 0;
+    for (const v1::ServedAccuracy& served : model->card().served()) {
+      std::printf("  served at %s: loss %.4f, accuracy %.4f\n",
+                  v1::Precision_Name(served.precision()).c_str(), served.loss(), served.accuracy());
+      if (served.precision() == v1::PRECISION_F32) f32 = served.accuracy();
+      EXPECT_GE(served.accuracy(), f32 - 0.003) << v1::Precision_Name(served.precision());
+    }
+    EXPECT_GT(f32, 0) << "f32 comes first, and is everywhere";
   }
 
   static double BestValidation(const v1::Job& job) {
@@ -112,6 +127,20 @@ TEST_F(RecipesTest, MnistAtBatch1000ForTenEpochs) {
     sum += job.history(9).val_accuracy();
   }
   EXPECT_GE(sum / 5, 0.9855);
+}
+
+// The third preset, for what int8 costs it.
+TEST_F(RecipesTest, MnistByLenet5) {
+  const std::string data = FromEnvironment("CONVD_MNIST", CONVD_SOURCE_DIR "/../shared/data/mnist");
+  if (!fs::exists(data + "/train-images-idx3-ubyte.gz")) {
+    GTEST_SKIP() << data
+                 << " has no train-images-idx3-ubyte.gz; CONVD_MNIST names a folder that has";
+  }
+  Serve(fs::canonical(data));
+  PrintHead();
+  const v1::Job job = Train("lenet5", 128, 5, 1);
+  ASSERT_EQ(job.history_size(), 5);
+  EXPECT_GE(job.history(4).val_accuracy(), 0.98);
 }
 
 // PyTorch, seed 1: 0.8736.

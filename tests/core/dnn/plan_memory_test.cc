@@ -51,22 +51,28 @@ Actual Compiled(const Graph& graph, const PlanOptions& options) {
 // Never below what is allocated, and not so far above it that what fits is refused. The slack is
 // for scratchpads, and for gradients out of their layout, which depend on the instruction set.
 void ExpectClose(const std::string& name, const Graph& graph) {
-  for (const bool training : {true, false}) {
+  for (const auto& [training, observes] :
+       {std::pair(true, false), std::pair(false, false), std::pair(false, true)}) {
     for (const auto& [precision, images] :
          {std::pair(v1::PRECISION_F32, 1), std::pair(v1::PRECISION_F32, 5),
           std::pair(v1::PRECISION_BF16, 1), std::pair(v1::PRECISION_BF16, 5),
           std::pair(v1::PRECISION_INT8, 1), std::pair(v1::PRECISION_INT8, 5)}) {
       if (!CheckPrecision("", precision).ok()) continue;
-      if (training && precision == v1::PRECISION_INT8) continue;
-      SCOPED_TRACE(absl::StrCat(name, training ? " training " : " inference ", images,
-                                " precision ", precision));
+      if (precision != v1::PRECISION_F32 && observes) continue;
+      if (precision == v1::PRECISION_INT8 && training) continue;
+      SCOPED_TRACE(absl::StrCat(name,
+                                training   ? " training "
+                                : observes ? " calibration "
+                                           : " inference ",
+                                images, " precision ", precision));
       v1::Quantization quantization;
       for (const GraphLayer& layer : graph.layers())
         if (HasWeights(layer)) quantization.add_inputs()->set_layer(layer.name);
       const PlanOptions options{.training = training,
                                 .images = images,
                                 .precision = precision,
-                                .quantization = &quantization};
+                                .quantization = &quantization,
+                                .observes_inputs = observes};
       const Actual actual = Compiled(graph, options);
       const PlanMemory memory = EstimatePlanMemory(graph, options);
       EXPECT_GE(memory.workspace_bytes, actual.workspace);
