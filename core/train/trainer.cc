@@ -104,8 +104,8 @@ class PlanTrainer : public Trainer {
     const bool serves_int8 = request_.serving_precision() == v1::PRECISION_INT8;
     if (!serves_int8 || !calibrated()) {
       const absl::Status status = CalibrateAgain(current, observer);
-      // f32 and bf16 may do well all the same.
-      if (serves_int8 || !absl::IsDataLoss(status)) CONVD_RETURN_IF_ERROR(status);
+      // A trained version isn't lost for what it may do without.
+      if (serves_int8 || absl::IsCancelled(status)) CONVD_RETURN_IF_ERROR(status);
     }
     served_.clear();
     if (data_.validation.count == 0) return absl::OkStatus();
@@ -113,18 +113,16 @@ class PlanTrainer : public Trainer {
          {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
       if (!CheckPrecision("precision", precision).ok()) continue;
       if (precision == v1::PRECISION_INT8 && !calibrated()) continue;
-      v1::Metrics metrics;
-      if (precision == request_.serving_precision() && validation_.samples() > 0) {
-        metrics = validation_;
-      } else {
-        CONVD_ASSIGN_OR_RETURN(metrics, EvaluateAt(precision, current, observer));
-      }
-      if (!std::isfinite(metrics.loss())) continue;
+      const bool validated = precision == request_.serving_precision() && validation_.samples() > 0;
+      const absl::StatusOr<v1::Metrics> metrics =
+          validated ? validation_ : EvaluateAt(precision, current, observer);
+      if (absl::IsCancelled(metrics.status())) return metrics.status();
+      if (!metrics.ok() || !std::isfinite(metrics->loss())) continue;
       v1::ServedAccuracy& served = served_.emplace_back();
       served.set_precision(precision);
-      served.set_samples(metrics.samples());
-      served.set_loss(metrics.loss());
-      served.set_accuracy(metrics.accuracy());
+      served.set_samples(metrics->samples());
+      served.set_loss(metrics->loss());
+      served.set_accuracy(metrics->accuracy());
     }
     return absl::OkStatus();
   }

@@ -70,8 +70,8 @@ class Trainer {
   virtual absl::Status Run(TrainingObserver& observer) = 0;
 
   // After Run: quantization() and served(). Computes nothing twice that the last validation did.
-  // CANCELLED when the observer asks; DATA_LOSS as Run where it can't be served at int8 as it
-  // should.
+  // CANCELLED when the observer asks. What fails besides is left out, except that a version to be
+  // served at int8 needs its quantization.
   virtual absl::Status PrepareServing(TrainingObserver& observer) = 0;
 
   // Canonical, in the graph's order, as they are now.
@@ -79,10 +79,9 @@ class Trainer {
   virtual const std::vector<v1::EpochRecord>& history() const = 0;
   // Of the last validation, at the serving precision; samples 0 where there was none.
   virtual const v1::Metrics& validation() const = 0;
-  // What int8 needs, made on any CPU; samples 0 where it can't be, as an input isn't finite.
+  // What int8 needs, made on any CPU; samples 0 where it can't be, as where an input isn't finite.
   virtual const v1::Quantization& quantization() const = 0;
-  // Of each precision that this CPU has, over the validation set; empty where there is none. One
-  // whose loss isn't finite is left out.
+  // Of each precision that this CPU has, over the validation set; empty where there is none.
   virtual const std::vector<v1::ServedAccuracy>& served() const = 0;
 };
 

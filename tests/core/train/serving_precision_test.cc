@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -31,11 +32,13 @@ class CountingExecutor : public Executor {
   void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
     EXPECT_EQ(lane, Lane::kTrain);
     ++loops;
+    if (on_loop) on_loop();
     inner_->ForEach(lane, count, body);
   }
   void Cut() override { inner_->Cut(); }
 
   int loops = 0;
+  std::function<void()> on_loop;
 
  private:
   const std::unique_ptr<Executor> inner_ = NewThreadedExecutor(1);
@@ -173,8 +176,15 @@ TEST_F(ServingPrecisionTest, EndsWhereTheObserverAsks) {
   EXPECT_EQ(trainer_->PrepareServing(observer_).code(), absl::StatusCode::kCancelled);
   EXPECT_TRUE(trainer_->served().empty());
   observer_.cancelled = false;
-  EXPECT_TRUE(trainer_->PrepareServing(observer_).ok());
+  const int loops = Loops([&] { return trainer_->PrepareServing(observer_); });
   EXPECT_FALSE(trainer_->served().empty());
+  // While each part of it is at work.
+  for (int cancelled = 1; cancelled <= loops; ++cancelled) {
+    observer_.cancelled = false;
+    executor_.on_loop = [&, left = cancelled]() mutable { observer_.cancelled = --left <= 0; };
+    EXPECT_EQ(trainer_->PrepareServing(observer_).code(), absl::StatusCode::kCancelled)
+        << cancelled << " of " << loops;
+  }
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ TEST_F(ModelsServiceTest, LeavesTheDetailsToGetModel) {
   const v1::Model& listed = response.models(0);
   EXPECT_EQ(listed.summary(), "");
   EXPECT_EQ(listed.card().history_size(), 0);
+  EXPECT_FALSE(listed.card().has_quantization());
   EXPECT_EQ(listed.card().labels_size(), 4);
   EXPECT_EQ(listed.card().validation().accuracy(), 0.5);
   EXPECT_EQ(listed.card().validation().confusion_size(), 0);
@@ -108,6 +109,7 @@ TEST_F(ModelsServiceTest, LeavesTheDetailsToGetModel) {
   ASSERT_TRUE(stub_->GetModel(&context, request, &model).ok());
   EXPECT_THAT(model.summary(), HasSubstr("28"));  // 6 * 4 + 4 parameters
   EXPECT_EQ(model.card().history_size(), 1);
+  EXPECT_TRUE(model.card().has_quantization());
   EXPECT_EQ(model.card().validation().confusion_size(), 1);
   EXPECT_EQ(model.evaluations(0).metrics().confusion(0), 3);
   EXPECT_GT(model.size_bytes(), 0);
