@@ -74,10 +74,11 @@ void ExpectClose(const std::string& name, const Graph& graph) {
                                 .quantization = &quantization,
                                 .observes_inputs = observes};
       const Actual actual = Compiled(graph, options);
+      // Beside so few weights, or so little that is copied, a scratchpad's estimate weighs more.
+      const int64_t slack = precision == v1::PRECISION_INT8 || observes ? 1 << 20 : 1 << 18;
       const PlanMemory memory = EstimatePlanMemory(graph, options);
       EXPECT_GE(memory.workspace_bytes, actual.workspace);
-      EXPECT_LE(memory.workspace_bytes, 2 * (actual.workspace + actual.packed) +
-                                            (precision == v1::PRECISION_INT8 ? 1 << 20 : 1 << 18));
+      EXPECT_LE(memory.workspace_bytes, 2 * (actual.workspace + actual.packed) + slack);
       EXPECT_GE(memory.packed_bytes, actual.packed);
       EXPECT_LE(memory.packed_bytes, 2 * actual.packed + (1 << 20));
       EXPECT_GE(memory.derived_bytes, actual.derived);

@@ -53,6 +53,9 @@ class FakeModels {
     for (int c = 0; c < kClasses; ++c) card.add_labels("c" + std::to_string(c));
     card.add_history()->set_epoch(1);
     card.mutable_quantization()->set_samples(1);
+    v1::InputRange& range = *card.mutable_quantization()->add_inputs();
+    range.set_layer("dense");
+    range.set_high(1);
     card.mutable_validation()->set_accuracy(0.5);
     card.mutable_validation()->add_confusion(1);
     const std::vector<float> parameters(graph_.parameter_count(), 0.5f);
