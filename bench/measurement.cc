@@ -64,7 +64,7 @@ void PrintMeasurement(const Measurement& m, bool json) {
 
 std::map<std::string, v1::Precision> Precisions() {
   std::map<std::string, v1::Precision> precisions;
-  for (const v1::Precision precision : {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8})
+  for (const v1::Precision precision : kPrecisions)
     precisions[std::string(PrecisionName(precision))] = precision;
   return precisions;
 }

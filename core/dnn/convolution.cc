@@ -2,6 +2,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "core/dnn/engine_info.h"
 #include "core/dnn/kernels.h"
@@ -45,12 +46,19 @@ class Convolution : public Operation {
   bool has_relu() const override { return shape_.relu; }
 
   void Prepare() override {
-    Choose();
-    // oneDNN has good bf16 kernels for fewer shapes; f32 is the better of what is left then.
-    if (shape_.bf16 && !Planned()) {
-      shape_.bf16 = false;
-      Choose();
+    // oneDNN has good bf16 kernels for fewer shapes; f32 is the better of what is left then. Asked
+    // of one image, so that plans of all sizes agree.
+    if (shape_.bf16) {
+      const int64_t images = std::exchange(shape_.images, 1);
+      try {
+        Choose();
+        shape_.bf16 = Planned();
+      } catch (const dnnl::error&) {
+        shape_.bf16 = false;
+      }
+      shape_.images = images;
     }
+    Choose();
     forward_primitive_.emplace(*forward_);
     scratch_bytes_ = forward_->scratchpad_desc().get_size();
     if (!training_) return;
@@ -80,13 +88,14 @@ class Convolution : public Operation {
            (backward_data_ ? RoundedUp(Floats(backward_data_->weights_desc())) : 0);
   }
 
-  void Pack(const float* kernel, const float* bias, float* packed) const override {
+  absl::Status Pack(const float* kernel, const float* bias, float* packed) const override {
     AlignedBuffer canonical(CanonicalSize());
     ForEachKernel([&](int64_t dense, int64_t padded, int64_t n) {
       std::memcpy(canonical.data() + padded, kernel + dense, n * sizeof(float));
     });
     WeightReorder(shape_.canonical_weights(), kept_)(canonical.data(), packed);
     if (shape_.bias) std::memcpy(packed + kernel_size(), bias, shape_.out.channels * sizeof(float));
+    return absl::OkStatus();
   }
 
   void Unpack(const float* packed, float* kernel, float* bias) const override {

@@ -1,10 +1,11 @@
 #include "core/dnn/int8_layer.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "core/dnn/int8_kernels.h"
 
@@ -19,6 +20,9 @@ namespace {
 
 constexpr int64_t kMostTaps = 65536;  // whose sum an integer of 32 bits holds (int8_kernels.h)
 constexpr double kMostWeight = 127;
+// Bytes that an image may have with its padding beyond four times its own: a kernel as large as the
+// image could make them a million times as many.
+constexpr int64_t kMostPadding = 64 << 10;
 // The arrays beside the weights: starts, scales, offsets.
 constexpr int64_t kArrays = 3;
 
@@ -82,7 +86,7 @@ class Int8Layer : public Operation {
   }
 
   // Weights, then the starts, scales and offsets of the sums.
-  void Pack(const float* kernel, const float* bias, float* packed) const override {
+  absl::Status Pack(const float* kernel, const float* bias, float* packed) const override {
     const int64_t filters = PaddedFilters(shape_.filters);
     std::memset(packed, 0, packed_size() * sizeof(float));
     int8_t* const bytes = reinterpret_cast<int8_t*>(packed);
@@ -93,26 +97,35 @@ class Int8Layer : public Operation {
     const double zero = output_scale == nullptr ? 0 : output_scale->zero;
     for (int64_t f = 0; f < shape_.filters; ++f) {
       double largest = 0;
-      ForEachTap([&](int64_t row, int64_t tap, int64_t at) {
-        (void)row, (void)tap;
-        largest = std::max(largest, std::abs(double{kernel[KernelOffset(f, at)]}));
+      bool finite = true;
+      ForEachTap([&](int64_t /*row*/, int64_t /*tap*/, int64_t at) {
+        const double weight = std::abs(double{kernel[KernelOffset(f, at)]});
+        largest = std::max(largest, weight);
+        finite = finite && std::isfinite(weight);
       });
-      const bool any = largest > 0 && std::isfinite(largest);
-      const double weight_scale = any ? largest / kMostWeight : 1;
+      const double weight_scale = largest > 0 ? largest / kMostWeight : 1;
+      const double sum_scale = input_.scale * weight_scale / step;
+      const double sum_offset = (bias == nullptr ? 0 : bias[f]) / step + zero;
+      // Else an answer could come of what was infinite on the way.
+      if (!finite || !(sum_scale <= FLT_MAX) || !(std::abs(sum_offset) <= FLT_MAX)) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("layer \"", layer_.name,
+                         "\": its weights, or the range of its input, are too large for "
+                         "int8; want f32"));
+      }
       int64_t sum = 0;
       ForEachTap([&](int64_t row, int64_t tap, int64_t at) {
-        const double weight = std::nearbyint(kernel[KernelOffset(f, at)] / weight_scale);
-        // What isn't a number, or isn't finite, has no byte: 0.
-        const bool fits = std::abs(weight) <= kMostWeight;
-        const int8_t byte = fits ? static_cast<int8_t>(weight) : int8_t{0};
+        const auto byte =
+            static_cast<int8_t>(std::nearbyint(kernel[KernelOffset(f, at)] / weight_scale));
         sum += byte;
         bytes[((row * Int8Steps(shape_) + tap / kInt8Taps) * filters + f) * kInt8Taps +
               tap % kInt8Taps] = byte;
       });
       start[f] = static_cast<int32_t>(-sum * input_.zero);
-      scale[f] = static_cast<float>(input_.scale * weight_scale / step);
-      offset[f] = static_cast<float>((bias == nullptr ? 0 : bias[f]) / step + zero);
+      scale[f] = static_cast<float>(sum_scale);
+      offset[f] = static_cast<float>(sum_offset);
     }
+    return absl::OkStatus();
   }
 
   void Bind(const Binding& b) const override {
@@ -202,7 +215,15 @@ bool MultipliesInt8(const GraphLayer& layer) {
   if (IsDense(layer)) return layer.in.elements() <= kMostTaps;
   const Window& w = layer.window;
   return layer.kind == LayerKind::kConv2D && layer.groups == 1 && w.dilation_h == 1 &&
-         w.dilation_w == 1 && int64_t{w.kernel_h} * w.kernel_w * layer.in.channels <= kMostTaps;
+         w.dilation_w == 1 && int64_t{w.kernel_h} * w.kernel_w * layer.in.channels <= kMostTaps &&
+         Int8ScratchBytes(layer) <= 4 * layer.in.elements() + kMostPadding;
+}
+
+v1::Precision LayerPrecision(const GraphLayer& layer, v1::Precision precision, bool first) {
+  const bool has = precision == v1::PRECISION_INT8   ? MultipliesInt8(layer)
+                   : precision == v1::PRECISION_BF16 ? layer.kind == LayerKind::kConv2D && !first
+                                                     : false;
+  return has ? precision : v1::PRECISION_F32;
 }
 
 int64_t Int8PackedFloats(const GraphLayer& layer) {

@@ -15,6 +15,11 @@ namespace convd {
 // layer alone, so the same on every machine.
 bool MultipliesInt8(const GraphLayer& layer);
 
+// What a layer with weights is to be computed in by a plan of `precision`. `first`: nothing before
+// it has weights. In bf16 a first layer's few channels leave nothing to win, and pixels something
+// to lose; oneDNN may have no good kernel for others (NewConvolution).
+v1::Precision LayerPrecision(const GraphLayer& layer, v1::Precision precision, bool first);
+
 // What such a layer takes of a plan: floats of its packed weights, and bytes of scratch an image.
 int64_t Int8PackedFloats(const GraphLayer& layer);
 int64_t Int8ScratchBytes(const GraphLayer& layer);

@@ -41,11 +41,12 @@ class Dense : public Operation {
     return training_ && needs_dx ? (inputs_ * units_ + 15) / 16 * 16 : 0;
   }
 
-  void Pack(const float* from, const float* from_bias, float* packed) const override {
+  absl::Status Pack(const float* from, const float* from_bias, float* packed) const override {
     const int64_t stride = PaddedUnits(units_);
     for (int64_t k = 0; k < inputs_; ++k)
       std::memcpy(packed + k * stride, from + k * units_, units_ * sizeof(float));
     if (bias >= 0) std::memcpy(packed + kernel_size(), from_bias, units_ * sizeof(float));
+    return absl::OkStatus();
   }
 
   void Unpack(const float* packed, float* to, float* to_bias) const override {
@@ -106,14 +107,15 @@ class Dense : public Operation {
 
 class Observation : public Operation {
  public:
-  Observation(const GraphLayer& layer, int index) : Operation(layer.name), index_(index) {
+  Observation(const GraphLayer& layer, int64_t images, int index)
+      : Operation(layer.name), images_(images), index_(index) {
     in_elements = out_elements = layer.in.elements();
   }
 
   bool can_run_in_place() const override { return true; }
 
   void Bind(const Binding& b) const override {
-    b.forward->push_back({OwnCall(name(), "observe", "nhwc", 0, in_elements),
+    b.forward->push_back({OwnCall(name(), "observe", "nhwc", 0, images_ * in_elements),
                           [this, x = b.x, y = b.y](MicroBatch& batch) {
                             // Of blank images there is nothing to know.
                             const int64_t n =
@@ -133,6 +135,7 @@ class Observation : public Operation {
   }
 
  private:
+  const int64_t images_;
   const int index_;
 };
 
@@ -324,8 +327,8 @@ std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool
   return std::make_unique<Pool>(layer, images, training);
 }
 
-std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int index) {
-  return std::make_unique<Observation>(layer, index);
+std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int64_t images, int index) {
+  return std::make_unique<Observation>(layer, images, index);
 }
 
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/onednn.h"
 #include "core/dnn/plan.h"
@@ -92,7 +93,11 @@ class Operation {
   virtual int64_t packed_size() const { return 0; }
   virtual int64_t derived_size() const { return 0; }
   int kernel = -1, bias = -1;  // indices into Graph::parameters()
-  virtual void Pack(const float* /*kernel*/, const float* /*bias*/, float* /*packed*/) const {}
+  // FAILED_PRECONDITION names the layer whose weights can't be had in its precision.
+  virtual absl::Status Pack(const float* /*kernel*/, const float* /*bias*/,
+                            float* /*packed*/) const {
+    return absl::OkStatus();
+  }
   virtual void Unpack(const float* /*packed*/, float* /*kernel*/, float* /*bias*/) const {}
   virtual void Derive(const float* /*packed*/, float* /*derived*/) const {}
   // Adds each call with what is known of it, in the order in which they run.
@@ -112,7 +117,7 @@ std::unique_ptr<Operation> NewDense(const GraphLayer& layer, int64_t images, boo
                                     bool relu);
 std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool training);
 // Notes the least and the largest value of its input in MicroBatch::ranges, as number `index`.
-std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int index);
+std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int64_t images, int index);
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images);
 std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
                                          float alpha, Shape shape, int64_t images, bool training);

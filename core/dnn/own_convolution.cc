@@ -135,7 +135,7 @@ class WinogradConvolution : public OwnConvolution {
     return Floats().scratch * static_cast<int64_t>(sizeof(float));
   }
 
-  void Pack(const float* kernel, const float* bias_from, float* packed) const override {
+  absl::Status Pack(const float* kernel, const float* bias_from, float* packed) const override {
     if (training_) {
       ToKernelOrder(layer_, kernel, packed);
     } else {
@@ -144,6 +144,7 @@ class WinogradConvolution : public OwnConvolution {
       kernels_.weights(layer_.in.channels, layer_.out.channels, ordered.data(), packed);
     }
     if (bias >= 0) CopyBias(bias_from, packed + kernel_size());
+    return absl::OkStatus();
   }
 
   void Derive(const float* packed, float* derived) const override {
@@ -243,9 +244,10 @@ class NarrowConvolution : public OwnConvolution {
  public:
   using OwnConvolution::OwnConvolution;
 
-  void Pack(const float* kernel, const float* bias_from, float* packed) const override {
+  absl::Status Pack(const float* kernel, const float* bias_from, float* packed) const override {
     ToKernelOrder(layer_, kernel, packed);
     if (bias >= 0) CopyBias(bias_from, packed + kernel_size());
+    return absl::OkStatus();
   }
 
   void Bind(const Binding& b) const override {

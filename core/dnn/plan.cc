@@ -83,7 +83,9 @@ class CompiledPlan : public Plan {
  public:
   // `scales` is InputScales of an int8 plan's quantization.
   CompiledPlan(const Graph& graph, const PlanOptions& options, std::vector<InputScale> scales)
-      : graph_(graph), options_(options), scales_(std::move(scales)), input_(graph.input()) {}
+      : graph_(graph), options_(options), scales_(std::move(scales)), input_(graph.input()) {
+    options_.quantization = nullptr;  // scales_ has what it says
+  }
 
   // Throws; Compile catches.
   void Build() {
@@ -115,13 +117,16 @@ class CompiledPlan : public Plan {
 
   absl::Status Pack(absl::Span<const float> canonical, float* packed) const override {
     std::memset(packed, 0, packed_size_ * sizeof(float));
-    return CatchOneDnn([&] {
-      for (size_t i = 0; i < operations_.size(); ++i) {
+    absl::Status packs;
+    CONVD_RETURN_IF_ERROR(CatchOneDnn([&] {
+      for (size_t i = 0; i < operations_.size() && packs.ok(); ++i) {
         const Operation& o = *operations_[i];
-        if (o.kernel >= 0)
-          o.Pack(At(canonical, o.kernel), At(canonical, o.bias), packed + segments_[i].packed);
+        if (o.kernel < 0) continue;
+        packs =
+            o.Pack(At(canonical, o.kernel), At(canonical, o.bias), packed + segments_[i].packed);
       }
-    });
+    }));
+    return packs;
   }
 
   absl::Status Unpack(const float* packed, absl::Span<float> canonical) const override {
@@ -191,15 +196,12 @@ class CompiledPlan : public Plan {
         case LayerKind::kConv2D:
         case LayerKind::kDense: {
           if (options_.observes_inputs) {
-            operations_.push_back(NewObservation(layer, observed_++));
+            operations_.push_back(NewObservation(layer, n, observed_++));
           }
-          const bool int8 = options_.precision == v1::PRECISION_INT8 && MultipliesInt8(layer);
-          const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
-          // Few channels leave a first layer nothing to win by bf16, and pixels something to lose.
           PlanOptions options = options_;
-          if (!parameters_before || int8 || options.precision == v1::PRECISION_INT8) {
-            options.precision = v1::PRECISION_F32;
-          }
+          options.precision = LayerPrecision(layer, options_.precision, !parameters_before);
+          const bool int8 = options.precision == v1::PRECISION_INT8;
+          const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
           parameters_before = true;
           const FusedLayers fused = Fuse(graph_, i, int8 || kernel != ConvolutionKernel::kOneDnn);
           if (int8) {
@@ -421,7 +423,7 @@ class CompiledPlan : public Plan {
   }
 
   const Graph graph_;
-  const PlanOptions options_;
+  PlanOptions options_;
   const std::vector<InputScale> scales_;  // by layer; of an int8 plan
   int observed_ = 0;                      // layers whose input is noted
   Shape input_;                           // as it lies in memory: channels may be padded

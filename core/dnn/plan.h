@@ -50,8 +50,8 @@ struct CallInfo {
   std::string layer;  // its name; "input" for the gather of pixels, "output" for the probabilities
   // "forward", "backward_weights", "backward_bias", "backward_data", "backward_relu" (the mask of a
   // fused ReLU); "backward" of layers without weights, or by all of them at once (Winograd's);
-  // "gather", "softmax", and when training
-  // "loss" (softmax, loss and its gradient).
+  // "gather", "softmax", and when training "loss" (softmax, loss and its gradient); "observe" of
+  // what a layer takes.
   std::string pass;
   std::string kernel;  // oneDNN's "jit:avx2", or the engine's own "own:x86-64-v4"
   std::string layout;  // in oneDNN's letters: "nhwc, weights Acdb16a"; of a dense layer "nc"

@@ -107,8 +107,9 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
       case LayerKind::kDense: {
         if (options.observes_inputs) image += static_cast<double>(layer.in.elements()) * kFloat;
         const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
-        const bool int8 = options.precision == v1::PRECISION_INT8 && MultipliesInt8(layer);
-        const bool bf16 = options.precision == v1::PRECISION_BF16 && !first;
+        const v1::Precision precision = LayerPrecision(layer, options.precision, first);
+        const bool int8 = precision == v1::PRECISION_INT8;
+        const bool bf16 = precision == v1::PRECISION_BF16;
         first = false;
         const FusedLayers fused = Fuse(graph, i, int8 || own != ConvolutionKernel::kOneDnn);
         i += fused.layers - 1;
@@ -134,8 +135,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
             image += units * kFloat;
           }
         } else if (own != ConvolutionKernel::kOneDnn) {
-          const OwnConvolutionFloats floats =
-              FloatsOf(layer, own, training, bf16 ? v1::PRECISION_BF16 : v1::PRECISION_F32);
+          const OwnConvolutionFloats floats = FloatsOf(layer, own, training, precision);
           packed += static_cast<double>(floats.packed);
           derived += static_cast<double>(floats.derived);
           scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);

@@ -5,6 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/dnn/engine_info.h"
+#include "core/dnn/int8_kernels.h"
+#include "core/dnn/kernels.h"
 
 namespace convd {
 
@@ -28,14 +30,12 @@ absl::Status CheckPrecision(std::string_view field, v1::Precision precision) {
     case v1::PRECISION_F32:
       return absl::OkStatus();
     case v1::PRECISION_BF16:
-      if (isa == "avx512_bf16" || isa == "avx512_amx") return absl::OkStatus();
+      if (ActiveBf16Kernels() != nullptr) return absl::OkStatus();
       return absl::FailedPreconditionError(
           absl::StrCat(name, ": got bf16, which needs AVX512-BF16; this server computes with ", isa,
                        "; want f32"));
     case v1::PRECISION_INT8:
-      if (isa == "avx512_vnni" || isa == "avx512_bf16" || isa == "avx512_amx") {
-        return absl::OkStatus();
-      }
+      if (ActiveInt8Kernels() != nullptr) return absl::OkStatus();
       return absl::FailedPreconditionError(
           absl::StrCat(name, ": got int8, which needs AVX512-VNNI; this server computes with ", isa,
                        "; want f32"));

@@ -8,6 +8,9 @@
 
 namespace convd {
 
+inline constexpr v1::Precision kPrecisions[] = {v1::PRECISION_F32, v1::PRECISION_BF16,
+                                                v1::PRECISION_INT8};
+
 // "f32", "bf16", "int8"; "" of what is none of them. Any thread may call.
 std::string_view PrecisionName(v1::Precision precision);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 namespace convd {
@@ -22,6 +24,12 @@ bool HasWeights(const GraphLayer& layer) {
   return layer.kind == LayerKind::kConv2D || layer.kind == LayerKind::kDense;
 }
 
+// A name from a file, of which nothing is known.
+static std::string Shown(const std::string& name) {
+  constexpr size_t kMost = 64;
+  return absl::CHexEscape(name.substr(0, kMost)) + (name.size() > kMost ? "..." : "");
+}
+
 absl::StatusOr<std::vector<InputScale>> InputScales(const Graph& graph,
                                                     const v1::Quantization& quantization) {
   const std::vector<GraphLayer>& layers = graph.layers();
@@ -37,14 +45,14 @@ absl::StatusOr<std::vector<InputScale>> InputScales(const Graph& graph,
     }
     const v1::InputRange& range = quantization.inputs(at++);
     if (range.layer() != layers[i].name) {
-      return absl::FailedPreconditionError(absl::StrCat(field, ".layer: got \"", range.layer(),
-                                                        "\"; want \"", layers[i].name,
-                                                        "\", the network's next with weights"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(field, ".layer: got \"", Shown(range.layer()), "\"; want \"", layers[i].name,
+                       "\", the network's next with weights"));
     }
     if (!std::isfinite(range.low()) || !std::isfinite(range.high()) || range.low() > range.high()) {
       return absl::FailedPreconditionError(
           absl::StrCat(field, ": got a range from ", range.low(), " to ", range.high(),
-                       " for layer \"", range.layer(), "\"; want finite ones, in order"));
+                       " for layer \"", layers[i].name, "\"; want finite ones, in order"));
     }
     scales[i] = InputScaleOf(range.low(), range.high());
   }

@@ -71,6 +71,11 @@ absl::Status ResolvePrecisions(v1::TrainRequest& request) {
         "precision: got int8, which is for serving: want precision f32 or bf16, and "
         "serving_precision int8");
   }
+  if (request.precision() != v1::PRECISION_F32 && request.precision() != v1::PRECISION_BF16) {
+    return absl::InvalidArgumentError(absl::StrCat("precision: got ",
+                                                   static_cast<int>(request.precision()),
+                                                   "; want PRECISION_F32 or PRECISION_BF16"));
+  }
   CONVD_RETURN_IF_ERROR(CheckPrecision("precision", request.precision()));
   return CheckPrecision("serving_precision", request.serving_precision());
 }

@@ -106,18 +106,29 @@ class PlanTrainer : public Trainer {
       const absl::Status status = CalibrateAgain(current, observer);
       // A trained version isn't lost for what it may do without.
       if (serves_int8 || absl::IsCancelled(status)) CONVD_RETURN_IF_ERROR(status);
+      if (!status.ok()) {
+        warnings_.push_back(
+            absl::StrCat("it can't be served at int8, since it could not be "
+                         "calibrated: ",
+                         status.message()));
+      }
     }
     served_.clear();
     if (data_.validation.count == 0) return absl::OkStatus();
-    for (const v1::Precision precision :
-         {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+    for (const v1::Precision precision : kPrecisions) {
       if (!CheckPrecision("precision", precision).ok()) continue;
       if (precision == v1::PRECISION_INT8 && !calibrated()) continue;
       const bool validated = precision == request_.serving_precision() && validation_.samples() > 0;
       const absl::StatusOr<v1::Metrics> metrics =
           validated ? validation_ : EvaluateAt(precision, current, observer);
       if (absl::IsCancelled(metrics.status())) return metrics.status();
-      if (!metrics.ok() || !std::isfinite(metrics->loss())) continue;
+      if (!metrics.ok() || !std::isfinite(metrics->loss())) {
+        const std::string_view name = PrecisionName(precision);
+        warnings_.push_back(absl::StrCat(
+            "its accuracy at ", absl::string_view(name.data(), name.size()),
+            " is left out: ", metrics.ok() ? "the loss isn't finite" : metrics.status().message()));
+        continue;
+      }
       v1::ServedAccuracy& served = served_.emplace_back();
       served.set_precision(precision);
       served.set_samples(metrics->samples());
@@ -137,6 +148,7 @@ class PlanTrainer : public Trainer {
   const v1::Metrics& validation() const override { return validation_; }
   const v1::Quantization& quantization() const override { return quantization_; }
   const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
   int64_t steps() const {
@@ -406,6 +418,7 @@ class PlanTrainer : public Trainer {
   v1::Metrics validation_;
   v1::Quantization quantization_;
   std::vector<v1::ServedAccuracy> served_;
+  std::vector<std::string> warnings_;
 
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);

@@ -83,6 +83,8 @@ class Trainer {
   virtual const v1::Quantization& quantization() const = 0;
   // Of each precision that this CPU has, over the validation set; empty where there is none.
   virtual const std::vector<v1::ServedAccuracy>& served() const = 0;
+  // What PrepareServing left out and why, in words for a log.
+  virtual const std::vector<std::string>& warnings() const = 0;
 };
 
 }  // namespace convd

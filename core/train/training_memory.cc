@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/dnn/calibration.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/plan_memory.h"
+#include "core/dnn/precision.h"
 
 namespace convd {
 namespace {
@@ -46,8 +48,7 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
   // at a validation are idle, and kept.
   const int64_t most = PredictionSizes(graph).front();
   double inference_workspace = 0, inference_packed = 0;
-  for (const v1::Precision precision :
-       {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+  for (const v1::Precision precision : kPrecisions) {
     const PlanMemory inference =
         EstimatePlanMemory(graph, {.images = most,
                                    .precision = precision,
@@ -56,12 +57,18 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
         std::max(inference_workspace, static_cast<double>(inference.workspace_bytes));
     inference_packed = std::max(inference_packed, static_cast<double>(inference.packed_bytes));
   }
+  // Of as many workers as there are tasks.
+  const auto sharing = [&](int64_t of) {
+    return static_cast<double>(std::min<int64_t>(workers, (of + most - 1) / most));
+  };
+  const double calibrating = sharing(std::min(samples, kCalibrationImages));
   if (validated > 0) {
+    const double validating = std::max(calibrating, sharing(validated));
     workspaces +=
-        (inference_workspace + 4.0 * static_cast<double>(most * graph.classes())) * workers;
+        (inference_workspace + 4.0 * static_cast<double>(most * graph.classes())) * validating;
     arrays += inference_packed * 2 + kValidatedBytes * static_cast<double>(validated);
   } else {
-    workspaces = std::max(workspaces, inference_workspace * workers);
+    workspaces = std::max(workspaces, inference_workspace * calibrating);
     arrays += inference_packed;
   }
   return {Whole(workspaces), Whole(arrays)};

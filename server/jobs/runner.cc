@@ -300,6 +300,10 @@ absl::StatusOr<v1::ModelVersion> JobRunner::TrainAndPublish(JobRun& run) {
   CONVD_RETURN_IF_ERROR(trainer->Run(run));
   const absl::Duration took = clock_.Monotonic() - start;
   CONVD_RETURN_IF_ERROR(trainer->PrepareServing(run));
+  for (const std::string& warning : trainer->warnings()) {
+    options_.on_warning(
+        absl::StrCat("job ", run.id(), " (model ", job.request.model(), "): ", warning));
+  }
   CONVD_RETURN_IF_ERROR(BeginPublishing(run));
 
   v1::ModelCard card;

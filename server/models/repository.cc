@@ -32,6 +32,7 @@ struct Served {
   std::shared_ptr<const LoadedModel> loaded;
   bool loading = false;
   absl::Status error;  // of the last attempt
+  absl::Duration error_time;
 };
 
 // What is known of one version. Guarded by the repository's mutex; never removed.
@@ -47,6 +48,10 @@ struct Version {
   absl::Duration error_time;
 
   bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
+  bool in_memory() const {
+    return std::any_of(served.begin(), served.end(),
+                       [](const auto& s) { return s.second.loaded != nullptr; });
+  }
 };
 
 class DiskModelRepository : public ModelRepository {
@@ -96,8 +101,19 @@ class DiskModelRepository : public ModelRepository {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True while it is too early to read a damaged version again.
   bool KnownDamaged(const Version& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return absl::IsDataLoss(version.error) &&
-           clock_.Monotonic() - version.error_time < kReadAgainAfter;
+    return KnownDamaged(version.error, version.error_time);
+  }
+  // Or what it could not be read for once another precision was in memory.
+  bool KnownDamaged(const Version& version, v1::Precision requested) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (KnownDamaged(version)) return true;
+    if (version.card == nullptr) return false;
+    const auto served = version.served.find(ChoosePrecision(*version.card, requested));
+    return served != version.served.end() &&
+           KnownDamaged(served->second.error, served->second.error_time);
+  }
+  bool KnownDamaged(const absl::Status& error, absl::Duration time) const {
+    return absl::IsDataLoss(error) && clock_.Monotonic() - time < kReadAgainAfter;
   }
   void SetError(Version& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Warn(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -268,6 +284,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::LoadVers
     }
     if (served->loaded != nullptr) return served->loaded;
     if (KnownDamaged(version)) return version.error;
+    if (KnownDamaged(served->error, served->error_time)) return served->error;
     served->loading = true;
     id = version.id;
     path = version.path;
@@ -281,16 +298,19 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::LoadVers
 
   absl::MutexLock lock(&mu_);
   served->loading = false;
-  if (!read.ok()) SetError(version, read);
-  // It may have been damaged before, and mended since.
+  // What is in memory goes on answering, and stays listed, whatever its files have become. Else
+  // they may have been damaged before, and mended since.
+  const bool own_error = !read.ok() && !version.in_memory();
+  if (own_error) SetError(version, read);
   if (read.ok()) version.error = absl::OkStatus();
   if (!loaded.ok()) {
     // Not the version's own error: at another precision it may be as good as ever.
-    if (read.ok() && loaded.status().message() != served->error.message()) {
+    if (!own_error && loaded.status().message() != served->error.message()) {
       Warn(absl::StrCat("model ", id.name(), " version ", id.version(), " can't be loaded at ",
                         v1::Precision_Name(precision), ": ", loaded.status().message()));
     }
     served->error = loaded.status();
+    served->error_time = clock_.Monotonic();
     return loaded.status();
   }
   served->error = absl::OkStatus();
@@ -337,7 +357,7 @@ std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::Mod
   for (const auto& [number, version] : it->second) {
     if (id.version() != 0 && number != id.version()) continue;
     std::shared_ptr<const LoadedModel> loaded = Find(version, precision);
-    if (loaded != nullptr || !KnownDamaged(version)) return loaded;
+    if (loaded != nullptr || !KnownDamaged(version, precision)) return loaded;
   }
   return nullptr;
 }

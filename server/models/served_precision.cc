@@ -5,6 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/dnn/precision.h"
+#include "core/dnn/quantization.h"
+#include "core/nn/graph.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -31,10 +33,19 @@ absl::Status CheckServed(const v1::ModelCard& card, v1::Precision requested,
         model, " is served at ", absl::string_view(name.data(), name.size()),
         ", which this CPU lacks: ", status.message(), "; a request may ask for precision f32"));
   }
-  if (precision == v1::PRECISION_INT8 && card.quantization().samples() < 1) {
+  if (precision != v1::PRECISION_INT8) return absl::OkStatus();
+  const absl::string_view asked =
+      requested == v1::PRECISION_UNSPECIFIED ? "serving_precision: " : "precision: ";
+  constexpr char kWanted[] = "; train it again, or ask for f32";
+  if (card.quantization().samples() < 1) {
     return absl::FailedPreconditionError(
-        absl::StrCat("precision: ", model,
-                     " has no quantization, which int8 takes; train it again, or ask for f32"));
+        absl::StrCat(asked, model, " has no quantization, which int8 takes", kWanted));
+  }
+  // Now, rather than after all of the weights were read.
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(card.network()));
+  if (const auto scales = InputScales(graph, card.quantization()); !scales.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(asked, model, ": ", scales.status().message(), kWanted));
   }
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "core/dnn/explain.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/precision.h"
+#include "core/dnn/quantization.h"
 #include "core/exec/executor.h"
 #include "core/nn/network_text.h"
 #include "core/nn/presets.h"
@@ -117,10 +118,38 @@ TEST_P(PresetPlan, InBf16AllConvolutionsButTheFirstMultiplyInBf16) {
     for (const CallInfo& call : *calls) {
       EXPECT_TRUE(call.planned) << call.layer << " " << call.pass << " by " << call.kernel;
       const std::string layer = call.layer.substr(0, call.layer.find('+'));
-      if (call.kernel.find("bf16") != std::string::npos) in_bf16.insert(layer);
+      if (call.kernel.find("bf16") != std::string::npos ||
+          call.kernel.find("amx") != std::string::npos) {
+        in_bf16.insert(layer);
+      }
     }
     EXPECT_EQ(in_bf16.size(), convolutions.size() - 1) << ::testing::PrintToString(in_bf16);
   }
+}
+
+TEST_P(PresetPlan, InInt8AllLayersWithWeightsMultiplyBytesAndPixelsComeAsBytes) {
+  if (!CheckPrecision("", v1::PRECISION_INT8).ok()) GTEST_SKIP() << "no int8 here";
+  const Graph graph = PresetGraph(GetParam());
+  v1::Quantization quantization;
+  std::set<std::string> weighted;
+  for (const GraphLayer& layer : graph.layers()) {
+    if (!HasWeights(layer)) continue;
+    weighted.insert(layer.name);
+    quantization.add_inputs()->set_layer(layer.name);
+  }
+  const auto calls = PlanCalls(
+      graph, {.images = 4, .precision = v1::PRECISION_INT8, .quantization = &quantization});
+  ASSERT_TRUE(calls.ok()) << calls.status();
+  std::set<std::string> in_bytes;
+  for (const CallInfo& call : *calls) {
+    if (call.kernel == "own:x86-64-v4-vnni") {
+      in_bytes.insert(call.layer.substr(0, call.layer.find('+')));
+    }
+    if (call.pass == "gather") {
+      EXPECT_EQ(call.bytes, 2 * 4 * graph.input().elements());
+    }
+  }
+  EXPECT_EQ(in_bytes, weighted);
 }
 
 TEST_P(PresetPlan, UnpacksWhatItPackedWhenTraining) {
@@ -178,8 +207,7 @@ TEST_P(PresetPlan, GivesAnImageTheSameBitsAloneAndInEverySlotOfEveryBatchAtEvery
       Calibrate(graph, parameters, images, *executor, Lane::kTrain, [] { return false; });
   ASSERT_TRUE(quantization.ok()) << quantization.status();
   const int classes = graph.classes();
-  for (const v1::Precision precision :
-       {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8}) {
+  for (const v1::Precision precision : kPrecisions) {
     if (!CheckPrecision("", precision).ok()) continue;
     SCOPED_TRACE(std::string(PrecisionName(precision)));
     auto model = CompileInferenceModel(graph, parameters,

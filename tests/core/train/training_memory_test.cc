@@ -55,6 +55,8 @@ TEST(TrainingMemory, GrowsWithTheWorkersThatABatchKeepsBusyAndNoFurther) {
   EXPECT_EQ(workspaces(256, 4), 4 * workspaces(256, 1));
   EXPECT_EQ(workspaces(256, 16), 16 * workspaces(256, 1));
   EXPECT_EQ(workspaces(256, 20), 16 * workspaces(256, 1));
+  // Beyond them only the calibration's tasks share, 64 of 16 images.
+  EXPECT_EQ(workspaces(256, 1000), workspaces(256, 64));
 }
 
 TEST(TrainingMemory, TakesABatchForNoLargerThanTheSamples) {

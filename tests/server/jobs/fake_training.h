@@ -27,6 +27,7 @@ class ScriptedTrainer final : public Trainer {
     quantization_.set_samples(3);
     served_.emplace_back().set_precision(v1::PRECISION_BF16);
   }
+  void Warn(const std::string& warning) { warnings_.push_back(warning); }
   absl::Status Run(TrainingObserver& observer) override { return script_(observer, history_); }
   absl::Status PrepareServing(TrainingObserver& observer) override {
     return observer.Cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
@@ -36,6 +37,7 @@ class ScriptedTrainer final : public Trainer {
   const v1::Metrics& validation() const override { return validation_; }
   const v1::Quantization& quantization() const override { return quantization_; }
   const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
+  const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
   const Script script_;
@@ -43,6 +45,7 @@ class ScriptedTrainer final : public Trainer {
   v1::Metrics validation_;
   v1::Quantization quantization_;
   std::vector<v1::ServedAccuracy> served_;
+  std::vector<std::string> warnings_;
 };
 
 inline v1::EpochRecord Epoch(int64_t epoch) {

@@ -84,11 +84,13 @@ class RunnerTest : public ::testing::Test {
           order_.push_back(request.model());
           if (request.model() == "no-trainer") return absl::InvalidArgumentError("data: too odd");
           const auto it = scripts_.find(request.model());
-          return std::make_unique<ScriptedTrainer>(
+          auto trainer = std::make_unique<ScriptedTrainer>(
               it != scripts_.end() ? it->second
                                    : [](TrainingObserver&, std::vector<v1::EpochRecord>&) {
                                        return absl::OkStatus();
                                      });
+          if (request.model() == "digits") trainer->Warn("something is left out");
+          return trainer;
         },
         clock_, std::move(options));
   }
@@ -127,6 +129,8 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   JobRunnerOptions options;
   options.instruction_set = "avx2";
   options.library_versions["oneDNN"] = "2.6.3";
+  std::vector<std::string> warnings;
+  options.on_warning = [&](const std::string& warning) { warnings.push_back(warning); };
   Start(std::move(options));
   Script("digits", [this](TrainingObserver& observer, std::vector<v1::EpochRecord>& history) {
     clock_.Advance(absl::Seconds(7));
@@ -172,6 +176,7 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   EXPECT_EQ(card.instruction_set(), "avx2");
   EXPECT_EQ(card.library_versions().at("oneDNN"), "2.6.3");
   EXPECT_EQ(card.training_seconds(), 7);
+  EXPECT_THAT(warnings, ElementsAre("job " + job.id() + " (model digits): something is left out"));
   EXPECT_THAT(models_.parameters(), ElementsAre(1, 2, 3));
 }
 

@@ -104,7 +104,8 @@ TEST_F(RepositoryPrecisionTest, TakesAQuantizationForInt8) {
   PublishServedAt(v1::PRECISION_INT8, /*quantized=*/false);
   for (const v1::Precision named : {v1::PRECISION_INT8, v1::PRECISION_UNSPECIFIED}) {
     ExpectRefused(Load(Id("m"), named),
-                  {"model \"m\" version 1 has no quantization", "train it again, or ask for f32"});
+                  {"model \"m\" version 1 has no quantization", "train it again, or ask for f32",
+                   named == v1::PRECISION_INT8 ? "precision: " : "serving_precision: "});
   }
   EXPECT_EQ(compiled_, 0);
   EXPECT_THAT(Listed(), ElementsAre("m/1"));
@@ -199,6 +200,31 @@ TEST_F(RepositoryPrecisionTest, WhatIsInMemoryAnswersThoughTheFilesAreDamaged) {
     EXPECT_EQ(*Load(Id("m", version)), *good);
     EXPECT_EQ(FindLoaded(Id("m", version)), *good);
   }
+  // And is shown, and evaluated.
+  EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
+  EXPECT_TRUE(repository_->Get(Id("m", 2)).ok());
+  v1::Evaluation evaluation;
+  *evaluation.mutable_model() = Id("m", 2);
+  EXPECT_TRUE(repository_->AddEvaluation(evaluation).ok());
+  EXPECT_THAT(repository_->TakeWarnings(), ElementsAre(HasSubstr("PRECISION_BF16")));
+  // Once the files are mended the other precision is there, too.
+  fs_->Bytes("/state/models/m/2/model.onnx")[10] ^= 1;
+  EXPECT_EQ(Load(Id("m", 2), v1::PRECISION_BF16).status().code(), absl::StatusCode::kDataLoss);
+  clock_.seconds += 10;
+  EXPECT_TRUE(Load(Id("m", 2), v1::PRECISION_BF16).ok());
+}
+
+// Before anything is compiled, or read.
+TEST_F(RepositoryPrecisionTest, RefusesAQuantizationOfAnotherNetwork) {
+  v1::ModelCard card = Card("m");
+  card.mutable_quantization()->set_samples(7);
+  card.mutable_quantization()->add_inputs()->set_layer("x\n" + std::string(1000, 'y'));
+  ASSERT_TRUE(repository_->Publish(graph_, parameters_, card).ok());
+  const auto loaded = Load(Id("m"), v1::PRECISION_INT8);
+  ExpectRefused(loaded, {"precision: model \"m\" version 1", "inputs[0].layer: got \"x\\ny",
+                         "want \"dense\"", "ask for f32"});
+  EXPECT_LT(loaded.status().message().size(), 400u);
+  EXPECT_EQ(compiled_, 0);
 }
 
 // Its own precision is in the card, which is what could not be read.
