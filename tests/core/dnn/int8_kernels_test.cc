@@ -127,8 +127,37 @@ class Int8KernelsTest : public ::testing::Test {
   }
 };
 
+// Of the shape with and without a pool, a ReLU and bytes.
+void ExpectExact(Int8Shape s) {
+  const Data d(s);
+  std::vector<uint8_t> x = d.x;
+  for (int i = 0; i < kInt8Slack; ++i) x.push_back(static_cast<uint8_t>(200 + i));
+  for (const bool pool : {false, true}) {
+    if (pool && (s.out_h < 2 || s.out_w < 2)) continue;
+    s.pool = pool;
+    for (const bool relu : {false, true}) {
+      for (const bool bytes : {false, true}) {
+        s.relu = relu;
+        s.bytes = bytes;
+        s.least = relu ? 17 : 0;
+        SCOPED_TRACE(Text(s));
+        const std::vector<float> want = ReferenceOutputs(s, d);
+        const Int8Outputs to{d.start.data(), d.scale.data(), d.offset.data()};
+        std::vector<float> got(want.size() + 1, -3.0f);
+        std::vector<uint8_t> got_bytes(want.size() + 1, 99);
+        kKernelsVnni.convolution(s, x.data(), d.packed.data(), to,
+                                 bytes ? static_cast<void*>(got_bytes.data()) : got.data());
+        for (size_t i = 0; i < want.size(); ++i)
+          ASSERT_EQ(bytes ? static_cast<float>(got_bytes[i]) : got[i], want[i]) << "at " << i;
+        EXPECT_EQ(got.back(), -3.0f) << "written beyond the end";
+        EXPECT_EQ(got_bytes.back(), 99) << "written beyond the end";
+      }
+    }
+  }
+}
+
 TEST_F(Int8KernelsTest, ConvolutionsAreExact) {
-  for (Int8Shape s : {
+  for (const Int8Shape& s : {
            Shape(2, 28, 28, 1, 32, 3, 3),      // one channel: rows of three taps
            Shape(2, 13, 13, 32, 64, 3, 3),     // whole steps, whole vectors
            Shape(1, 9, 11, 3, 20, 5, 5),       // filters that fill no vector
@@ -140,30 +169,38 @@ TEST_F(Int8KernelsTest, ConvolutionsAreExact) {
            Shape(1, 1, 37, 401, 84, 1, 1),  // on many images
            Shape(1, 4, 17, 16, 31, 1, 4),
        }) {
-    const Data d(s);
-    std::vector<uint8_t> x = d.x;
-    for (int i = 0; i < kInt8Slack; ++i) x.push_back(static_cast<uint8_t>(200 + i));
-    for (const bool pool : {false, true}) {
-      if (pool && (s.out_h < 2 || s.out_w < 2)) continue;
-      s.pool = pool;
-      for (const bool relu : {false, true}) {
-        for (const bool bytes : {false, true}) {
-          s.relu = relu;
-          s.bytes = bytes;
-          s.least = relu ? 17 : 0;
-          SCOPED_TRACE(Text(s));
-          const std::vector<float> want = ReferenceOutputs(s, d);
-          const Int8Outputs to{d.start.data(), d.scale.data(), d.offset.data()};
-          std::vector<float> got(want.size() + 1, -3.0f);
-          std::vector<uint8_t> got_bytes(want.size() + 1, 99);
-          kKernelsVnni.convolution(s, x.data(), d.packed.data(), to,
-                                   bytes ? static_cast<void*>(got_bytes.data()) : got.data());
-          for (size_t i = 0; i < want.size(); ++i)
-            ASSERT_EQ(bytes ? static_cast<float>(got_bytes[i]) : got[i], want[i]) << "at " << i;
-          EXPECT_EQ(got.back(), -3.0f) << "written beyond the end";
-          EXPECT_EQ(got_bytes.back(), 99) << "written beyond the end";
-        }
-      }
+    ExpectExact(s);
+  }
+}
+
+// Columns are computed in blocks of every width that a kernel has, and split into as many chains of
+// sums as a small block needs, over rows of steps that don't divide by them.
+TEST_F(Int8KernelsTest, BlocksOfEveryWidthAreExact) {
+  for (const int64_t filters : {3, 16, 29, 32, 45}) {
+    for (int64_t columns = 1; columns <= 19; ++columns) {
+      ExpectExact(Shape(1, 4, columns + 1, 9, filters, 2, 2));  // three rows of five steps
+      ExpectExact(Shape(1, 1, columns, 45, filters, 1, 1));     // one of twelve
+    }
+  }
+}
+
+TEST_F(Int8KernelsTest, OutputsThatNoIntegerHoldsSaturate) {
+  Int8Shape s = Shape(1, 1, 3, 4, 32, 1, 1);
+  s.bytes = true;
+  const std::vector<uint8_t> x(3 * 4 + kInt8Slack, 255);
+  std::vector<int8_t> w(Int8WeightBytes(s));
+  for (size_t i = 0; i < w.size(); ++i) w[i] = i / 4 % 2 == 0 ? 127 : -127;  // filters in turn
+  const std::vector<int32_t> start(32, 0);
+  const std::vector<float> offset(32, 3.0f);
+  for (const float large : {20000.0f, 1e9f, 3e38f, INFINITY}) {
+    const std::vector<float> scale(32, large);
+    for (const int32_t least : {0, 17}) {
+      s.least = least;
+      std::vector<uint8_t> y(3 * 32, 99);
+      kKernelsVnni.convolution(s, x.data(), w.data(), {start.data(), scale.data(), offset.data()},
+                               y.data());
+      for (size_t i = 0; i < y.size(); ++i)
+        ASSERT_EQ(y[i], i % 2 == 0 ? 255 : least) << "scale " << large << " at " << i;
     }
   }
 }
