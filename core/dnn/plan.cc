@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -277,10 +278,11 @@ class CompiledPlan : public Plan {
     gather.bytes += pixels;
     if (!operations_.empty() && operations_[0]->reads_bytes) {
       gather.bytes = 2 * pixels;
-      w.bound.push_back(
-          {std::move(gather), [this, x, scale = *operations_[0]->input_scale()](MicroBatch& batch) {
-             GatherBytes(batch, scale, reinterpret_cast<uint8_t*>(x));
-           }});
+      w.bound.push_back({std::move(gather), [this, x, scale = *operations_[0]->input_scale(),
+                                             bytes = BytesOfPixels(*operations_[0]->input_scale())](
+                                                MicroBatch& batch) {
+                           GatherBytes(batch, scale, bytes, reinterpret_cast<uint8_t*>(x));
+                         }});
     } else {
       w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) { Gather(batch, x); }});
     }
@@ -355,28 +357,33 @@ class CompiledPlan : public Plan {
     std::memset(to, 0, blank * elements * sizeof(float));
   }
 
+  // What stands for each pixel that is a byte, times the scale.
+  struct PixelBytes {
+    std::array<uint8_t, 256> of;
+    bool same = true;  // itself
+  };
+  PixelBytes BytesOfPixels(const InputScale& input) const {
+    PixelBytes bytes;
+    float values[256];
+    for (int i = 0; i < 256; ++i) values[i] = static_cast<float>(i) * graph_.scale();
+    ActiveInt8Kernels()->quantize(256, values, 1 / input.scale, input.zero, bytes.of.data());
+    for (int i = 0; i < 256; ++i) bytes.same = bytes.same && bytes.of[i] == i;
+    return bytes;
+  }
+
   // The same as the bytes that stand for pixels times the scale.
-  void GatherBytes(MicroBatch& batch, const InputScale& input, uint8_t* to) const {
+  void GatherBytes(MicroBatch& batch, const InputScale& input, const PixelBytes& bytes,
+                   uint8_t* to) const {
     const ImageSet& images = *batch.images;
     const int64_t elements = input_.elements();
-    const Int8Kernels& kernels = *ActiveInt8Kernels();
-    const float inverse = 1 / input.scale;
-    uint8_t bytes[256];  // of a byte
-    bool same = true;
-    if (images.type == ElementType::kUint8) {
-      float values[256];
-      for (int i = 0; i < 256; ++i) values[i] = static_cast<float>(i) * graph_.scale();
-      kernels.quantize(256, values, inverse, input.zero, bytes);
-      for (int i = 0; i < 256; ++i) same = same && bytes[i] == i;
-    }
     for (uint32_t sample : batch.samples) {
       const char* from = images.image(sample);
       if (images.type == ElementType::kUint8) {
         const uint8_t* const pixels = reinterpret_cast<const uint8_t*>(from);
-        if (same) {
+        if (bytes.same) {
           std::memcpy(to, pixels, elements);
         } else {
-          for (int64_t i = 0; i < elements; ++i) to[i] = bytes[pixels[i]];
+          for (int64_t i = 0; i < elements; ++i) to[i] = bytes.of[pixels[i]];
         }
       } else {
         const float* const pixels = reinterpret_cast<const float*>(from);
@@ -385,7 +392,7 @@ class CompiledPlan : public Plan {
         for (int64_t i = 0; i < elements; i += kTogether) {
           const int64_t n = std::min(kTogether, elements - i);
           for (int64_t j = 0; j < n; ++j) values[j] = pixels[i + j] * graph_.scale();
-          kernels.quantize(n, values, inverse, input.zero, to + i);
+          ActiveInt8Kernels()->quantize(n, values, 1 / input.scale, input.zero, to + i);
         }
       }
       to += elements;
