@@ -90,6 +90,8 @@ class DiskModelRepository : public ModelRepository {
                                                                  v1::Precision requested);
   // Reads the card of a version that was damaged, or whose card was never read.
   absl::Status ReadCardAgain(Version& version, v1::Precision requested) ABSL_LOCKS_EXCLUDED(mu_);
+  // Null where it was never asked for.
+  static const Served* FindServed(const Version& version, v1::Precision requested);
   // Null where it isn't in memory.
   static std::shared_ptr<const LoadedModel> Find(const Version& version, v1::Precision requested);
 
@@ -107,10 +109,8 @@ class DiskModelRepository : public ModelRepository {
   bool KnownDamaged(const Version& version, v1::Precision requested) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (KnownDamaged(version)) return true;
-    if (version.card == nullptr) return false;
-    const auto served = version.served.find(ChoosePrecision(*version.card, requested));
-    return served != version.served.end() &&
-           KnownDamaged(served->second.error, served->second.error_time);
+    const Served* const served = FindServed(version, requested);
+    return served != nullptr && KnownDamaged(served->error, served->error_time);
   }
   bool KnownDamaged(const absl::Status& error, absl::Duration time) const {
     return absl::IsDataLoss(error) && clock_.Monotonic() - time < kReadAgainAfter;
@@ -342,11 +342,16 @@ absl::Status DiskModelRepository::ReadCardAgain(Version& version, v1::Precision 
   return absl::OkStatus();
 }
 
-std::shared_ptr<const LoadedModel> DiskModelRepository::Find(const Version& version,
-                                                             v1::Precision requested) {
+const Served* DiskModelRepository::FindServed(const Version& version, v1::Precision requested) {
   if (version.card == nullptr) return nullptr;
   const auto served = version.served.find(ChoosePrecision(*version.card, requested));
-  return served != version.served.end() ? served->second.loaded : nullptr;
+  return served != version.served.end() ? &served->second : nullptr;
+}
+
+std::shared_ptr<const LoadedModel> DiskModelRepository::Find(const Version& version,
+                                                             v1::Precision requested) {
+  const Served* const served = FindServed(version, requested);
+  return served != nullptr ? served->loaded : nullptr;
 }
 
 std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::ModelVersion& id,

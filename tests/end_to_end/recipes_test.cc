@@ -43,6 +43,17 @@ class RecipesTest : public ::testing::Test {
     ASSERT_STATUS_OK(client_->RegisterDataset(request));
   }
 
+  // Skips the test where MNIST isn't there.
+  void ServeMnist() {
+    const std::string data =
+        FromEnvironment("CONVD_MNIST", CONVD_SOURCE_DIR "/../shared/data/mnist");
+    if (!fs::exists(data + "/train-images-idx3-ubyte.gz")) {
+      GTEST_SKIP() << data
+                   << " has no train-images-idx3-ubyte.gz; CONVD_MNIST names a folder that has";
+    }
+    Serve(fs::canonical(data));
+  }
+
   // A job of Adam's defaults, and its history as a line of docs/results.md.
   v1::Job Train(const std::string& preset, int64_t batch, int64_t epochs, uint64_t seed) {
     v1::TrainRequest request;
@@ -111,12 +122,8 @@ class RecipesTest : public ::testing::Test {
 // PyTorch with Glorot's initial weights: 0.9862, 0.9859, 0.9860 for seeds 1 to 3; the lecture:
 // 0.9859. Training accuracy there, dropout on: 0.9785 to 0.9787; the lecture: 0.9799.
 TEST_F(RecipesTest, MnistAtBatch1000ForTenEpochs) {
-  const std::string data = FromEnvironment("CONVD_MNIST", CONVD_SOURCE_DIR "/../shared/data/mnist");
-  if (!fs::exists(data + "/train-images-idx3-ubyte.gz")) {
-    GTEST_SKIP() << data
-                 << " has no train-images-idx3-ubyte.gz; CONVD_MNIST names a folder that has";
-  }
-  Serve(fs::canonical(data));
+  ServeMnist();
+  if (IsSkipped()) return;
   PrintHead();
   double sum = 0;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
@@ -131,12 +138,8 @@ TEST_F(RecipesTest, MnistAtBatch1000ForTenEpochs) {
 
 // The third preset, for what int8 costs it.
 TEST_F(RecipesTest, MnistByLenet5) {
-  const std::string data = FromEnvironment("CONVD_MNIST", CONVD_SOURCE_DIR "/../shared/data/mnist");
-  if (!fs::exists(data + "/train-images-idx3-ubyte.gz")) {
-    GTEST_SKIP() << data
-                 << " has no train-images-idx3-ubyte.gz; CONVD_MNIST names a folder that has";
-  }
-  Serve(fs::canonical(data));
+  ServeMnist();
+  if (IsSkipped()) return;
   PrintHead();
   const v1::Job job = Train("lenet5", 128, 5, 1);
   ASSERT_EQ(job.history_size(), 5);
