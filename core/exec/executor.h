@@ -27,7 +27,15 @@ class Executor {
   // Calls body(i) once for each i in [0, count), on the workers, in the order of i, each worker
   // taking the next; returns when all have returned. What the bodies wrote is visible to the
   // caller. REQUIRES: the caller is not a worker of this executor.
-  virtual void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) = 0;
+  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body);
+
+  // The same, stage after stage: a stage is as many indices as `next_stage` says, the next begins
+  // when all of its bodies have returned, and 0 or less is the end. `next_stage` is called on the
+  // caller's thread first and then on the worker that ended the stage, which spares waking the
+  // caller; it sees what the bodies wrote, they see what it wrote, and it should be short, for the
+  // other workers wait. REQUIRES: the caller is not a worker of this executor.
+  virtual void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
+                               absl::FunctionRef<void(int64_t)> body) = 0;
 
   // The point between two calls of a task: runs what waits in the lanes above the running task's,
   // to its end, and returns. The caller holds no lock. Does nothing on a thread that is no worker.

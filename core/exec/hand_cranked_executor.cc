@@ -35,11 +35,14 @@ class HandCranked final : public HandCrankedExecutor {
     queues_[static_cast<int>(lane)].push_back(std::move(task));
   }
 
-  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
+  void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
+                       absl::FunctionRef<void(int64_t)> body) override {
     const Running outer = std::exchange(running, Running{this, static_cast<int>(lane)});
-    for (int64_t i = 0; i < count; ++i) {
-      body(i);
-      Cut();
+    for (int64_t count = next_stage(); count > 0; count = next_stage()) {
+      for (int64_t i = 0; i < count; ++i) {
+        body(i);
+        Cut();
+      }
     }
     running = outer;
   }

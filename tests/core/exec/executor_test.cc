@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <set>
@@ -254,6 +255,65 @@ TEST_P(ForEachOnWorkers, SeesWhatEarlierOnesWrote) {
   EXPECT_THAT(values, ElementsAreArray(std::vector<int64_t>(kSize, 1)));
 }
 
+TEST_P(ForEachOnWorkers, StageBeginsWhenAllOfTheOneBeforeHasReturned) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  constexpr int kSize = 64, kStages = 200;
+  std::vector<int64_t> values(kSize, 1);  // plain: a stage too early is a race under TSan
+  std::vector<int64_t> sums(kSize);
+  int stages = 0;
+  executor->ForEachInStages(
+      Lane::kTrain, [&]() -> int64_t { return stages++ < kStages ? kSize : 0; },
+      [&](int64_t i) {
+        if (stages % 2 == 1) {
+          sums[i] = values[i] + values[(i + 1) % kSize];
+        } else {
+          values[i] = sums[i] - values[i];
+        }
+      });
+  EXPECT_EQ(stages, kStages + 1);
+  EXPECT_THAT(values, ElementsAreArray(std::vector<int64_t>(kSize, 1)));
+}
+
+TEST_P(ForEachOnWorkers, StagesMayDifferInLength) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  const std::vector<int64_t> lengths = {1, 100, 2, 3, 1, 17};
+  size_t stage = 0;
+  std::vector<std::vector<int>> calls;
+  executor->ForEachInStages(
+      Lane::kEvaluate,
+      [&]() -> int64_t {
+        if (stage == lengths.size()) return -1;  // as good an end as 0
+        calls.emplace_back(lengths[stage]);
+        return lengths[stage++];
+      },
+      [&](int64_t i) { ++calls.back()[i]; });
+  ASSERT_EQ(calls.size(), lengths.size());
+  for (size_t s = 0; s < lengths.size(); ++s) {
+    EXPECT_THAT(calls[s], ElementsAreArray(std::vector<int>(lengths[s], 1))) << "stage " << s;
+  }
+}
+
+TEST_P(ForEachOnWorkers, ManyThreadsMayRunStagesAtOnce) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
+  constexpr int kThreads = 6, kStages = 50;
+  std::vector<std::vector<int>> calls(kThreads, std::vector<int>(40));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      int stages = 0;
+      executor->ForEachInStages(
+          static_cast<Lane>(t % kLanes), [&]() -> int64_t { return stages++ < kStages ? 40 : 0; },
+          [&, t](int64_t i) {
+            ++calls[t][i];
+            executor->Cut();
+          });
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(calls, ElementsAreArray(
+                         std::vector<std::vector<int>>(kThreads, std::vector<int>(40, kStages))));
+}
+
 TEST_P(ForEachOnWorkers, NegativeCountIsNothing) {
   std::unique_ptr<Executor> executor = NewThreadedExecutor(GetParam());
   executor->ForEach(Lane::kTrain, -5, [](int64_t) { ADD_FAILURE(); });
@@ -307,6 +367,36 @@ TEST(ForEach, LetsTheLanesAboveGoFirstBetweenTwoIndices) {
   });
   EXPECT_THAT(record.what(),
               ElementsAre("train 0", "predict", "evaluate", "train 1", "train task", "train 2"));
+}
+
+TEST(ForEachInStages, CallerSleepsThroughAllStages) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  std::vector<std::thread::id> asked;
+  executor->ForEachInStages(
+      Lane::kTrain,
+      [&]() -> int64_t {
+        asked.push_back(std::this_thread::get_id());
+        return asked.size() < 10 ? 5 : 0;
+      },
+      [](int64_t) {});
+  ASSERT_EQ(asked.size(), 10u);
+  EXPECT_EQ(asked[0], std::this_thread::get_id());
+  EXPECT_EQ(std::count(asked.begin(), asked.end(), std::this_thread::get_id()), 1);
+}
+
+TEST(ForEachInStages, LetsTheLanesAboveGoFirstBetweenTwoStages) {
+  Record record;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  int stages = 0;
+  executor->ForEachInStages(
+      Lane::kTrain,
+      [&]() -> int64_t {
+        record.Add("stage");
+        if (stages == 1) executor->Submit(Lane::kPredict, [&] { record.Add("predict"); });
+        return stages++ < 2 ? 1 : 0;
+      },
+      [&](int64_t) { record.Add("train"); });
+  EXPECT_THAT(record.what(), ElementsAre("stage", "train", "stage", "predict", "train", "stage"));
 }
 
 TEST(ForEach, TwoOfOneLaneTakeTurns) {
@@ -400,6 +490,16 @@ TEST(HandCrankedExecutor, ForEachRunsAtOnceOnTheCallerAndCutsBetweenIndices) {
   });
   EXPECT_THAT(record.what(), ElementsAre("evaluate 0", "evaluate 1", "predict", "evaluate 2"));
   EXPECT_EQ(executor->pending(Lane::kTrain), 1);
+}
+
+TEST(HandCrankedExecutor, RunsStageAfterStageOnTheCaller) {
+  Record record;
+  std::unique_ptr<HandCrankedExecutor> executor = NewHandCrankedExecutor();
+  int stages = 0;
+  executor->ForEachInStages(
+      Lane::kTrain, [&]() -> int64_t { return stages < 2 ? ++stages : 0; },
+      [&](int64_t i) { record.Add(std::to_string(stages) + "." + std::to_string(i)); });
+  EXPECT_THAT(record.what(), ElementsAre("1.0", "2.0", "2.1"));
 }
 
 TEST(HandCrankedExecutor, NestedCutsLookOnlyAboveTheTaskThatRuns) {

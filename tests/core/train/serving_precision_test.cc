@@ -29,11 +29,12 @@ class CountingExecutor : public Executor {
   void Submit(Lane lane, absl::AnyInvocable<void()> task) override {
     inner_->Submit(lane, std::move(task));
   }
-  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
+  void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
+                       absl::FunctionRef<void(int64_t)> body) override {
     EXPECT_EQ(lane, Lane::kTrain);
     ++loops;
     if (on_loop) on_loop();
-    inner_->ForEach(lane, count, body);
+    inner_->ForEachInStages(lane, next_stage, body);
   }
   void Cut() override { inner_->Cut(); }
 

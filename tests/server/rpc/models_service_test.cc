@@ -179,10 +179,13 @@ class RecordingExecutor : public Executor {
  public:
   int workers() const override { return 1; }
   void Submit(Lane, absl::AnyInvocable<void()>) override { ADD_FAILURE(); }
-  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
+  void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
+                       absl::FunctionRef<void(int64_t)> body) override {
     lanes.push_back(lane);
     cuts.push_back(0);
-    for (int64_t i = 0; i < count; ++i) body(i);
+    for (int64_t count = next_stage(); count > 0; count = next_stage()) {
+      for (int64_t i = 0; i < count; ++i) body(i);
+    }
   }
   void Cut() override {
     ++cuts.back();
