@@ -1,22 +1,28 @@
 #include "core/train/gradient_sum.h"
 
+#include <array>
 #include <utility>
 
 #include "core/dnn/kernels.h"
 
 namespace convd {
+namespace {
+
+constexpr size_t kMostRoots = 4;
+
+}  // namespace
 
 void GradientSum::Begin(int64_t leaves) {
   absl::MutexLock lock(&mutex_);
   idle_.clear();
   for (const AlignedBuffer& buffer : buffers_) idle_.push_back(buffer.data());
-  size_t levels = 0;
-  for (;; leaves = (leaves + 1) / 2) {
-    if (levels == waiting_.size()) waiting_.emplace_back();
-    waiting_[levels++].assign(leaves, nullptr);  // in the memory that it has
-    if (leaves == 1) break;
+  last_level_ = 0;
+  for (size_t level = 0;; ++level, leaves = (leaves + 1) / 2) {
+    if (level == waiting_.size()) waiting_.emplace_back();
+    waiting_[level].assign(leaves, nullptr);  // in the memory that it has
+    last_level_ = level;
+    if (waiting_[level].size() <= kMostRoots) break;
   }
-  levels_ = levels;
 }
 
 float* GradientSum::NewLeaf() {
@@ -43,8 +49,8 @@ void GradientSum::Add(int64_t leaf, float* gradient) {
       absl::MutexLock lock(&mutex_);
       std::vector<float*>& row = waiting_[level];
       const int64_t other = index ^ 1;
-      if (row.size() == 1) {
-        row[0] = gradient;
+      if (level == last_level_) {
+        row[index] = gradient;
         return;
       }
       if (other < static_cast<int64_t>(row.size())) {
@@ -66,9 +72,21 @@ void GradientSum::Add(int64_t leaf, float* gradient) {
   }
 }
 
-const float* GradientSum::Result() {
-  absl::MutexLock lock(&mutex_);
-  return waiting_[levels_ - 1][0];
+const float* GradientSum::Sum(int64_t begin, int64_t size) {
+  std::array<float*, kMostRoots> roots{};
+  size_t count = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (float* root : waiting_[last_level_]) roots[count++] = root + begin;
+  }
+  for (; count > 1; count = (count + 1) / 2) {
+    for (size_t i = 0; i + 1 < count; i += 2) {
+      ActiveKernels().add(size, roots[i + 1], roots[i]);
+      roots[i / 2] = roots[i];
+    }
+    if (count % 2 == 1) roots[count / 2] = roots[count - 1];
+  }
+  return roots[0];
 }
 
 }  // namespace convd

@@ -12,9 +12,10 @@ namespace convd {
 
 // The sum of a batch's gradients as a pairwise tree over the micro-batch index: at each level
 // neighbours 2i and 2i+1 add, an odd one out moves up. Who adds depends on who comes last, the
-// order of additions doesn't. Leaves that have been added are used again, so only about workers +
-// log2(micro-batches) buffers are ever alive. Any thread may call; Begin and Result only between
-// steps.
+// order of additions doesn't. The last levels, of at most four sums, are left to Sum, which many
+// workers share in. Leaves that have been added are used again, so only about workers +
+// log2(micro-batches) buffers are ever alive. Any thread may call; Begin and Sum only between the
+// leaves of two steps.
 class GradientSum {
  public:
   explicit GradientSum(int64_t floats) : floats_(floats) {}
@@ -26,8 +27,9 @@ class GradientSum {
   void Add(int64_t leaf, float* gradient);
   // For a leaf that was not computed after all.
   void Drop(float* gradient);
-  // The sum, after every leaf was added; valid until the next Begin.
-  const float* Result();
+  // The sum of the elements [begin, begin + size), after every leaf was added; valid until the next
+  // Begin. Each element is asked for once a step.
+  const float* Sum(int64_t begin, int64_t size);
 
  private:
   const int64_t floats_;
@@ -35,8 +37,8 @@ class GradientSum {
   std::vector<AlignedBuffer> buffers_ ABSL_GUARDED_BY(mutex_);
   std::vector<float*> idle_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::vector<float*>> waiting_
-      ABSL_GUARDED_BY(mutex_);                 // by level and index; null: not there yet
-  size_t levels_ ABSL_GUARDED_BY(mutex_) = 0;  // of those, this step's
+      ABSL_GUARDED_BY(mutex_);                     // by level and index; null: not there yet
+  size_t last_level_ ABSL_GUARDED_BY(mutex_) = 0;  // of this step: the first of at most four
 };
 
 }  // namespace convd

@@ -151,9 +151,19 @@ class PlanTrainer : public Trainer {
   const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
+  // A stretch of the packed parameters that one task of the optimizer steps, all of one derived
+  // part.
+  struct Shard {
+    int64_t begin, size;
+    int part;
+  };
+
   int64_t steps() const {
     return (data_.train.count + request_.batch_size() - 1) / request_.batch_size();
   }
+
+  // Of this epoch.
+  int64_t steps_done() const { return (seen_ + request_.batch_size() - 1) / request_.batch_size(); }
 
   absl::Status RunEpoch(TrainingObserver& observer) {
     const absl::Duration start = clock_.Monotonic();
@@ -168,11 +178,7 @@ class PlanTrainer : public Trainer {
     loss_sum_ = 0;
     correct_ = 0;
     seen_ = 0;
-    for (int64_t begin = 0; begin < count; begin += request_.batch_size()) {
-      const int64_t n = std::min<int64_t>(request_.batch_size(), count - begin);
-      CONVD_RETURN_IF_ERROR(Step(absl::MakeConstSpan(order).subspan(begin, n), observer));
-      observer.OnProgress(Where(start, false));
-    }
+    CONVD_RETURN_IF_ERROR(Steps(order, start, observer));
     const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
     v1::EpochRecord record;
     record.set_epoch(epoch_);
@@ -192,41 +198,81 @@ class PlanTrainer : public Trainer {
     return absl::OkStatus();
   }
 
-  // One batch: gradients of its micro-batches, their sum, the optimizer, the weights that backward
-  // wants.
-  absl::Status Step(absl::Span<const uint32_t> samples, TrainingObserver& observer) {
-    const int64_t images = plan_->images();
-    const int64_t leaves = (static_cast<int64_t>(samples.size()) + images - 1) / images;
-    const float loss_scale = 1.0f / static_cast<float>(samples.size());
-    batches_.assign(leaves, MicroBatch());
-    sum_->Begin(leaves);
-    auto at_cut = [&] {
+  // The epoch's optimizer updates, each in two stages: the gradients of a batch's micro-batches and
+  // their sum; the optimizer, and the weights that backward wants.
+  absl::Status Steps(absl::Span<const uint32_t> order, absl::Duration start,
+                     TrainingObserver& observer) {
+    absl::Span<const uint32_t> batch;
+    bool optimizing = true;
+    absl::Status status;
+    const auto next_stage = [&]() -> int64_t {
+      optimizing = !optimizing;
+      if (optimizing) {
+        status = EndGradients(batch.size());
+        if (!status.ok()) return 0;
+        if (!shards_.empty()) return static_cast<int64_t>(shards_.size());
+        optimizing = false;  // a network without weights
+      }
+      if (!batch.empty()) {
+        status = EndStep();
+        if (!status.ok()) return 0;
+        observer.OnProgress(Where(start, false));
+      }
+      batch = order.subspan(0, std::min<size_t>(request_.batch_size(), order.size()));
+      order.remove_prefix(batch.size());
+      return BeginStep(batch);
+    };
+    const auto at_cut = [&] {
       executor_.Cut();
       return !observer.Cancelled();
     };
-    executor_.ForEach(Lane::kTrain, leaves, [&](int64_t i) {
-      MicroBatch& batch = batches_[i];
+    executor_.ForEachInStages(Lane::kTrain, next_stage, [&](int64_t i) {
+      if (optimizing) {
+        StepShard(shards_[i]);
+      } else {
+        Note(RunMicroBatch(i, batches_[i], at_cut));
+      }
+    });
+    return status;
+  }
+
+  // How many micro-batches `samples` are.
+  int64_t BeginStep(absl::Span<const uint32_t> samples) {
+    const int64_t images = plan_->images(), count = static_cast<int64_t>(samples.size());
+    batches_.assign((count + images - 1) / images, MicroBatch());
+    for (int64_t begin = 0; begin < count; begin += images) {
+      MicroBatch& batch = batches_[begin / images];
       batch.images = &data_.train;
-      batch.samples =
-          samples.subspan(i * images, std::min<int64_t>(images, samples.size() - i * images));
-      batch.loss_scale = loss_scale;
+      batch.samples = samples.subspan(begin, std::min(images, count - begin));
+      batch.loss_scale = 1.0f / static_cast<float>(count);
       batch.seed = request_.seed();
       batch.epoch = static_cast<uint32_t>(epoch_);
-      Note(RunMicroBatch(i, batch, at_cut));
-    });
+    }
+    if (count > 0) sum_->Begin(static_cast<int64_t>(batches_.size()));
+    return static_cast<int64_t>(batches_.size());
+  }
+
+  // The loss of the step's `samples`, and what the optimizer needs.
+  absl::Status EndGradients(size_t samples) {
     CONVD_RETURN_IF_ERROR(TakeError());
     double loss = 0;
     for (const MicroBatch& batch : batches_) {
       loss += batch.loss_sum;
       correct_ += batch.correct;
     }
-    ++step_;
-    const int64_t step = seen_ / request_.batch_size() + 1;
-    if (!std::isfinite(loss)) return Diverged(absl::StrCat("the loss is ", loss), step);
+    seen_ += static_cast<int64_t>(samples);
+    if (!std::isfinite(loss)) return Diverged(absl::StrCat("the loss is ", loss), steps_done());
     loss_sum_ += loss;
-    seen_ += static_cast<int64_t>(samples.size());
+    ++step_;
+    BeginOptimizer();
+    return absl::OkStatus();
+  }
+
+  absl::Status EndStep() {
     // Not left to the next step's loss: there may be none, and a ReLU may hide a NaN from it.
-    if (!Optimize(sum_->Result())) return Diverged("the weights are not finite any more", step);
+    if (!finite_.load(std::memory_order_relaxed)) {
+      return Diverged("the weights are not finite any more", steps_done());
+    }
     return TakeError();
   }
 
@@ -255,53 +301,54 @@ class PlanTrainer : public Trainer {
     return status;
   }
 
-  // Steps the weights by the gradient, and makes the weights that backward wants of them.
-  // Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root as PyTorch has it;
-  // momentum as PyTorch's SGD. False where a weight is not finite any more, or will never move
-  // again since its second moment isn't; of the other moments each shows in its weight.
-  bool Optimize(const float* gradient) {
-    AdamStep adam{};
+  // Figures of the step, for StepShard.
+  void BeginOptimizer() {
     if (request_.optimizer().has_adam()) {
       const v1::Adam& a = request_.optimizer().adam();
       const double t = static_cast<double>(step_);
-      adam.beta_1 = static_cast<float>(a.beta_1());
-      adam.one_minus_beta_1 = static_cast<float>(1 - a.beta_1());
-      adam.beta_2 = static_cast<float>(a.beta_2());
-      adam.one_minus_beta_2 = static_cast<float>(1 - a.beta_2());
-      adam.step_size = static_cast<float>(a.learning_rate() / (1 - std::pow(a.beta_1(), t)));
-      adam.inverse_root_bias = static_cast<float>(1 / std::sqrt(1 - std::pow(a.beta_2(), t)));
-      adam.epsilon = static_cast<float>(a.epsilon());
+      adam_.beta_1 = static_cast<float>(a.beta_1());
+      adam_.one_minus_beta_1 = static_cast<float>(1 - a.beta_1());
+      adam_.beta_2 = static_cast<float>(a.beta_2());
+      adam_.one_minus_beta_2 = static_cast<float>(1 - a.beta_2());
+      adam_.step_size = static_cast<float>(a.learning_rate() / (1 - std::pow(a.beta_1(), t)));
+      adam_.inverse_root_bias = static_cast<float>(1 / std::sqrt(1 - std::pow(a.beta_2(), t)));
+      adam_.epsilon = static_cast<float>(a.epsilon());
     }
-    std::atomic<bool> finite{true};
+    finite_.store(true, std::memory_order_relaxed);
     for (std::atomic<int64_t>& left : shards_left_) left.store(0, std::memory_order_relaxed);
     for (const Shard& shard : shards_) ++shards_left_[shard.part];
-    executor_.ForEach(Lane::kTrain, static_cast<int64_t>(shards_.size()), [&](int64_t i) {
-      const auto [begin, size, part] = shards_[i];
-      float* w = weights_.data() + begin;
-      float* m = first_moment_.data() + begin;
-      if (request_.optimizer().has_adam()) {
-        ActiveKernels().adam(size, adam, gradient + begin, m, second_moment_.data() + begin, w);
-      } else {
-        const v1::Sgd& s = request_.optimizer().sgd();
-        ActiveKernels().sgd(size, static_cast<float>(s.learning_rate()),
-                            static_cast<float>(s.momentum()), s.nesterov(), gradient + begin, m, w);
-      }
-      // While the shard is in the cache.
-      const auto all_finite = [size = size](const float* values) {
-        const absl::Span<const float> shard(values, size);
-        return FirstNonFinite(shard) == shard.size();
-      };
-      if (!all_finite(w) ||
-          (request_.optimizer().has_adam() && !all_finite(second_moment_.data() + begin))) {
-        finite.store(false, std::memory_order_relaxed);
-      }
-      // Whoever steps a part's last shard derives it; the others' weights are visible by this
-      // count.
-      if (shards_left_[part].fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        Note(plan_->Derive(part, weights_.data(), derived_.data()));
-      }
-    });
-    return finite.load(std::memory_order_relaxed);
+  }
+
+  // Steps the shard's weights by the gradient; of a part's last one also makes the weights that
+  // backward wants of them. Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root
+  // as PyTorch has it; momentum as PyTorch's SGD. Notes in finite_ where a weight is not finite any
+  // more, or will never move again since its second moment isn't; of the other moments each shows
+  // in its weight.
+  void StepShard(const Shard& shard) {
+    const auto [begin, size, part] = shard;
+    const float* const g = sum_->Sum(begin, size);
+    float* const w = weights_.data() + begin;
+    float* const m = first_moment_.data() + begin;
+    const bool adam = request_.optimizer().has_adam();
+    if (adam) {
+      ActiveKernels().adam(size, adam_, g, m, second_moment_.data() + begin, w);
+    } else {
+      const v1::Sgd& s = request_.optimizer().sgd();
+      ActiveKernels().sgd(size, static_cast<float>(s.learning_rate()),
+                          static_cast<float>(s.momentum()), s.nesterov(), g, m, w);
+    }
+    // While the shard is in the cache.
+    const auto all_finite = [size = size](const float* values) {
+      const absl::Span<const float> shard(values, size);
+      return FirstNonFinite(shard) == shard.size();
+    };
+    if (!all_finite(w) || (adam && !all_finite(second_moment_.data() + begin))) {
+      finite_.store(false, std::memory_order_relaxed);
+    }
+    // Whoever steps a part's last shard derives it; the others' weights are visible by this count.
+    if (shards_left_[part].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      Note(plan_->Derive(part, weights_.data(), derived_.data()));
+    }
   }
 
   absl::Status DeriveWeights() {
@@ -354,7 +401,7 @@ class PlanTrainer : public Trainer {
     p.epoch = epoch_;
     p.epochs = request_.epochs();
     p.steps = steps();
-    p.step = (seen_ + request_.batch_size() - 1) / request_.batch_size();
+    p.step = steps_done();
     p.loss = loss_sum_ / seen_;
     p.accuracy = static_cast<double>(correct_) / seen_;
     const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
@@ -397,16 +444,14 @@ class PlanTrainer : public Trainer {
 
   std::shared_ptr<const Plan> plan_;
   AlignedBuffer weights_, derived_, first_moment_, second_moment_;  // packed, as the plan has them
-  // A stretch of the packed parameters that one task of the optimizer steps, all of one derived
-  // part.
-  struct Shard {
-    int64_t begin, size;
-    int part;
-  };
   std::vector<Shard> shards_;
   std::vector<std::atomic<int64_t>> shards_left_;  // of the step, a part
   std::unique_ptr<GradientSum> sum_;
-  std::vector<MicroBatch> batches_;  // of the step
+  // Of the step:
+  std::vector<MicroBatch> batches_;
+  AdamStep adam_{};
+  std::atomic<bool> finite_{true};
+
   mutable absl::Status unpacked_;
 
   int64_t epoch_ = 0;  // the running one, from 1

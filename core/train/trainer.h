@@ -40,7 +40,8 @@ struct TrainingProgress {
   bool validating = false;
 };
 
-// Called on the thread that runs Trainer::Run, between steps. Quick, or training waits.
+// Called between steps, by the thread that runs Trainer::Run or by a worker, one at a time. Quick,
+// or training waits.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
