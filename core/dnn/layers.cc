@@ -262,17 +262,17 @@ class Dropout : public Operation {
 
 class ActivationOperation : public Operation {
  public:
-  ActivationOperation(const std::string& name, v1::Activation activation, float alpha, Shape shape,
-                      int64_t images, bool training)
-      : Operation(name),
+  ActivationOperation(const GraphLayer& layer, int64_t images, bool training)
+      : Operation(layer.name),
         training_(training),
-        n_(images * shape.elements()),
-        layout_(ActivationLayout(shape)),
-        forward_(ActivationForward(activation, alpha, n_)),
+        own_layer_(layer.kind == LayerKind::kActivation),
+        n_(images * layer.out.elements()),
+        layout_(ActivationLayout(layer.out)),
+        forward_(ActivationForward(layer.activation, layer.alpha, n_)),
         forward_primitive_(forward_),
-        backward_(ActivationBackward(activation, alpha, n_, forward_)),
+        backward_(ActivationBackward(layer.activation, layer.alpha, n_, forward_)),
         backward_primitive_(backward_) {
-    in_elements = out_elements = shape.elements();
+    in_elements = out_elements = layer.out.elements();
   }
 
   bool can_run_in_place() const override { return true; }
@@ -288,26 +288,27 @@ class ActivationOperation : public Operation {
         {DNNL_ARG_SRC, at(b.x)},
         {DNNL_ARG_DST, at(b.y)},
         {DNNL_ARG_SCRATCHPAD, memory(forward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
-    b.forward->push_back(
-        {OneDnnCall(name(), "forward", layout_, 0, 2 * n_, forward_.impl_info_str(), true),
-         [p = forward_primitive_, forward, stream = b.stream](MicroBatch&) {
-           p.execute(*stream, forward);
-         }});
+    b.forward->push_back({OneDnnCall(name(), own_layer_ ? "forward" : "forward_activation", layout_,
+                                     0, 2 * n_, forward_.impl_info_str(), true),
+                          [p = forward_primitive_, forward, stream = b.stream](MicroBatch&) {
+                            p.execute(*stream, forward);
+                          }});
     if (!training_ || b.dx == nullptr) return;
     std::unordered_map<int, memory> backward = {
         {DNNL_ARG_DST, at(b.y)},
         {DNNL_ARG_DIFF_DST, at(b.dy)},
         {DNNL_ARG_DIFF_SRC, at(b.dx)},
         {DNNL_ARG_SCRATCHPAD, memory(backward_.scratchpad_desc(), CpuEngine(), b.scratch)}};
-    b.backward->push_back(
-        {OneDnnCall(name(), "backward", layout_, 0, 3 * n_, backward_.impl_info_str(), true),
-         [p = backward_primitive_, backward, stream = b.stream](MicroBatch&) {
-           p.execute(*stream, backward);
-         }});
+    b.backward->push_back({OneDnnCall(name(), own_layer_ ? "backward" : "backward_activation",
+                                      layout_, 0, 3 * n_, backward_.impl_info_str(), true),
+                           [p = backward_primitive_, backward, stream = b.stream](MicroBatch&) {
+                             p.execute(*stream, backward);
+                           }});
   }
 
  private:
   const bool training_;
+  const bool own_layer_;
   const int64_t n_;
   const char* const layout_;
   dnnl::eltwise_forward::primitive_desc forward_;
@@ -335,9 +336,8 @@ std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, 
   return std::make_unique<Dropout>(layer, layer_index, images);
 }
 
-std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
-                                         float alpha, Shape shape, int64_t images, bool training) {
-  return std::make_unique<ActivationOperation>(name, activation, alpha, shape, images, training);
+std::unique_ptr<Operation> NewActivation(const GraphLayer& layer, int64_t images, bool training) {
+  return std::make_unique<ActivationOperation>(layer, images, training);
 }
 
 }  // namespace convd

@@ -119,8 +119,8 @@ std::unique_ptr<Operation> NewPool(const GraphLayer& layer, int64_t images, bool
 // Notes the least and the largest value of its input in MicroBatch::ranges, as number `index`.
 std::unique_ptr<Operation> NewObservation(const GraphLayer& layer, int64_t images, int index);
 std::unique_ptr<Operation> NewDropout(const GraphLayer& layer, int layer_index, int64_t images);
-std::unique_ptr<Operation> NewActivation(const std::string& name, v1::Activation activation,
-                                         float alpha, Shape shape, int64_t images, bool training);
+// Of an activation layer, or of the activation that a layer of another kind ends with.
+std::unique_ptr<Operation> NewActivation(const GraphLayer& layer, int64_t images, bool training);
 
 }  // namespace convd
 

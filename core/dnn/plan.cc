@@ -191,8 +191,6 @@ class CompiledPlan : public Plan {
     bool parameters_before = false;
     for (size_t i = 0; i < layers.size(); ++i) {
       const GraphLayer& layer = layers[i];
-      v1::Activation activation = layer.activation;
-      float alpha = layer.alpha;
       switch (layer.kind) {
         case LayerKind::kConv2D:
         case LayerKind::kDense: {
@@ -233,10 +231,11 @@ class CompiledPlan : public Plan {
         case LayerKind::kActivation:
           break;
       }
-      if (activation == v1::ACTIVATION_UNSPECIFIED || activation == v1::ACTIVATION_SOFTMAX)
+      if (layer.activation == v1::ACTIVATION_UNSPECIFIED ||
+          layer.activation == v1::ACTIVATION_SOFTMAX) {
         continue;
-      operations_.push_back(
-          NewActivation(layer.name, activation, alpha, layer.out, n, options_.training));
+      }
+      operations_.push_back(NewActivation(layer, n, options_.training));
     }
   }
 

@@ -49,7 +49,8 @@ struct MicroBatch {
 struct CallInfo {
   std::string layer;  // its name; "input" for the gather of pixels, "output" for the probabilities
   // "forward", "backward_weights", "backward_bias", "backward_data", "backward_relu" (the mask of a
-  // fused ReLU); "backward" of layers without weights, or by all of them at once (Winograd's);
+  // fused ReLU), "forward_activation", "backward_activation" (of a layer's other activations);
+  // "backward" of layers without weights, or by all of them at once (Winograd's);
   // "gather", "softmax", and when training "loss" (softmax, loss and its gradient); "observe" of
   // what a layer takes.
   std::string pass;

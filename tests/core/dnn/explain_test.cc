@@ -66,6 +66,27 @@ TEST(Explain, CountsFlopAndBytesOfKerasMnist) {
   EXPECT_EQ(predict.flop(), predict.images() * (conv2d + conv2d_1 + dense));
 }
 
+// Both have the layer's name; the second is as fast as a copy, whatever the first is.
+TEST(Explain, KeepsALayersActivationApartFromItsConvolution) {
+  const absl::StatusOr<v1::Explanation> explanation =
+      Explain(PresetGraph("lenet5"), {.batch_size = 128}, Clock::Real(), GoOn);
+  ASSERT_TRUE(explanation.ok()) << explanation.status();
+  const v1::PlanExplanation& predict = explanation->predict();
+  const int64_t outputs = 10 * 10 * 16, taps = 5 * 5 * 6;
+  int conv2d_1 = 0;
+  while (conv2d_1 + 1 < predict.calls_size() && predict.calls(conv2d_1).layer() != "conv2d_1") {
+    ++conv2d_1;
+  }
+  const v1::CallExplanation &convolution = predict.calls(conv2d_1),
+                            &tanh = predict.calls(conv2d_1 + 1);
+  EXPECT_EQ(convolution.pass(), "forward");
+  EXPECT_EQ(convolution.flop(), predict.images() * 2 * outputs * taps);
+  EXPECT_EQ(tanh.layer(), "conv2d_1");
+  EXPECT_EQ(tanh.pass(), "forward_activation");
+  EXPECT_EQ(tanh.flop(), 0);
+  EXPECT_EQ(tanh.bytes(), predict.images() * 2 * 4 * outputs);
+}
+
 TEST(Explain, SaysHowFarFromThePeakItRan) {
   const absl::StatusOr<v1::Explanation> explanation =
       Explain(PresetGraph("keras-mnist"), {.batch_size = 128}, Clock::Real(), GoOn);
