@@ -94,8 +94,8 @@ struct WinogradKernels {
 };
 
 // The engine's own kernels, compiled once an instruction set (kernels_v3.cc, kernels_v4.cc) from
-// kernels_body.inc. All arrays are float, NHWC or rows; every element's additions run in one fixed
-// order, so a row's bits don't depend on the rows beside it. Any thread may call.
+// the *_body.inc files. All arrays are float, NHWC or rows; every element's additions run in one
+// fixed order, so a row's bits don't depend on the rows beside it. Any thread may call.
 struct Kernels {
   const char* name;
   // `index`, if not null, gets which position of the window won (the first of equal ones), one byte
@@ -134,6 +134,7 @@ struct Kernels {
                           uint64_t seed, uint32_t threshold, float scale, const float* x, float* y,
                           uint8_t* keep);
   void (*dropout_backward)(int64_t n, const uint8_t* keep, float scale, const float* dy, float* dx);
+  // In these two, what is below the normal numbers counts as zero.
   void (*adam)(int64_t n, const AdamStep&, const float* g, float* m, float* v, float* w);
   void (*sgd)(int64_t n, float learning_rate, float momentum, bool nesterov, const float* g,
               float* buffer, float* w);

@@ -30,8 +30,6 @@ inline void StoreBytes(uint8_t* p, Lanes lanes) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
 
-#include "core/dnn/kernels_body.inc"
-
 // Accumulators of the convolutions' inner loops: as many as leave registers for the factors.
 constexpr int kProductRegisters = 12, kProductVectors = 2, kWeightsRegisters = 8;
 constexpr int kNarrowRegisters = 8, kNarrowGradientVectors = 1;
@@ -43,7 +41,10 @@ inline Vector Broadcast(const float* p) { return _mm256_set1_ps(*p); }
 inline Vector Larger(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 inline Vector Positive(Vector v) { return Larger(v, Vector{}); }
 
+#include "core/dnn/dense_body.inc"
+#include "core/dnn/kernels_body.inc"
 #include "core/dnn/narrow_convolution_body.inc"
+#include "core/dnn/pooling_body.inc"
 #include "core/dnn/winograd_body.inc"
 
 }  // namespace

@@ -14,8 +14,10 @@ namespace {
 // In this order.
 // clang-format off
 #include "core/dnn/vectors_v4.inc"
+#include "core/dnn/dense_body.inc"
 #include "core/dnn/kernels_body.inc"
 #include "core/dnn/narrow_convolution_body.inc"
+#include "core/dnn/pooling_body.inc"
 #include "core/dnn/winograd_body.inc"
 // clang-format on
 

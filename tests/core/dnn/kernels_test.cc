@@ -245,6 +245,25 @@ TEST_P(KernelTable, AdamTakesTheStepCountedByHand) {
   EXPECT_NEAR(v[0], 0.004, 1e-8);
 }
 
+// What is below the normal numbers makes each step take many times as long.
+TEST_P(KernelTable, MomentsThatFadeAwayEndAtZero) {
+  constexpr int kWeights = 37;
+  const float least = std::numeric_limits<float>::min();
+  const std::vector<float> g(kWeights, 0.0f);
+  std::vector<float> m(kWeights, -least), v(kWeights, least), buffer(kWeights, least);
+  std::vector<float> w(kWeights, 1.0f);
+  m[20] = 2 * least;  // stays a normal number
+  const AdamStep step = {0.9f, 0.1f, 0.999f, 0.001f, 0.01f, 1.0f, 1e-7f};
+  k.adam(kWeights, step, g.data(), m.data(), v.data(), w.data());
+  k.sgd(kWeights, 0.5f, 0.5f, false, g.data(), buffer.data(), w.data());
+  for (int i = 0; i < kWeights; ++i) {
+    EXPECT_EQ(m[i], i == 20 ? 0.9f * (2 * least) : 0.0f) << i;
+    EXPECT_EQ(v[i], 0.0f) << i;
+    EXPECT_EQ(buffer[i], 0.0f) << i;
+    EXPECT_EQ(w[i], 1.0f) << i;
+  }
+}
+
 TEST_P(KernelTable, SgdWithMomentumTakesTheStepsCountedByHand) {
   std::vector<float> g = {1}, buffer = {0}, w = {10};
   k.sgd(1, 0.5f, 0.5f, false, g.data(), buffer.data(), w.data());  // buffer 1, w 10 - 0.5
