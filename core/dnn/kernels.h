@@ -49,8 +49,8 @@ constexpr int64_t WinogradScratch(const WinogradShape& s, bool backward) {
                             (backward ? int64_t{s.channels} * s.filters : 0));
 }
 
-// A first layer's convolution with stride 1 and no padding, and what follows it. Filters are a
-// multiple of 16; kernel_w * channels is one that NarrowConvolutionFits.
+// A first layer's convolution with stride 1 and no padding, and what follows it. Weights and bias
+// have their filters padded to PaddedUnits, zeros in the padding.
 struct NarrowShape {
   int64_t images = 0;
   int in_h = 0, in_w = 0, channels = 0;
@@ -62,11 +62,6 @@ struct NarrowShape {
 constexpr int64_t NarrowOutputs(const NarrowShape& s) {
   return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
 }
-// Whether narrow_backward has a kernel for as many taps along a row.
-constexpr bool NarrowConvolutionFits(int64_t taps) {
-  return taps == 3 || taps == 5 || taps == 9 || taps == 12;
-}
-
 // Figures of one Adam step, worked out in double once a step.
 struct AdamStep {
   float beta_1, one_minus_beta_1, beta_2, one_minus_beta_2;
@@ -141,7 +136,8 @@ struct Kernels {
 
   WinogradKernels winograd;  // in f32
 
-  // w is kernel_h x kernel_w x channels x filters.
+  // w is kernel_h x kernel_w x channels x PaddedUnits(filters), and so is dw, with zeros in the
+  // padding.
   void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,
                          float* y, uint8_t* index);
   void (*narrow_backward)(const NarrowShape&, const float* x, const float* dy, const float* y,

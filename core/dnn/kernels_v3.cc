@@ -30,9 +30,40 @@ inline void StoreBytes(uint8_t* p, Lanes lanes) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
 
+inline Lanes LoadBytes(const uint8_t* p, AllLanes) { return LoadBytes(p); }
+inline void StoreBytes(uint8_t* p, Lanes lanes, AllLanes) { StoreBytes(p, lanes); }
+
+// The first lanes of a vector, none to all of them. What isn't among them is zero when it is
+// loaded, and neither read nor written.
+struct LaneMask {
+  Integers lanes;
+  int count;
+};
+inline LaneMask FirstLanes(int count) {
+  const Integers numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), numbers),
+          Smaller(Larger(count, 0), kLanesPerVector)};
+}
+inline Vector Load(const float* p, const LaneMask& mask) {
+  return _mm256_maskload_ps(p, mask.lanes);
+}
+inline void Store(float* p, Vector v, const LaneMask& mask) {
+  _mm256_maskstore_ps(p, mask.lanes, v);
+}
+inline Lanes LoadBytes(const uint8_t* p, const LaneMask& mask) {
+  uint8_t bytes[kLanesPerVector] = {};
+  __builtin_memcpy(bytes, p, mask.count);
+  return LoadBytes(bytes);
+}
+inline void StoreBytes(uint8_t* p, Lanes lanes, const LaneMask& mask) {
+  uint8_t bytes[kLanesPerVector];
+  StoreBytes(bytes, lanes);
+  __builtin_memcpy(p, bytes, mask.count);
+}
+
 // Accumulators of the convolutions' inner loops: as many as leave registers for the factors.
 constexpr int kProductRegisters = 12, kProductVectors = 2, kWeightsRegisters = 8;
-constexpr int kNarrowRegisters = 8, kNarrowGradientVectors = 1;
+constexpr int kNarrowRegisters = 8, kNarrowGradientRegisters = 12, kNarrowGradientVectors = 1;
 
 inline Vector FusedMultiplyAdd(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 // From memory: adding a scalar to a vector of zeros would take the port of the multiplications.

@@ -17,6 +17,7 @@ namespace {
 #include "core/dnn/dense_body.inc"
 #include "core/dnn/kernels_body.inc"
 #include "core/dnn/narrow_convolution_body.inc"
+#include "core/dnn/narrow_pairs_body.inc"
 #include "core/dnn/pooling_body.inc"
 #include "core/dnn/winograd_body.inc"
 // clang-format on
@@ -49,8 +50,8 @@ const Kernels kKernelsV4 = {
             .forward = x86_64_v4::WinogradForward<x86_64_v4::FloatProducts>,
             .backward = x86_64_v4::WinogradBackward<x86_64_v4::FloatProducts>,
         },
-    .narrow_forward = x86_64_v4::NarrowForward,
-    .narrow_backward = x86_64_v4::NarrowBackward,
+    .narrow_forward = x86_64_v4::NarrowPairsForward,
+    .narrow_backward = x86_64_v4::NarrowPairsBackward,
 };
 
 }  // namespace convd

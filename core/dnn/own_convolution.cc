@@ -8,12 +8,13 @@
 #include "absl/strings/str_cat.h"
 
 // Convolutions by the engine's own kernels, with a ReLU and a max pool in them. Kernels of both
-// kinds take weights as kernel_h x kernel_w x channels x filters.
+// kinds take weights as kernel_h x kernel_w x channels x filters, these padded to PaddedUnits; a
+// packed array's padding is zero and stays it.
 
 namespace convd {
 namespace {
 
-constexpr int kBlock = 16;  // channels and filters of Winograd's, filters of a narrow one's
+constexpr int kBlock = 16;  // channels and filters of Winograd's
 constexpr int kMostNarrowChannels = 4;
 
 // Tiles at a time: what lies between transforms and products is to stay in the second cache beside
@@ -42,17 +43,27 @@ int64_t PointFloats(const GraphLayer& layer, v1::Precision precision) {
 void ToKernelOrder(const GraphLayer& layer, const float* from, float* to) {
   const int window = layer.window.kernel_h * layer.window.kernel_w;
   const int channels = layer.in.channels, filters = layer.out.channels;
+  const int64_t stride = PaddedUnits(filters);
   for (int f = 0; f < filters; ++f)
     for (int c = 0; c < channels; ++c)
-      for (int k = 0; k < window; ++k) to[(int64_t{k} * channels + c) * filters + f] = *from++;
+      for (int k = 0; k < window; ++k) to[(int64_t{k} * channels + c) * stride + f] = *from++;
 }
 
 void FromKernelOrder(const GraphLayer& layer, const float* from, float* to) {
   const int window = layer.window.kernel_h * layer.window.kernel_w;
   const int channels = layer.in.channels, filters = layer.out.channels;
+  const int64_t stride = PaddedUnits(filters);
   for (int f = 0; f < filters; ++f)
     for (int c = 0; c < channels; ++c)
-      for (int k = 0; k < window; ++k) *to++ = from[(int64_t{k} * channels + c) * filters + f];
+      for (int k = 0; k < window; ++k) *to++ = from[(int64_t{k} * channels + c) * stride + f];
+}
+
+// Floats of an image with the zeros around it; 0 where the layer has none.
+int64_t PaddedImage(const GraphLayer& layer) {
+  const Window& w = layer.window;
+  const int64_t rows = w.pad_top + w.pad_bottom, columns = w.pad_left + w.pad_right;
+  if (rows == 0 && columns == 0) return 0;
+  return (layer.in.height + rows) * (layer.in.width + columns) * layer.in.channels;
 }
 
 // What the two kinds share: their place in the plan, and how parameters are packed.
@@ -86,7 +97,7 @@ class OwnConvolution : public Operation {
  protected:
   int64_t weights() const {
     return int64_t{layer_.window.kernel_h} * layer_.window.kernel_w * layer_.in.channels *
-           layer_.out.channels;
+           PaddedUnits(layer_.out.channels);
   }
   virtual int64_t kernel_size() const { return weights(); }
   // Whether backward has to ask y which outputs the ReLU let pass.
@@ -111,7 +122,7 @@ class OwnConvolution : public Operation {
     if (training_ && pool_) info.bytes += images_ * out_elements;  // which output won
     return info;
   }
-  int64_t bias_size() const { return bias >= 0 ? layer_.out.channels : 0; }
+  int64_t bias_size() const { return bias >= 0 ? PaddedUnits(layer_.out.channels) : 0; }
 
   const GraphLayer layer_;
   const int64_t images_;
@@ -240,9 +251,14 @@ class WinogradConvolution : public OwnConvolution {
   const WinogradKernels& kernels_;
 };
 
+// Where the layer pads its images, the kernels get copies with the zeros around them.
 class NarrowConvolution : public OwnConvolution {
  public:
   using OwnConvolution::OwnConvolution;
+
+  int64_t scratch_bytes() const override {
+    return images_ * PaddedImage(layer_) * static_cast<int64_t>(sizeof(float));
+  }
 
   absl::Status Pack(const float* kernel, const float* bias_from, float* packed) const override {
     ToKernelOrder(layer_, kernel, packed);
@@ -251,33 +267,62 @@ class NarrowConvolution : public OwnConvolution {
   }
 
   void Bind(const Binding& b) const override {
+    const Window& w = layer_.window;
     NarrowShape shape{images_,
-                      layer_.in.height,
-                      layer_.in.width,
+                      layer_.in.height + w.pad_top + w.pad_bottom,
+                      layer_.in.width + w.pad_left + w.pad_right,
                       layer_.in.channels,
                       layer_.out.height,
                       layer_.out.width,
                       layer_.out.channels,
-                      layer_.window.kernel_h,
-                      layer_.window.kernel_w,
+                      w.kernel_h,
+                      w.kernel_w,
                       relu_,
                       pool_};
     const float* bias_data = bias >= 0 ? b.weights + kernel_size() : nullptr;
     uint8_t* const index = Index(b);
-    b.forward->push_back({Info("forward", "hwio", 1, 0, packed_size()),
-                          [shape, bias_data, index, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
-                            ActiveKernels().narrow_forward(shape, x, w, bias_data, y, index);
-                          }});
+    float* const scratch = static_cast<float*>(b.scratch);
+    b.forward->push_back(
+        {Info("forward", "hwio", 1, 0, packed_size()),
+         [this, shape, bias_data, index, scratch, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
+           ActiveKernels().narrow_forward(shape, Padded(x, scratch), w, bias_data, y, index);
+         }});
     if (!training_) return;
     shape.relu = masks();
     b.backward->push_back(
         {Info("backward_weights", "hwio", 1, masks() ? out_elements : 0, packed_size()),
-         [this, shape, index, x = b.x, y = b.y, dy = b.dy,
+         [this, shape, index, scratch, x = b.x, y = b.y, dy = b.dy,
           offset = b.gradient_offset](MicroBatch& batch) {
            float* const dw = batch.gradient + offset;
-           ActiveKernels().narrow_backward(shape, x, dy, y, index, dw,
+           ActiveKernels().narrow_backward(shape, Padded(x, scratch), dy, y, index, dw,
                                            bias >= 0 ? dw + kernel_size() : nullptr);
          }});
+  }
+
+ private:
+  // The images with their padding: `x`, or what is made of them in `scratch`.
+  const float* Padded(const float* x, float* scratch) const {
+    if (PaddedImage(layer_) == 0) return x;
+    const Window& w = layer_.window;
+    const int64_t channels = layer_.in.channels, row = layer_.in.width * channels;
+    const int64_t left = w.pad_left * channels, right = w.pad_right * channels;
+    const int64_t padded_row = left + row + right;
+    float* to = scratch;
+    const auto zeros = [&to](int64_t n) {
+      std::memset(to, 0, n * sizeof(float));
+      to += n;
+    };
+    for (int64_t n = 0; n < images_; ++n) {
+      zeros(w.pad_top * padded_row);
+      for (int h = 0; h < layer_.in.height; ++h, x += row) {
+        zeros(left);
+        std::memcpy(to, x, row * sizeof(float));
+        to += row;
+        zeros(right);
+      }
+      zeros(w.pad_bottom * padded_row);
+    }
+    return scratch;
   }
 };
 
@@ -313,10 +358,13 @@ FusedLayers Fuse(const Graph& graph, size_t layer, bool pools) {
 
 OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training,
                               v1::Precision precision) {
-  const int64_t kernels = int64_t{layer.in.channels} * layer.out.channels;
-  const int64_t weights = kernels * layer.window.kernel_h * layer.window.kernel_w;
-  const int64_t bias = layer.bias >= 0 ? layer.out.channels : 0;
-  if (kernel == ConvolutionKernel::kNarrow) return {.packed = weights + bias};
+  const int64_t filters = PaddedUnits(layer.out.channels);
+  const int64_t weights =
+      layer.in.channels * filters * layer.window.kernel_h * layer.window.kernel_w;
+  const int64_t bias = layer.bias >= 0 ? filters : 0;
+  if (kernel == ConvolutionKernel::kNarrow) {
+    return {.packed = weights + bias, .image_scratch = PaddedImage(layer)};
+  }
   const int64_t points = PointFloats(layer, precision);
   return {.packed = (training ? weights : points) + bias,
           .derived = training ? 2 * points + weights : 0,
@@ -326,17 +374,13 @@ OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel,
 ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first) {
   const Window& w = layer.window;
   if (layer.kind != LayerKind::kConv2D || layer.groups != 1 || w.stride_h != 1 || w.stride_w != 1 ||
-      w.dilation_h != 1 || w.dilation_w != 1 || layer.out.channels % kBlock != 0) {
+      w.dilation_h != 1 || w.dilation_w != 1) {
     return ConvolutionKernel::kOneDnn;
   }
-  if (first && layer.in.channels <= kMostNarrowChannels && w.pad_top == 0 && w.pad_left == 0 &&
-      w.pad_bottom == 0 && w.pad_right == 0 &&
-      NarrowConvolutionFits(int64_t{w.kernel_w} * layer.in.channels)) {
-    return ConvolutionKernel::kNarrow;
-  }
+  if (first && layer.in.channels <= kMostNarrowChannels) return ConvolutionKernel::kNarrow;
   const int64_t points = int64_t{layer.in.channels} * layer.out.channels;
   if (w.kernel_h == 3 && w.kernel_w == 3 && layer.in.channels % kBlock == 0 &&
-      points <= kMostPoints &&
+      layer.out.channels % kBlock == 0 && points <= kMostPoints &&
       points <= kMostPointsATile * WinogradTiles(WinogradShapeOf(layer, 1, false, false))) {
     return ConvolutionKernel::kWinograd;
   }

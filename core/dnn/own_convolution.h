@@ -31,6 +31,7 @@ ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first);
 // What such an operation takes of a plan, in floats.
 struct OwnConvolutionFloats {
   int64_t packed = 0, derived = 0, scratch = 0;
+  int64_t image_scratch = 0;  // more scratch, an image
 };
 // Of one that needs a gradient by its input, too, if Winograd's. `precision` is f32 or bf16.
 OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training,

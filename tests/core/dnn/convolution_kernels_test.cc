@@ -170,18 +170,43 @@ Results RunWinograd(const WinogradKernels& k, const Case& c, const Data& d, int6
   return r;
 }
 
+// Rows of `columns` with as many more zeros as a kernel pads them with.
+std::vector<float> PaddedRows(const std::vector<float>& from, int columns) {
+  const int64_t stride = PaddedUnits(columns);
+  std::vector<float> to(from.size() / columns * stride);
+  for (size_t i = 0; i < from.size(); ++i) to[i / columns * stride + i % columns] = from[i];
+  return to;
+}
+
+// The same back; what is beyond the columns has to be zero.
+std::vector<float> WithoutPadding(const std::vector<float>& from, int columns) {
+  const int64_t stride = PaddedUnits(columns);
+  std::vector<float> to;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (static_cast<int64_t>(i) % stride < columns) {
+      to.push_back(from[i]);
+    } else {
+      EXPECT_EQ(from[i], 0.0f) << "at " << i;
+    }
+  }
+  return to;
+}
+
 Results RunNarrow(const Kernels& k, const Case& c, const Data& d) {
   const NarrowShape s{c.images,  c.in_h,   c.in_w,   c.channels, c.out_h(), c.out_w(),
                       c.filters, c.kernel, c.kernel, c.relu,     c.pool};
+  const std::vector<float> w = PaddedRows(d.w, c.filters), bias = PaddedRows(d.bias, c.filters);
+  // Vectors, so that the sanitizer sees where one is read or written beyond its end.
+  std::vector<float> dw(w.size(), NAN), db(bias.size(), NAN);
   Results r;
   r.y.assign(c.written(), NAN);
   r.index.assign(c.pool ? c.written() : 0, 99);
-  r.dw.assign(c.weights(), NAN);
-  r.db.assign(c.filters, NAN);
   uint8_t* const index = c.pool ? r.index.data() : nullptr;
-  k.narrow_forward(s, d.x.data(), d.w.data(), c.bias ? d.bias.data() : nullptr, r.y.data(), index);
-  k.narrow_backward(s, d.x.data(), d.dy.data(), r.y.data(), index, r.dw.data(),
-                    c.bias ? r.db.data() : nullptr);
+  k.narrow_forward(s, d.x.data(), w.data(), c.bias ? bias.data() : nullptr, r.y.data(), index);
+  k.narrow_backward(s, d.x.data(), d.dy.data(), r.y.data(), index, dw.data(),
+                    c.bias ? db.data() : nullptr);
+  r.dw = WithoutPadding(dw, c.filters);
+  if (c.bias) r.db = WithoutPadding(db, c.filters);
   return r;
 }
 
@@ -285,6 +310,34 @@ TEST_P(ConvolutionKernels, NarrowComputesTheConvolutionAndItsGradients) {
                         Case{1, 3, 3, 3, 16, 3, 0, 0, 0, 0, true, false, true}}) {
     const Data d(c);
     Check(c, d, RunNarrow(k, c, d), 3e-6);
+  }
+}
+
+// Filters that fill their last vector in part, or two, and less than one.
+TEST_P(ConvolutionKernels, NarrowTakesAnyNumberOfFilters) {
+  for (const int filters : {1, 2, 6, 8, 10, 15, 17, 20, 24, 33, 50}) {
+    for (const bool pool : {false, true}) {
+      for (const bool relu : {false, true}) {
+        for (const Case& c : {Case{2, 9, 20, 1, filters, 5, 0, 0, 0, 0, relu, pool, true},
+                              Case{2, 8, 21, 1, filters, 3, 0, 0, 0, 0, relu, pool, false},
+                              Case{1, 8, 7, 1, filters, 5, 0, 0, 0, 0, relu, pool, false},
+                              Case{2, 6, 9, 3, filters, 3, 0, 0, 0, 0, relu, pool, true}}) {
+          const Data d(c);
+          Check(c, d, RunNarrow(k, c, d), 3e-6);
+        }
+      }
+    }
+  }
+}
+
+// Windows of every size, whose taps along a row are taken by twelve, nine, five, three and one.
+TEST_P(ConvolutionKernels, NarrowTakesAnyWindow) {
+  for (const int kernel : {1, 2, 3, 4, 5, 6, 7, 11}) {
+    for (const int channels : {1, 2, 3, 4}) {
+      const Case c{2, 13, 12, channels, 6, kernel, 0, 0, 0, 0, true, kernel % 2 == 0, true};
+      const Data d(c);
+      Check(c, d, RunNarrow(k, c, d), 3e-6);
+    }
   }
 }
 

@@ -138,6 +138,7 @@ TEST(Explain, TellsKernelsThatAreNotPlanned) {
   v1::Conv2D& conv = *network.add_layers()->mutable_conv();
   conv.set_filters(8);
   conv.add_kernel(20);
+  conv.add_stride(2);
   network.add_layers()->mutable_flatten();
   network.add_layers()->mutable_dense()->set_units(10);
   SteppingClock clock(absl::Milliseconds(100));

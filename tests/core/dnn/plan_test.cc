@@ -326,17 +326,20 @@ TEST(PlanCalls, AreInTheOrderInWhichTheyRun) {
                           "output loss", "dense backward_weights", "dense backward_data",
                           "dropout backward", "conv2d_1+max_pooling2d_1 backward",
                           "conv2d+max_pooling2d backward_weights"));
-  // Filters that fill no block: oneDNN's kernels, and pools of their own.
+  // A stride, and channels that fill no block: oneDNN's kernels, and pools of their own.
   EXPECT_THAT(
-      Passes(BoundPlan(GraphOf(R"pb(
-                         name: "narrow"
-                         input { height: 12 width: 12 channels: 1 }
-                         layers { conv { filters: 6 kernel: 5 activation: ACTIVATION_RELU } }
-                         layers { max_pool { size: 2 } }
-                         layers { conv { filters: 10 kernel: 3 activation: ACTIVATION_RELU } }
-                         layers { flatten {} }
-                         layers { dense { units: 3 } })pb"),
-                       true, 1)
+      Passes(BoundPlan(
+                 GraphOf(R"pb(
+                   name: "strided"
+                   input { height: 12 width: 12 channels: 1 }
+                   layers {
+                     conv { filters: 6 kernel: 3 stride: 1 stride: 2 activation: ACTIVATION_RELU }
+                   }
+                   layers { max_pool { size: 2 } }
+                   layers { conv { filters: 10 kernel: 2 activation: ACTIVATION_RELU } }
+                   layers { flatten {} }
+                   layers { dense { units: 3 } })pb"),
+                 true, 1)
                  .workspace->calls()),
       ElementsAre("input gather", "conv2d forward", "max_pooling2d forward", "conv2d_1 forward",
                   "dense forward", "output loss", "dense backward_weights", "dense backward_data",

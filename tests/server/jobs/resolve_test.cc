@@ -320,8 +320,8 @@ TEST_F(ResolveMemoryTest, AJobThatFitsIsAccepted) {
 TEST_F(ResolveMemoryTest, ABatchSizeThatWouldKeepTooManyWorkersBusyIsRefusedWithOneThatFits) {
   const std::string refusal = Refusal("batch_size: 40", {.bytes = 700 << 20, .workers = 4});
   EXPECT_THAT(refusal, StartsWith("batch_size: with 40 images training takes about "));
-  // 4 * (20 layers and a scratchpad of 12.5 MB) are 1005 MiB.
-  EXPECT_THAT(refusal, HasSubstr("activations and gradients of 4 workers 100"));
+  // 4 * 20 layers of 28 * 28 * 4000 floats are 957 MiB.
+  EXPECT_THAT(refusal, HasSubstr("activations and gradients of 4 workers 958 MB"));
   EXPECT_THAT(refusal, HasSubstr("a job may take 700 MB here; try 2, or a smaller network"));
   EXPECT_EQ(Refusal("batch_size: 2", {.bytes = 700 << 20, .workers = 4}), "");
 }
