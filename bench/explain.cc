@@ -26,6 +26,8 @@ struct Options {
   v1::Precision precision = v1::PRECISION_F32;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
+  bool horizontal_flip = false;
+  int32_t shift = 0;
   bool json = false;
 };
 
@@ -46,6 +48,9 @@ absl::Status Run(const Options& options) {
   CONVD_RETURN_IF_ERROR(SetInstructionSet(options.isa));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, OpenNetwork(options.network));
   CONVD_ASSIGN_OR_RETURN(const v1::Quantization quantization, SyntheticQuantization(graph));
+  v1::Augmentation augmentation;
+  augmentation.set_horizontal_flip(options.horizontal_flip);
+  augmentation.set_shift(options.shift);
   CONVD_ASSIGN_OR_RETURN(
       const v1::Explanation explanation,
       Explain(graph,
@@ -54,7 +59,8 @@ absl::Status Run(const Options& options) {
                .train_precision =
                    options.precision == v1::PRECISION_BF16 ? v1::PRECISION_BF16 : v1::PRECISION_F32,
                .predict_precision = options.precision,
-               .quantization = &quantization},
+               .quantization = &quantization,
+               .augmentation = augmentation},
               Clock::Real(), [] { return true; }));
   if (options.json) return PrintJson(explanation);
   std::cout << ExplanationText(options.network, explanation) << std::flush;
@@ -76,6 +82,9 @@ int main(int argc, char** argv) {
       ->transform(CLI::CheckedTransformer(convd::Precisions()));
   app.add_option("--batch", options.batch, "images of an optimizer update")->capture_default_str();
   app.add_option("--micro-batch", options.micro_batch, "0: the engine's choice")
+      ->capture_default_str();
+  app.add_flag("--horizontal-flip", options.horizontal_flip, "augmentation, when training");
+  app.add_option("--shift", options.shift, "augmentation, when training: pixels")
       ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object on a line");
   CLI11_PARSE(app, argc, argv);

@@ -30,6 +30,8 @@ struct Options {
   v1::Precision precision = v1::PRECISION_F32;
   int64_t batch = 1000;
   int64_t micro_batch = 0;
+  bool horizontal_flip = false;
+  int32_t shift = 0;
   bool without_floor = false;
   int64_t images = 60000;
   int64_t epochs = 2;  // the fastest counts
@@ -72,6 +74,8 @@ absl::Status Measure(const Options& options) {
     request.set_micro_batch(std::min(MicroBatchImages(graph, int64_t{1} << 20), options.batch));
   request.set_epochs(options.epochs);
   request.set_precision(options.precision);
+  request.mutable_augmentation()->set_horizontal_flip(options.horizontal_flip);
+  request.mutable_augmentation()->set_shift(options.shift);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
 
   // As the trainer has it.
@@ -132,6 +136,9 @@ int main(int argc, char** argv) {
          "--without-floor", options.without_floor,
          "micro-batches as large as one of a huge batch, though a batch has fewer than 16 then")
       ->excludes("--micro-batch");
+  app.add_flag("--horizontal-flip", options.horizontal_flip, "augmentation, when training");
+  app.add_option("--shift", options.shift, "augmentation, when training: pixels")
+      ->capture_default_str();
   app.add_option("--images", options.images, "of an epoch")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}))
       ->capture_default_str();

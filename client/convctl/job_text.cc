@@ -70,6 +70,15 @@ std::string OptimizerText(const v1::Optimizer& optimizer) {
   return absl::StrCat("adam, learning rate ", optimizer.adam().learning_rate());
 }
 
+std::string AugmentationText(const v1::Augmentation& augmentation) {
+  std::string text = augmentation.horizontal_flip() ? "horizontal flip" : "";
+  if (augmentation.shift() != 0) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", "shift by up to ", augmentation.shift(),
+                    augmentation.shift() == 1 ? " pixel" : " pixels");
+  }
+  return text.empty() ? "none" : text;
+}
+
 std::string DatasetText(const v1::DatasetRef& dataset) {
   std::string text = dataset.name();
   if (!dataset.split().empty()) absl::StrAppend(&text, "/", dataset.split());
@@ -119,6 +128,7 @@ std::string JobDetails(const v1::Job& job) {
   fields.Add("Dataset", DatasetText(request.dataset()));
   fields.Add("Validation", ValidationText(request.validation()));
   fields.Add("Optimizer", OptimizerText(request.optimizer()));
+  fields.Add("Augmentation", AugmentationText(request.augmentation()));
   fields.Add("Batch size", Thousands(request.batch_size()));
   fields.Add("Epochs", Thousands(request.epochs()));
   fields.Add("Seed", absl::StrCat(request.seed()));

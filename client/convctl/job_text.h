@@ -13,8 +13,10 @@ namespace convd {
 std::string StateText(v1::JobState state);                      // "running"
 std::string ArchitectureText(const v1::TrainRequest& request);  // the preset's or network's name
 std::string OptimizerText(const v1::Optimizer& optimizer);      // "adam, learning rate 0.001"
-std::string DatasetText(const v1::DatasetRef& dataset);         // "fashion/train"
-std::string ValidationText(const v1::Validation& validation);   // "last 10,000 samples"
+// "horizontal flip, shift by up to 4 pixels"
+std::string AugmentationText(const v1::Augmentation& augmentation);
+std::string DatasetText(const v1::DatasetRef& dataset);        // "fashion/train"
+std::string ValidationText(const v1::Validation& validation);  // "last 10,000 samples"
 
 std::string JobsTable(const std::vector<v1::Job>& jobs);
 // Everything about one job, its network's table and history too.

@@ -60,6 +60,7 @@ std::string ModelDetails(const v1::Model& model) {
   fields.Add("Validation", ValidationText(card.request().validation()));
   fields.Add("Validation accuracy", ValidationAccuracy(card));
   fields.Add("Optimizer", OptimizerText(card.request().optimizer()));
+  fields.Add("Augmentation", AugmentationText(card.request().augmentation()));
   fields.Add("Batch size", Thousands(card.request().batch_size()));
   fields.Add("Seed", absl::StrCat(card.request().seed()));
   fields.Add("Trained in", PrecisionText(card.request().precision()));

@@ -94,11 +94,24 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
       ->group(training);
   train->add_option("--momentum", flags->momentum, "For sgd")->type_name("X")->group(training);
   train->add_flag("--nesterov", flags->nesterov, "For sgd: Nesterov's momentum")->group(training);
-  train->add_option("--seed", flags->seed, "Of the initial weights, the order and dropout")
+  train
+      ->add_option("--seed", flags->seed,
+                   "Of the initial weights, the order, augmentation and dropout")
       ->check(WholeNumber<uint64_t>(0))
       ->type_name("N")
       ->group(training);
   train->add_flag("--no-shuffle", flags->no_shuffle, "Take the samples in the file's order")
+      ->group(training);
+  train
+      ->add_flag("--horizontal-flip", flags->horizontal_flip,
+                 "Mirror half of the samples left to right, other ones in each epoch")
+      ->group(training);
+  train
+      ->add_option("--shift", flags->shift,
+                   "Move each sample by up to N pixels up or down and left or right, anew in each "
+                   "epoch")
+      ->check(WholeNumber<int32_t>())
+      ->type_name("N")
       ->group(training);
   train
       ->add_option("--micro-batch", flags->micro_batch,

@@ -115,6 +115,8 @@ absl::StatusOr<v1::TrainRequest> BuildTrainRequest(const TrainFlags& flags) {
   if (flags.batch_size.has_value()) request.set_batch_size(*flags.batch_size);
   if (flags.seed.has_value()) request.set_seed(*flags.seed);
   if (flags.no_shuffle) request.set_shuffle(false);
+  if (flags.horizontal_flip) request.mutable_augmentation()->set_horizontal_flip(true);
+  if (flags.shift.has_value()) request.mutable_augmentation()->set_shift(*flags.shift);
   if (flags.micro_batch.has_value()) request.set_micro_batch(*flags.micro_batch);
   request.set_precision(flags.precision);
   request.set_serving_precision(flags.serving_precision);

@@ -29,6 +29,8 @@ struct TrainFlags {
   bool nesterov = false;
   std::optional<uint64_t> seed;
   bool no_shuffle = false;
+  bool horizontal_flip = false;
+  std::optional<int32_t> shift;
   std::optional<int64_t> micro_batch;
   v1::Precision precision = v1::PRECISION_UNSPECIFIED;
   v1::Precision serving_precision = v1::PRECISION_UNSPECIFIED;

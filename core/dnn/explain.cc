@@ -98,6 +98,7 @@ class RunnablePlan {
     batch.images = &images_;
     batch.samples = samples_;
     batch.loss_scale = 1.0f / static_cast<float>(plan_->images());
+    batch.epoch = ++epoch_;  // so that the median is of many draws
     batch.gradient = gradient_.data();
     batch.probabilities = probabilities_.data();
     for (int phase = 0; phase < plan_->phases(); ++phase) {
@@ -124,6 +125,7 @@ class RunnablePlan {
   std::vector<uint32_t> samples_;
   std::vector<float> probabilities_;
   std::unique_ptr<Workspace> workspace_;
+  uint32_t epoch_ = 0;
 };
 
 // FLOP a second of the fastest run, or `best` where that is more. A core is not at its clock at
@@ -247,7 +249,8 @@ absl::StatusOr<v1::Explanation> Explain(const Graph& graph, const ExplainOptions
                              .images = options.micro_batch > 0
                                            ? options.micro_batch
                                            : MicroBatchImages(graph, options.batch_size),
-                             .precision = options.train_precision};
+                             .precision = options.train_precision,
+                             .augmentation = options.augmentation};
   const PlanOptions predict = {.training = false,
                                .images = PredictionSizes(graph).front(),
                                .precision = options.predict_precision,

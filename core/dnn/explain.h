@@ -24,6 +24,7 @@ struct ExplainOptions {
   v1::Precision predict_precision = v1::PRECISION_F32;
   // Where predict_precision is int8, of this network; it need not outlive the call.
   const v1::Quantization* quantization = nullptr;
+  v1::Augmentation augmentation = {};  // of training
 };
 
 // Compiles the network's training and prediction plans, runs each on synthetic pixels, and says of
@@ -32,9 +33,9 @@ struct ExplainOptions {
 // is, and not more than a hundred times. `at_cut` is asked after each call; it returns true to go
 // on, false to stop, and what it does itself isn't counted into the times.
 //
-// INVALID_ARGUMENT names batch_size or micro_batch, also where the plans would take more than
-// memory_bytes ("network" where one image does); FAILED_PRECONDITION where the CPU or the network
-// lacks the precision (Plan::Compile); CANCELLED where at_cut stopped it;
+// INVALID_ARGUMENT names augmentation.shift, batch_size or micro_batch, also where the plans would
+// take more than memory_bytes ("network" where one image does); FAILED_PRECONDITION where the CPU
+// or the network lacks the precision (Plan::Compile); CANCELLED where at_cut stopped it;
 // RESOURCE_EXHAUSTED where memory runs out all the same. Any thread may call.
 absl::StatusOr<v1::Explanation> Explain(const Graph& graph, const ExplainOptions& options,
                                         const Clock& clock, absl::FunctionRef<bool()> at_cut);

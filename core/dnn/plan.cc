@@ -3,13 +3,13 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "core/dnn/int8_kernels.h"
+#include "core/dnn/gather.h"
 #include "core/dnn/int8_layer.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/operation.h"
@@ -102,6 +102,13 @@ class CompiledPlan : public Plan {
       segments_.push_back({packed_size_, derived_size_});
       packed_size_ += operation->packed_size();
       derived_size_ += operation->derived_size();
+    }
+    if (!operations_.empty() && operations_[0]->reads_bytes) {
+      gathers_bytes_.emplace(graph_.input(), graph_.scale(), options_.images,
+                             *operations_[0]->input_scale());
+    } else {
+      gathers_.emplace(graph_.input(), input_.channels, graph_.scale(), options_.images,
+                       options_.training ? options_.augmentation : v1::Augmentation());
     }
   }
 
@@ -275,15 +282,14 @@ class CompiledPlan : public Plan {
     const int64_t pixels = n * graph_.input().elements();
     CallInfo gather = OwnCall("input", "gather", "nhwc", 0, n * input_.elements());
     gather.bytes += pixels;
-    if (!operations_.empty() && operations_[0]->reads_bytes) {
+    if (gathers_bytes_.has_value()) {
       gather.bytes = 2 * pixels;
-      w.bound.push_back({std::move(gather), [this, x, scale = *operations_[0]->input_scale(),
-                                             bytes = BytesOfPixels(*operations_[0]->input_scale())](
-                                                MicroBatch& batch) {
-                           GatherBytes(batch, scale, bytes, reinterpret_cast<uint8_t*>(x));
+      w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) {
+                           (*gathers_bytes_)(batch, reinterpret_cast<uint8_t*>(x));
                          }});
     } else {
-      w.bound.push_back({std::move(gather), [this, x](MicroBatch& batch) { Gather(batch, x); }});
+      w.bound.push_back(
+          {std::move(gather), [this, x](MicroBatch& batch) { (*gathers_)(batch, x); }});
     }
     float* dx = nullptr;
     std::vector<std::vector<Call>> backward(operations_.size());
@@ -327,87 +333,6 @@ class CompiledPlan : public Plan {
     return true;
   }
 
-  // Pixels times the scale into the input buffer; blank images and channels are zeros.
-  void Gather(MicroBatch& batch, float* to) const {
-    const ImageSet& images = *batch.images;
-    const float scale = graph_.scale();
-    const int64_t elements = input_.elements();
-    const int channels = graph_.input().channels;
-    for (uint32_t sample : batch.samples) {
-      const char* from = images.image(sample);
-      if (images.type == ElementType::kUint8) {
-        const uint8_t* pixels = reinterpret_cast<const uint8_t*>(from);
-        if (channels == input_.channels) {
-          ActiveKernels().scale_uint8(elements, pixels, scale, to);
-        } else {
-          Spread(pixels, scale, to);
-        }
-      } else {
-        const float* pixels = reinterpret_cast<const float*>(from);
-        if (channels == input_.channels) {
-          for (int64_t i = 0; i < elements; ++i) to[i] = pixels[i] * scale;
-        } else {
-          Spread(pixels, scale, to);
-        }
-      }
-      to += elements;
-    }
-    const int64_t blank = options_.images - static_cast<int64_t>(batch.samples.size());
-    std::memset(to, 0, blank * elements * sizeof(float));
-  }
-
-  // What stands for each pixel that is a byte, times the scale.
-  struct PixelBytes {
-    std::array<uint8_t, 256> of;
-    bool same = true;  // itself
-  };
-  PixelBytes BytesOfPixels(const InputScale& input) const {
-    PixelBytes bytes;
-    float values[256];
-    for (int i = 0; i < 256; ++i) values[i] = static_cast<float>(i) * graph_.scale();
-    ActiveInt8Kernels()->quantize(256, values, 1 / input.scale, input.zero, bytes.of.data());
-    for (int i = 0; i < 256; ++i) bytes.same = bytes.same && bytes.of[i] == i;
-    return bytes;
-  }
-
-  // The same as the bytes that stand for pixels times the scale.
-  void GatherBytes(MicroBatch& batch, const InputScale& input, const PixelBytes& bytes,
-                   uint8_t* to) const {
-    const ImageSet& images = *batch.images;
-    const int64_t elements = input_.elements();
-    for (uint32_t sample : batch.samples) {
-      const char* from = images.image(sample);
-      if (images.type == ElementType::kUint8) {
-        const uint8_t* const pixels = reinterpret_cast<const uint8_t*>(from);
-        if (bytes.same) {
-          std::memcpy(to, pixels, elements);
-        } else {
-          for (int64_t i = 0; i < elements; ++i) to[i] = bytes.of[pixels[i]];
-        }
-      } else {
-        const float* const pixels = reinterpret_cast<const float*>(from);
-        constexpr int64_t kTogether = 256;
-        float values[kTogether];
-        for (int64_t i = 0; i < elements; i += kTogether) {
-          const int64_t n = std::min(kTogether, elements - i);
-          for (int64_t j = 0; j < n; ++j) values[j] = pixels[i + j] * graph_.scale();
-          ActiveInt8Kernels()->quantize(n, values, 1 / input.scale, input.zero, to + i);
-        }
-      }
-      to += elements;
-    }
-    const int64_t blank = options_.images - static_cast<int64_t>(batch.samples.size());
-    std::memset(to, input.zero, blank * elements);
-  }
-
-  template <typename T>
-  void Spread(const T* pixels, float scale, float* to) const {
-    const int channels = graph_.input().channels;
-    for (int64_t p = 0; p < int64_t{input_.height} * input_.width; ++p)
-      for (int c = 0; c < channels; ++c)
-        to[p * input_.channels + c] = static_cast<float>(pixels[p * channels + c]) * scale;
-  }
-
   // Probabilities, and when training the loss, the hits and the gradient of the scores.
   void Loss(MicroBatch& batch, const float* scores, float* own, float* gradient) const {
     const int classes = graph_.classes();
@@ -433,6 +358,8 @@ class CompiledPlan : public Plan {
   const std::vector<InputScale> scales_;  // by layer; of an int8 plan
   int observed_ = 0;                      // layers whose input is noted
   Shape input_;                           // as it lies in memory: channels may be padded
+  std::optional<PixelGather> gathers_;    // one of the two
+  std::optional<ByteGather> gathers_bytes_;
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Segment> segments_;  // one an operation
   int64_t packed_size_ = 0, derived_size_ = 0;
@@ -447,6 +374,9 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
         absl::StrCat("micro_batch: got ", options.images, "; want at least 1"));
   }
   CONVD_RETURN_IF_ERROR(CheckPrecision("precision", options.precision));
+  if (options.training) {
+    CONVD_RETURN_IF_ERROR(CheckAugmentation(options.augmentation, graph.input()));
+  }
   std::vector<InputScale> scales;
   if (options.precision == v1::PRECISION_INT8) {
     if (options.training) {

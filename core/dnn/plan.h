@@ -24,6 +24,9 @@ struct PlanOptions {
   const v1::Quantization* quantization = nullptr;
   // Of inference in f32: notes what layers with weights take, in MicroBatch::ranges.
   bool observes_inputs = false;
+  // Of training: how samples are varied on their way in, by MicroBatch::seed and epoch. One for
+  // inference takes them as they are, whatever this says.
+  v1::Augmentation augmentation = {};
 };
 
 // What one run of a micro-batch is about. Points to what the caller keeps alive until the run ends.
@@ -32,7 +35,7 @@ struct MicroBatch {
   absl::Span<const uint32_t> samples;  // indices into `images`, at most the plan's images
   // Training only:
   float loss_scale = 0;  // of each sample's gradient: 1 / the batch's samples
-  uint64_t seed = 0;     // dropout's
+  uint64_t seed = 0;     // augmentation's and dropout's
   uint32_t epoch = 0;
   float* gradient = nullptr;  // packed; written whole
   // Results, over the given samples, in their order:
@@ -90,8 +93,9 @@ class Plan {
  public:
   virtual ~Plan() = default;
 
-  // RESOURCE_EXHAUSTED where memory runs out, INTERNAL with oneDNN's word where it has no kernel at
-  // all.
+  // INVALID_ARGUMENT names what the options have wrong (micro_batch, precision,
+  // augmentation.shift); RESOURCE_EXHAUSTED where memory runs out, INTERNAL with oneDNN's word
+  // where it has no kernel at all.
   static absl::StatusOr<std::shared_ptr<const Plan>> Compile(const Graph& graph,
                                                              const PlanOptions& options);
 

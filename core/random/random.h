@@ -17,7 +17,11 @@ namespace convd {
 //   [1] sample: index in the training set; 0 where there is none
 //   [2] epoch, from 1; 0 where there is none
 //   [3] purpose << 24 | index of the parameter or layer
-enum class RandomPurpose : uint32_t { kInitial = 1, kShuffle = 2, kDropout = 3 };
+//
+// A sample's augmentation takes block 0, with index 0: the top bit of word 0 mirrors it, words 1
+// and 2 move it down and to the right by (word * (2 * shift + 1)) >> 32, minus shift. Each word has
+// its one use, so that what one of them does is the same with and without the other.
+enum class RandomPurpose : uint32_t { kInitial = 1, kShuffle = 2, kDropout = 3, kAugmentation = 4 };
 
 struct RandomStream {
   uint64_t seed = 0;

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/dnn/gather.h"
 #include "core/dnn/precision.h"
 #include "core/status/status_macros.h"
 #include "core/train/trainer.h"
@@ -97,6 +98,8 @@ absl::Status ResolveTraining(v1::TrainRequest& request) {
   CONVD_RETURN_IF_ERROR(Within("batch_size", request.batch_size(), 1, kMostBatch));
   CONVD_RETURN_IF_ERROR(Within("epochs", request.epochs(), 1, kMostEpochs));
   CONVD_RETURN_IF_ERROR(Within("micro_batch", request.micro_batch(), 0, request.batch_size()));
+  CONVD_RETURN_IF_ERROR(
+      Within("augmentation.shift", request.mutable_augmentation()->shift(), 0, kMostShift));
   return ResolvePrecisions(request);
 }
 

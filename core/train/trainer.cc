@@ -68,7 +68,8 @@ class PlanTrainer : public Trainer {
                                                       : MicroBatchImages(graph_, batch);
     CONVD_ASSIGN_OR_RETURN(plan_, Plan::Compile(graph_, {.training = true,
                                                          .images = images,
-                                                         .precision = request_.precision()}));
+                                                         .precision = request_.precision(),
+                                                         .augmentation = request_.augmentation()}));
     weights_ = AlignedBuffer(plan_->packed_size());
     derived_ = AlignedBuffer(std::max<int64_t>(1, plan_->derived_size()));
     first_moment_ = AlignedBuffer(plan_->packed_size());

@@ -17,8 +17,10 @@
 namespace convd {
 
 // Checks a request's training figures and fills in every default (optimizer, batch size, epochs,
-// seed, shuffle, both precisions). INVALID_ARGUMENT names the field; so does FAILED_PRECONDITION
-// where this CPU lacks a precision. Leaves model, dataset, architecture and validation alone.
+// seed, shuffle, both precisions, augmentation). INVALID_ARGUMENT names the field; so does
+// FAILED_PRECONDITION where this CPU lacks a precision. Leaves model, dataset, architecture and
+// validation alone; how far augmentation may move samples of what size is CheckAugmentation's
+// (core/dnn/gather.h).
 absl::Status ResolveTraining(v1::TrainRequest& request);
 
 struct TrainingData {
@@ -59,7 +61,8 @@ class Trainer {
   virtual ~Trainer() = default;
 
   // `request` is resolved (ResolveTraining). INVALID_ARGUMENT where data and graph don't fit:
-  // shape, labels beyond the classes, no samples, f32 pixels that aren't finite.
+  // shape, labels beyond the classes, no samples, f32 pixels that aren't finite; or where samples
+  // would be moved further than they are large (augmentation.shift).
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,

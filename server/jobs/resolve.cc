@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "core/dnn/gather.h"
 #include "core/dnn/plan.h"
 #include "core/names/names.h"
 #include "core/nn/presets.h"
@@ -189,6 +190,7 @@ class Resolver {
     }
     CONVD_ASSIGN_OR_RETURN(Graph graph, ResolveArchitecture(request_));
     CONVD_RETURN_IF_ERROR(ResolveTraining(request_));
+    CONVD_RETURN_IF_ERROR(CheckAugmentation(request_.augmentation(), graph.input()));
     CONVD_RETURN_IF_ERROR(CheckNoTail("dataset", request_.dataset()));
     CONVD_ASSIGN_OR_RETURN(const NamedDataset dataset,
                            LoadDataset("dataset", request_.dataset().name(), datasets_));

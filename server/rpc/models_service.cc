@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/dnn/explain.h"
+#include "core/dnn/gather.h"
 #include "core/dnn/precision.h"
 #include "core/names/names.h"
 #include "core/nn/graph.h"
@@ -189,6 +190,9 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   options.train_precision = TrainingPrecision(request.precision(), card.request());
   options.predict_precision = ChoosePrecision(card, request.precision());
   options.quantization = &card.quantization();
+  if (CheckAugmentation(card.request().augmentation(), graph.input()).ok()) {
+    options.augmentation = card.request().augmentation();
+  }
   absl::StatusOr<v1::Explanation> explanation;
   executor_.ForEach(Lane::kEvaluate, 1, [&](int64_t) {
     explanation = convd::Explain(graph, options, clock_, [&] {

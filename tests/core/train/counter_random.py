@@ -3,7 +3,7 @@ to be compared with. Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random
 """
 import numpy as np
 
-INITIAL, SHUFFLE, DROPOUT = 1, 2, 3
+INITIAL, SHUFFLE, DROPOUT, AUGMENTATION = 1, 2, 3, 4
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -68,3 +68,9 @@ def dropout_threshold(rate):
 def dropout_mask(seed, layer, epoch, sample, rate, count):
     """True where the element stays."""
     return words(seed, DROPOUT, layer, epoch, sample, count) >= np.uint32(dropout_threshold(rate))
+
+
+def motion(seed, epoch, sample, shift):
+    """How augmentation moves a sample: pixels down, pixels to the right, whether it is mirrored."""
+    flip, down, right = (int(word) for word in words(seed, AUGMENTATION, 0, epoch, sample, 3))
+    return (down * (2 * shift + 1) >> 32) - shift, (right * (2 * shift + 1) >> 32) - shift, flip >> 31 == 1
