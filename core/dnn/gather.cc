@@ -1,5 +1,7 @@
 #include "core/dnn/gather.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -12,6 +14,30 @@
 #include "core/random/random.h"
 
 namespace convd {
+namespace {
+
+// In place. kChannels is `channels`, or 0: where the compiler knows it, an exchange of pixels takes
+// half the time, and of one channel four at once are a third of that.
+template <int kChannels>
+void MirrorRows(int64_t height, int64_t width, int channels, float* image) {
+  if constexpr (kChannels > 0) channels = kChannels;
+  for (int64_t row = 0; row < height; ++row, image += width * channels) {
+    float* left = image;
+    float* right = image + width * channels;  // of what is still to do
+    if constexpr (kChannels == 1) {
+      for (; right - left >= 8; left += 4, right -= 4) {
+        const __m128 l = _mm_loadu_ps(left), r = _mm_loadu_ps(right - 4);
+        _mm_storeu_ps(left, _mm_shuffle_ps(r, r, _MM_SHUFFLE(0, 1, 2, 3)));
+        _mm_storeu_ps(right - 4, _mm_shuffle_ps(l, l, _MM_SHUFFLE(0, 1, 2, 3)));
+      }
+    }
+    for (; right - left >= 2 * channels; left += channels, right -= channels) {
+      for (int c = 0; c < channels; ++c) std::swap(left[c], right[c - channels]);
+    }
+  }
+}
+
+}  // namespace
 
 absl::Status CheckAugmentation(const v1::Augmentation& augmentation, const Shape& image) {
   const int most = std::min(kMostShift, std::min(image.height, image.width) - 1);
@@ -101,11 +127,13 @@ void PixelGather::Move(const T* image, const SampleMotion& motion, float* to) co
 }
 
 void PixelGather::Mirror(float* image) const {
-  for (int row = 0; row < image_.height; ++row, image += int64_t{image_.width} * channels_) {
-    float* left = image;
-    float* right = image + int64_t{image_.width - 1} * channels_;
-    for (; left < right; left += channels_, right -= channels_)
-      for (int c = 0; c < channels_; ++c) std::swap(left[c], right[c]);
+  switch (channels_) {
+    case 1:
+      return MirrorRows<1>(image_.height, image_.width, 1, image);
+    case 3:
+      return MirrorRows<3>(image_.height, image_.width, 3, image);
+    default:
+      return MirrorRows<0>(image_.height, image_.width, channels_, image);
   }
 }
 

@@ -95,6 +95,13 @@ TEST_F(BadInputTest, TrainRequests) {
       {"a split of 1", [](auto& r) { r.mutable_validation()->set_split(1); }, kInvalid, "split"},
       {"a split that is no number", [nan](auto& r) { r.mutable_validation()->set_split(nan); },
        kInvalid, "split"},
+      {"samples moved by a negative distance",
+       [](auto& r) { r.mutable_augmentation()->set_shift(-1); }, kInvalid, "augmentation.shift"},
+      {"samples moved all the way out", [](auto& r) { r.mutable_augmentation()->set_shift(28); },
+       kInvalid, "augmentation.shift"},
+      {"samples moved far away",
+       [](auto& r) { r.mutable_augmentation()->set_shift(std::numeric_limits<int32_t>::max()); },
+       kInvalid, "augmentation.shift"},
       {"a network of another shape", [](auto& r) { r.set_preset("classic-cifar10"); }, kInvalid,
        "32"},
   };

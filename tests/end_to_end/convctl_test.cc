@@ -102,7 +102,9 @@ TEST_F(ConvctlTest, TheMainJobInTheShell) {
               HasSubstr("train 2,000, test 500"));
   EXPECT_THAT(Expect(0, {"datasets", "list"}).out, HasSubstr("uploaded"));
 
-  const std::string training = Expect(0, TrainArguments("2")).out;
+  std::vector<std::string> train = TrainArguments("2");
+  train.insert(train.end(), {"--horizontal-flip", "--shift", "1"});
+  const std::string training = Expect(0, train).out;
   EXPECT_THAT(training, HasSubstr("34,826"));
   EXPECT_THAT(
       training,
@@ -124,7 +126,11 @@ TEST_F(ConvctlTest, TheMainJobInTheShell) {
   EXPECT_THAT(Expect(0, {"predict", "fashion", png}).out, HasSubstr("image0.png"));
 
   EXPECT_THAT(Expect(0, {"models"}).out, HasSubstr("34,826"));
-  EXPECT_THAT(Expect(0, {"models", "show", "fashion"}).out, HasSubstr(state()));
+  const std::string shown = Expect(0, {"models", "show", "fashion"}).out;
+  EXPECT_THAT(shown, HasSubstr(state()));
+  EXPECT_THAT(shown, ContainsRegex("\nAugmentation +horizontal flip, shift by up to 1 pixel\n"));
+  const json request = ExpectJson({"models", "show", "fashion"})["card"]["request"];
+  EXPECT_EQ(request["augmentation"], json({{"horizontalFlip", true}, {"shift", 1}}));
   EXPECT_EQ(ExpectJson({"models", "list"})["models"].size(), 1u);
 
   const std::string explained = Expect(0, {"explain", "fashion"}).out;
@@ -277,6 +283,14 @@ TEST_F(ConvctlTest, ErrorsHaveExitCodesAndSentences) {
   Expect(1, {"train", "--model", "m", "--preset", "nope", "--dataset", "fashion"});
   Expect(1, {"train", "--model", "m", "--preset", "keras-mnist", "--dataset", "fashion",
              "--batch-size", "0"});
+  const auto shift = [&](int code, const char* pixels) {
+    return Expect(code, {"train", "--model", "m", "--preset", "keras-mnist", "--dataset", "fashion",
+                         "--shift", pixels})
+        .err;
+  };
+  EXPECT_THAT(shift(1, "28"), HasSubstr("augmentation.shift: got 28; want 0 to 27"));
+  EXPECT_THAT(shift(1, "-1"), HasSubstr("augmentation.shift: got -1; want 0 to 64"));
+  EXPECT_THAT(shift(2, "4294967297"), HasSubstr("--shift"));
   Expect(2, {"predict", "fashion", folder_ / "none.png"});
   Expect(2, {"datasets", "upload", "x", folder_ / "none"});
   Expect(2, {"datasets"});

@@ -65,6 +65,20 @@ TEST(ModelTextTest, AVersionFromBeforeThereWasAChoiceIsF32) {
   EXPECT_THAT(text, Not(HasSubstr("SERVED AT")));
 }
 
+TEST(ModelTextTest, ShowsHowTheTrainingSamplesWereVaried) {
+  v1::Model model = Fashion();
+  EXPECT_THAT(ModelDetails(model), HasSubstr("\nAugmentation         none\n"));
+  v1::Augmentation& augmentation = *model.mutable_card()->mutable_request()->mutable_augmentation();
+  augmentation.set_shift(1);
+  EXPECT_THAT(ModelDetails(model), HasSubstr("\nAugmentation         shift by up to 1 pixel\n"));
+  augmentation.set_horizontal_flip(true);
+  augmentation.set_shift(4);
+  EXPECT_THAT(ModelDetails(model),
+              HasSubstr("\nAugmentation         horizontal flip, shift by up to 4 pixels\n"));
+  augmentation.set_shift(0);
+  EXPECT_THAT(ModelDetails(model), HasSubstr("\nAugmentation         horizontal flip\n"));
+}
+
 TEST(ModelTextTest, NamesWhatANewerServerHas) {
   v1::Model model = Fashion();
   model.mutable_card()->mutable_request()->set_serving_precision(static_cast<v1::Precision>(77));

@@ -52,6 +52,8 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   flags.nesterov = true;
   flags.seed = 18446744073709551615u;
   flags.no_shuffle = true;
+  flags.horizontal_flip = true;
+  flags.shift = 4;
   flags.micro_batch = 16;
   flags.precision = v1::PRECISION_BF16;
   flags.serving_precision = v1::PRECISION_INT8;
@@ -68,6 +70,8 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   EXPECT_EQ(request->seed(), 18446744073709551615u);
   EXPECT_TRUE(request->has_shuffle());
   EXPECT_FALSE(request->shuffle());
+  EXPECT_TRUE(request->augmentation().horizontal_flip());
+  EXPECT_EQ(request->augmentation().shift(), 4);
   EXPECT_EQ(request->micro_batch(), 16);
   EXPECT_EQ(request->precision(), v1::PRECISION_BF16);
   EXPECT_EQ(request->serving_precision(), v1::PRECISION_INT8);
@@ -78,10 +82,12 @@ TEST(TrainRequestTest, WrongValuesAreTheServersToRefuse) {
   TrainFlags flags = Least();
   flags.batch_size = 0;
   flags.learning_rate = -1;
+  flags.shift = -1;
   const auto request = BuildTrainRequest(flags);
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_TRUE(request->has_batch_size());
   EXPECT_EQ(request->optimizer().adam().learning_rate(), -1);
+  EXPECT_EQ(request->augmentation().shift(), -1);
 }
 
 TEST(TrainRequestTest, ValidationComesFromOnePlace) {

@@ -87,6 +87,16 @@ TEST(Explain, KeepsALayersActivationApartFromItsConvolution) {
   EXPECT_EQ(tanh.bytes(), predict.images() * 2 * 4 * outputs);
 }
 
+TEST(Explain, RefusesAnAugmentationThatTrainingWouldRefuse) {
+  v1::Augmentation augmentation;
+  augmentation.set_shift(28);
+  const absl::StatusOr<v1::Explanation> explanation =
+      Explain(PresetGraph("keras-mnist"), {.augmentation = augmentation}, Clock::Real(), GoOn);
+  EXPECT_EQ(explanation.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(explanation.status().message()),
+              HasSubstr("augmentation.shift: got 28; want 0 to 27"));
+}
+
 TEST(Explain, SaysHowFarFromThePeakItRan) {
   const absl::StatusOr<v1::Explanation> explanation =
       Explain(PresetGraph("keras-mnist"), {.batch_size = 128}, Clock::Real(), GoOn);

@@ -75,7 +75,7 @@ class CountingObserver : public TrainingObserver {
   std::vector<int64_t> counts;
 };
 
-TEST(Training, AllocatesNothingInASteadyState) {
+void ExpectAllocatesNothingInASteadyState(const v1::Augmentation& augmentation) {
   const Graph graph = *Graph::Create(*Preset("keras-mnist"));
   constexpr int kSteps = 12, kBatch = 64;
   const std::vector<uint8_t> pixels(kSteps * kBatch * 28 * 28, 77);
@@ -91,6 +91,7 @@ TEST(Training, AllocatesNothingInASteadyState) {
   v1::TrainRequest request;
   request.set_batch_size(kBatch);
   request.set_epochs(1);
+  *request.mutable_augmentation() = augmentation;
   ASSERT_TRUE(ResolveTraining(request).ok());
   const std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
   auto trainer = Trainer::Create(graph, request, data, *executor, Clock::Real());
@@ -105,6 +106,15 @@ TEST(Training, AllocatesNothingInASteadyState) {
   for (int step = 4; step < kSteps; ++step)
     without += observer.counts[step] == observer.counts[step - 1];
   EXPECT_GE(without, (kSteps - 4) / 2);
+}
+
+TEST(Training, AllocatesNothingInASteadyState) { ExpectAllocatesNothingInASteadyState({}); }
+
+TEST(Training, AllocatesNothingInASteadyStateWithAugmentation) {
+  v1::Augmentation augmentation;
+  augmentation.set_horizontal_flip(true);
+  augmentation.set_shift(4);
+  ExpectAllocatesNothingInASteadyState(augmentation);
 }
 
 }  // namespace

@@ -136,12 +136,17 @@ class PredictLoad {
 struct Case {
   const char* vectors;
   v1::Precision precision;
+  bool augments = false;
 };
 
 class DeterminismTest : public ::testing::TestWithParam<Case> {
  protected:
   DeterminismTest() : vectors_(ReadTrainingVectors(GetParam().vectors)) {
     vectors_.request.set_precision(GetParam().precision);
+    if (GetParam().augments) {
+      vectors_.request.mutable_augmentation()->set_horizontal_flip(true);
+      vectors_.request.mutable_augmentation()->set_shift(2);
+    }
   }
 
   void SetUp() override {
@@ -213,6 +218,17 @@ TEST_P(DeterminismTest, Bf16GivesOtherBitsThanF32) {
   EXPECT_NE(RunTraining(f32, *executor).parameters, RunOn(1).parameters);
 }
 
+TEST_P(DeterminismTest, AugmentationGivesOtherBits) {
+  if (!GetParam().augments) return;
+  const std::vector<float> varied = RunOn(1).parameters;
+  TrainingVectors other = vectors_;
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  other.request.mutable_augmentation()->set_horizontal_flip(false);
+  EXPECT_NE(RunTraining(other, *executor).parameters, varied);
+  other.request.clear_augmentation();
+  EXPECT_NE(RunTraining(other, *executor).parameters, varied);
+}
+
 TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
   TrainingVectors other = vectors_;
   other.request.set_seed(other.request.seed() + 1);
@@ -222,13 +238,16 @@ TEST_P(DeterminismTest, AnotherSeedGivesOtherBits) {
 
 std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
   return std::string(info.param.vectors) +
-         (info.param.precision == v1::PRECISION_BF16 ? "_bf16" : "");
+         (info.param.precision == v1::PRECISION_BF16 ? "_bf16" : "") +
+         (info.param.augments ? "_augmented" : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, DeterminismTest,
                          ::testing::Values(Case{"keras_mnist", v1::PRECISION_F32},
                                            Case{"lenet5", v1::PRECISION_F32},
                                            Case{"layer_kinds", v1::PRECISION_F32},
+                                           Case{"keras_mnist", v1::PRECISION_F32, true},
+                                           Case{"layer_kinds", v1::PRECISION_F32, true},
                                            Case{"keras_mnist", v1::PRECISION_BF16},
                                            Case{"lenet5", v1::PRECISION_BF16},
                                            Case{"layer_kinds", v1::PRECISION_BF16}),

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
 #include <string>
 
@@ -23,6 +24,9 @@ TEST(ResolveTraining, FillsInKerasDefaults) {
   // Whatever the CPU has.
   EXPECT_EQ(request.precision(), v1::PRECISION_F32);
   EXPECT_EQ(request.serving_precision(), v1::PRECISION_F32);
+  EXPECT_TRUE(request.has_augmentation());
+  EXPECT_FALSE(request.augmentation().horizontal_flip());
+  EXPECT_EQ(request.augmentation().shift(), 0);
   EXPECT_EQ(request.optimizer().adam().learning_rate(), 0.001);
   EXPECT_EQ(request.optimizer().adam().beta_1(), 0.9);
   EXPECT_EQ(request.optimizer().adam().beta_2(), 0.999);
@@ -35,7 +39,11 @@ TEST(ResolveTraining, KeepsWhatIsGiven) {
   request.mutable_optimizer()->mutable_sgd()->set_nesterov(true);
   request.set_shuffle(false);
   request.set_batch_size(7);
+  request.mutable_augmentation()->set_horizontal_flip(true);
+  request.mutable_augmentation()->set_shift(64);
   ASSERT_TRUE(ResolveTraining(request).ok());
+  EXPECT_TRUE(request.augmentation().horizontal_flip());
+  EXPECT_EQ(request.augmentation().shift(), 64);
   EXPECT_EQ(request.optimizer().sgd().learning_rate(), 0.01);
   EXPECT_EQ(request.optimizer().sgd().momentum(), 0.9);
   EXPECT_FALSE(request.shuffle());
@@ -56,6 +64,14 @@ TEST(ResolveTraining, RefusesByField) {
            {"epochs", [](v1::TrainRequest& r) { r.set_epochs(0); }},
            {"micro_batch", [](v1::TrainRequest& r) { r.set_micro_batch(-1); }},
            {"micro_batch", [](v1::TrainRequest& r) { r.set_micro_batch(33); }},
+           {"augmentation.shift: got -1; want 0 to 64",
+            [](v1::TrainRequest& r) { r.mutable_augmentation()->set_shift(-1); }},
+           {"augmentation.shift: got 65; want 0 to 64",
+            [](v1::TrainRequest& r) { r.mutable_augmentation()->set_shift(65); }},
+           {"augmentation.shift: got 2147483647; want 0 to 64",
+            [](v1::TrainRequest& r) { r.mutable_augmentation()->set_shift(INT32_MAX); }},
+           {"augmentation.shift: got -2147483648; want 0 to 64",
+            [](v1::TrainRequest& r) { r.mutable_augmentation()->set_shift(INT32_MIN); }},
            {"optimizer.adam.learning_rate",
             [](v1::TrainRequest& r) {
               r.mutable_optimizer()->mutable_adam()->set_learning_rate(-0.1);

@@ -78,6 +78,7 @@ TEST_F(ResolveTest, EveryDefaultIsFilledInAndThePresetStaysAName) {
   EXPECT_TRUE(request.has_seed());
   EXPECT_TRUE(request.shuffle());
   EXPECT_EQ(request.precision(), v1::PRECISION_F32);
+  EXPECT_TRUE(request.has_augmentation());
   EXPECT_EQ(job->data.train.count, 60);
   EXPECT_EQ(job->data.validation.count, 20);
   EXPECT_EQ(job->data.labels.size(), 10u);
@@ -263,6 +264,20 @@ TEST_F(ResolveTest, TrainingFiguresAreCheckedToo) {
               {"learning_rate"});
   ExpectError("dataset { name: 'digits' } request_id: '" + std::string(129, 'r') + "'", kInvalid,
               {"request_id", "129"});
+}
+
+TEST_F(ResolveTest, SamplesMayBeMovedByLessThanTheirSize) {
+  const auto job =
+      Resolve("dataset { name: 'digits' } augmentation { horizontal_flip: true shift: 27 }");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_TRUE(job->request.augmentation().horizontal_flip());
+  EXPECT_EQ(job->request.augmentation().shift(), 27);
+  ExpectError("dataset { name: 'digits' } augmentation { shift: 28 }", kInvalid,
+              {"augmentation.shift: got 28; want 0 to 27 pixels for images of 28x28"});
+  for (const char* shift : {"-1", "65", "2147483647", "-2147483648"}) {
+    ExpectError(std::string("dataset { name: 'digits' } augmentation { shift: ") + shift + " }",
+                kInvalid, {std::string("augmentation.shift: got ") + shift + "; want 0 to 64"});
+  }
 }
 
 TEST_F(ResolveTest, WarnsOfWhatIsLikelyAMistake) {

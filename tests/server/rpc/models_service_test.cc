@@ -294,6 +294,19 @@ TEST_F(ExplainModelTest, TakesAThousandWhereTheCardSaysNothingThatATrainingHas) 
 }
 
 // The tests run on CPUs with and without each precision.
+// A card may come from elsewhere: an augmentation that no training has counts as none.
+TEST_F(ExplainModelTest, TakesWhateverAugmentationACardHas) {
+  Start();
+  for (const int shift : {0, 1, -1, 64, INT32_MIN, INT32_MAX}) {
+    v1::TrainRequest trained;
+    trained.mutable_augmentation()->set_horizontal_flip(true);
+    trained.mutable_augmentation()->set_shift(shift);
+    models_.Publish("m", trained);
+    const grpc::Status status = Explain(Request());
+    EXPECT_TRUE(status.ok()) << shift << ": " << status.error_message();
+  }
+}
+
 TEST_F(ExplainModelTest, ExplainsEachPrecisionThatTheCpuHas) {
   Start();
   models_.Publish("m");
