@@ -3,6 +3,7 @@
 #include <xmmintrin.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 #include <utility>
@@ -94,14 +95,16 @@ void PixelGather::operator()(const MicroBatch& batch, float* to) const {
 
 template <typename T>
 void PixelGather::Copy(const T* from, int64_t count, float* to) const {
-  if (channels_ != image_.channels) {
+  const int given = image_.channels, channels = channels_;
+  const float scale = scale_;  // for all that the compiler knows, `to` might point to the member
+  if (channels != given) {
     for (int64_t p = 0; p < count; ++p)
-      for (int c = 0; c < image_.channels; ++c)
-        to[p * channels_ + c] = static_cast<float>(from[p * image_.channels + c]) * scale_;
+      for (int c = 0; c < given; ++c)
+        to[p * channels + c] = static_cast<float>(from[p * given + c]) * scale;
   } else if constexpr (std::is_same_v<T, uint8_t>) {
-    ActiveKernels().scale_uint8(count * channels_, from, scale_, to);
+    ActiveKernels().scale_uint8(count * channels, from, scale, to);
   } else {
-    for (int64_t i = 0; i < count * channels_; ++i) to[i] = from[i] * scale_;
+    for (int64_t i = 0; i < count * channels; ++i) to[i] = from[i] * scale;
   }
 }
 
@@ -147,29 +150,30 @@ ByteGather::ByteGather(const Shape& image, float scale, int64_t images, const In
 
 void ByteGather::operator()(const MicroBatch& batch, uint8_t* to) const {
   const ImageSet& images = *batch.images;
+  const int64_t elements = elements_;  // bytes that are written might be the member's
   for (const uint32_t sample : batch.samples) {
     const char* const image = images.image(sample);
     if (images.type == ElementType::kUint8) {
       const uint8_t* const pixels = reinterpret_cast<const uint8_t*>(image);
       if (same_) {
-        std::memcpy(to, pixels, elements_);
+        std::memcpy(to, pixels, elements);
       } else {
-        for (int64_t i = 0; i < elements_; ++i) to[i] = byte_of_[pixels[i]];
+        for (int64_t i = 0; i < elements; ++i) to[i] = byte_of_[pixels[i]];
       }
     } else {
       const float* const pixels = reinterpret_cast<const float*>(image);
       constexpr int64_t kTogether = 256;
       float values[kTogether];
-      for (int64_t i = 0; i < elements_; i += kTogether) {
-        const int64_t n = std::min(kTogether, elements_ - i);
+      for (int64_t i = 0; i < elements; i += kTogether) {
+        const int64_t n = std::min(kTogether, elements - i);
         for (int64_t j = 0; j < n; ++j) values[j] = pixels[i + j] * scale_;
         ActiveInt8Kernels()->quantize(n, values, 1 / input_.scale, input_.zero, to + i);
       }
     }
-    to += elements_;
+    to += elements;
   }
   const int64_t blank = images_ - static_cast<int64_t>(batch.samples.size());
-  std::memset(to, input_.zero, blank * elements_);
+  std::memset(to, input_.zero, blank * elements);
 }
 
 }  // namespace convd
