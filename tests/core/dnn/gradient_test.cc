@@ -329,6 +329,38 @@ constexpr Case kWinograd[] = {
                  layers { flatten {} } layers { dense { units: 3 } })"},
 };
 
+// A first layer of few channels, any number of filters and any window.
+constexpr Case kNarrow[] = {
+    {"SameBeforeATanh", R"(input { height: 6 width: 7 channels: 1 }
+                 layers { conv { filters: 6 kernel: 5 padding: PADDING_SAME
+                                 activation: ACTIVATION_TANH } }
+                 layers { average_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"SameWithTheOddRowAtTheEnd", R"(input { height: 9 width: 8 channels: 1 }
+                 layers { conv { filters: 5 kernel: [4, 3] padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"PoolWithoutReLU", R"(input { height: 8 width: 9 channels: 1 }
+                 layers { conv { filters: 3 kernel: [6, 5] padding: PADDING_SAME no_bias: true } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"SameOfThreeChannels", R"(input { height: 7 width: 6 channels: 3 }
+                 layers { conv { filters: 10 kernel: 3 padding: PADDING_SAME
+                                 activation: ACTIVATION_RELU } }
+                 layers { conv { filters: 4 kernel: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"OfFifteenTaps", R"(input { height: 8 width: 7 channels: 3 }
+                 layers { conv { filters: 20 kernel: 5 activation: ACTIVATION_RELU } }
+                 layers { max_pool { size: 2 } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+    {"BehindADropout", R"(input { height: 6 width: 6 channels: 1 }
+                 layers { dropout { rate: 0.4 } }
+                 layers { conv { filters: 9 kernel: 3 padding: PADDING_SAME
+                                 activation: ACTIVATION_ELU } }
+                 layers { flatten {} } layers { dense { units: 3 } })"},
+};
+
 constexpr Case kPools[] = {
     {"MaxOfAWindowBeyondAByte", R"(input { height: 18 width: 18 channels: 1 }
                  layers { conv { filters: 19 kernel: 2 activation: ACTIVATION_RELU } }
@@ -468,6 +500,7 @@ std::string CaseName(const ::testing::TestParamInfo<Case>& info) { return info.p
 
 INSTANTIATE_TEST_SUITE_P(Convolution, GradientTest, ::testing::ValuesIn(kConvolutions), CaseName);
 INSTANTIATE_TEST_SUITE_P(Winograd, GradientTest, ::testing::ValuesIn(kWinograd), CaseName);
+INSTANTIATE_TEST_SUITE_P(Narrow, GradientTest, ::testing::ValuesIn(kNarrow), CaseName);
 INSTANTIATE_TEST_SUITE_P(Pool, GradientTest, ::testing::ValuesIn(kPools), CaseName);
 INSTANTIATE_TEST_SUITE_P(Dense, GradientTest, ::testing::ValuesIn(kDense), CaseName);
 INSTANTIATE_TEST_SUITE_P(Dropout, GradientTest, ::testing::ValuesIn(kDropouts), CaseName);

@@ -346,6 +346,25 @@ TEST(PlanCalls, AreInTheOrderInWhichTheyRun) {
                   "conv2d_1 backward_relu", "conv2d_1 backward_weights", "conv2d_1 backward_bias",
                   "conv2d_1 backward_data", "max_pooling2d backward", "conv2d backward_weights",
                   "conv2d backward_bias"));
+  // The narrow kernel takes any number of filters, and pads. An activation other than ReLU is an
+  // operation of its own.
+  EXPECT_THAT(
+      Passes(BoundPlan(
+                 GraphOf(R"pb(
+                   name: "narrow"
+                   input { height: 12 width: 12 channels: 1 }
+                   layers {
+                     conv { filters: 6 kernel: 5 padding: PADDING_SAME activation: ACTIVATION_TANH }
+                   }
+                   layers { max_pool { size: 2 } }
+                   layers { flatten {} }
+                   layers { dense { units: 3 } })pb"),
+                 true, 1)
+                 .workspace->calls()),
+      ElementsAre("input gather", "conv2d forward", "conv2d forward_activation",
+                  "max_pooling2d forward", "dense forward", "output loss", "dense backward_weights",
+                  "dense backward_data", "max_pooling2d backward", "conv2d backward_activation",
+                  "conv2d backward_weights"));
 }
 
 // Counted by hand, as the direct method needs them, whichever computes it.
