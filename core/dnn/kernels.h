@@ -137,10 +137,10 @@ struct Kernels {
   WinogradKernels winograd;  // in f32
 
   // w is kernel_h x kernel_w x channels x PaddedUnits(filters), and so is dw, with zeros in the
-  // padding.
+  // padding; db may be null. With a ReLU, dy is zero afterwards where it doesn't pass.
   void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,
                          float* y, uint8_t* index);
-  void (*narrow_backward)(const NarrowShape&, const float* x, const float* dy, const float* y,
+  void (*narrow_backward)(const NarrowShape&, const float* x, float* dy, const float* y,
                           const uint8_t* index, float* dw, float* db);
 };
 

@@ -371,13 +371,20 @@ OwnConvolutionFloats FloatsOf(const GraphLayer& layer, ConvolutionKernel kernel,
           .scratch = WinogradScratch(WinogradShapeOf(layer, 1, false, false), training)};
 }
 
-ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first) {
+ConvolutionKernel ChooseConvolutionKernel(const Graph& graph, size_t index, bool first) {
+  const GraphLayer& layer = graph.layers()[index];
   const Window& w = layer.window;
   if (layer.kind != LayerKind::kConv2D || layer.groups != 1 || w.stride_h != 1 || w.stride_w != 1 ||
       w.dilation_h != 1 || w.dilation_w != 1) {
     return ConvolutionKernel::kOneDnn;
   }
-  if (first && layer.in.channels <= kMostNarrowChannels) return ConvolutionKernel::kNarrow;
+  // Of one channel it is faster than oneDNN's kernels, and with a pool much faster; of more without
+  // one it is no faster than those, and slower where lanes are idle.
+  if (first && (layer.in.channels == 1 ||
+                (layer.in.channels <= kMostNarrowChannels &&
+                 (layer.out.channels % kBlock == 0 || Fuse(graph, index, true).pool != nullptr)))) {
+    return ConvolutionKernel::kNarrow;
+  }
   const int64_t points = int64_t{layer.in.channels} * layer.out.channels;
   if (w.kernel_h == 3 && w.kernel_w == 3 && layer.in.channels % kBlock == 0 &&
       layer.out.channels % kBlock == 0 && points <= kMostPoints &&

@@ -22,11 +22,11 @@ struct FusedLayers {
 // max pool of 2x2, stride 2, without padding.
 FusedLayers Fuse(const Graph& graph, size_t layer, bool pools);
 
-// Whether, and as what, a convolution runs on the engine's own kernels. From the layer alone, so
-// the same on every machine.
+// Whether, and as what, layer `index` runs on the engine's own kernels, if it is a convolution.
+// From the network alone, so the same on every machine.
 enum class ConvolutionKernel { kOneDnn, kWinograd, kNarrow };
 // `first`: nothing before it has parameters.
-ConvolutionKernel ChooseConvolutionKernel(const GraphLayer& layer, bool first);
+ConvolutionKernel ChooseConvolutionKernel(const Graph& graph, size_t index, bool first);
 
 // What such an operation takes of a plan, in floats.
 struct OwnConvolutionFloats {

@@ -207,7 +207,7 @@ class CompiledPlan : public Plan {
           PlanOptions options = options_;
           options.precision = LayerPrecision(layer, options_.precision, !parameters_before);
           const bool int8 = options.precision == v1::PRECISION_INT8;
-          const ConvolutionKernel kernel = ChooseConvolutionKernel(layer, !parameters_before);
+          const ConvolutionKernel kernel = ChooseConvolutionKernel(graph_, i, !parameters_before);
           parameters_before = true;
           const FusedLayers fused = Fuse(graph_, i, int8 || kernel != ConvolutionKernel::kOneDnn);
           if (int8) {
@@ -398,12 +398,13 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
 int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
   double largest = 1;
   bool first = true;
-  for (const GraphLayer& layer : graph.layers()) {
+  for (size_t i = 0; i < graph.layers().size(); ++i) {
+    const GraphLayer& layer = graph.layers()[i];
     double flop = 0;
     if (layer.kind == LayerKind::kConv2D) {
       flop = 2.0 * layer.out.elements() * layer.window.kernel_h * layer.window.kernel_w *
              layer.in.channels / layer.groups;
-      if (ChooseConvolutionKernel(layer, first) == ConvolutionKernel::kWinograd)
+      if (ChooseConvolutionKernel(graph, i, first) == ConvolutionKernel::kWinograd)
         flop /= kWinogradSpeed;
       first = false;
     } else if (layer.kind == LayerKind::kDense) {

@@ -106,7 +106,7 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
       case LayerKind::kConv2D:
       case LayerKind::kDense: {
         if (options.observes_inputs) image += static_cast<double>(layer.in.elements()) * kFloat;
-        const ConvolutionKernel own = ChooseConvolutionKernel(layer, first);
+        const ConvolutionKernel own = ChooseConvolutionKernel(graph, i, first);
         const v1::Precision precision = LayerPrecision(layer, options.precision, first);
         const bool int8 = precision == v1::PRECISION_INT8;
         const bool bf16 = precision == v1::PRECISION_BF16;

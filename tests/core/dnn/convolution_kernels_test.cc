@@ -197,13 +197,13 @@ Results RunNarrow(const Kernels& k, const Case& c, const Data& d) {
                       c.filters, c.kernel, c.kernel, c.relu,     c.pool};
   const std::vector<float> w = PaddedRows(d.w, c.filters), bias = PaddedRows(d.bias, c.filters);
   // Vectors, so that the sanitizer sees where one is read or written beyond its end.
-  std::vector<float> dw(w.size(), NAN), db(bias.size(), NAN);
+  std::vector<float> dw(w.size(), NAN), db(bias.size(), NAN), dy = d.dy;
   Results r;
   r.y.assign(c.written(), NAN);
   r.index.assign(c.pool ? c.written() : 0, 99);
   uint8_t* const index = c.pool ? r.index.data() : nullptr;
   k.narrow_forward(s, d.x.data(), w.data(), c.bias ? bias.data() : nullptr, r.y.data(), index);
-  k.narrow_backward(s, d.x.data(), d.dy.data(), r.y.data(), index, dw.data(),
+  k.narrow_backward(s, d.x.data(), dy.data(), r.y.data(), index, dw.data(),
                     c.bias ? db.data() : nullptr);
   r.dw = WithoutPadding(dw, c.filters);
   if (c.bias) r.db = WithoutPadding(db, c.filters);
@@ -307,7 +307,11 @@ TEST_P(ConvolutionKernels, NarrowComputesTheConvolutionAndItsGradients) {
                         Case{2, 11, 6, 1, 16, 5, 0, 0, 0, 0, true, true, true},
                         Case{1, 5, 5, 4, 80, 3, 0, 0, 0, 0, false, false, true},
                         Case{2, 6, 5, 3, 16, 1, 0, 0, 0, 0, true, true, true},
-                        Case{1, 3, 3, 3, 16, 3, 0, 0, 0, 0, true, false, true}}) {
+                        Case{1, 3, 3, 3, 16, 3, 0, 0, 0, 0, true, false, true},
+                        // Gradients that don't fit into a first cache at once, nor one row of them.
+                        Case{3, 30, 31, 1, 8, 5, 0, 0, 0, 0, true, false, true},
+                        Case{2, 20, 31, 3, 40, 3, 0, 0, 0, 0, true, true, true},
+                        Case{1, 5, 40, 1, 130, 3, 0, 0, 0, 0, true, false, true}}) {
     const Data d(c);
     Check(c, d, RunNarrow(k, c, d), 3e-6);
   }
