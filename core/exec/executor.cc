@@ -62,17 +62,13 @@ class ThreadedExecutor final : public Executor {
     work_.Signal();
   }
 
+  void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
+    RunLoop(lane, false, [&] { return std::exchange(count, 0); }, body);
+  }
+
   void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
                        absl::FunctionRef<void(int64_t)> body) override {
-    assert(running.executor != this);
-    const int64_t count = next_stage();
-    if (count <= 0) return;
-    Loop loop(next_stage, body);
-    absl::MutexLock lock(&mu_);
-    ++loops_;
-    Begin(static_cast<int>(lane), loop, count);
-    while (!loop.ended) loop.end.Wait(&mu_);
-    --loops_;
+    RunLoop(lane, true, next_stage, body);
   }
 
   void Cut() override {
@@ -91,8 +87,9 @@ class ThreadedExecutor final : public Executor {
  private:
   // A loop whose caller waits. It lies on the caller's stack; mu_ guards all but the functions.
   struct Loop {
-    Loop(absl::FunctionRef<int64_t()> n, absl::FunctionRef<void(int64_t)> b)
-        : next_stage(n), body(b) {}
+    Loop(bool s, absl::FunctionRef<int64_t()> n, absl::FunctionRef<void(int64_t)> b)
+        : staged(s), next_stage(n), body(b) {}
+    const bool staged;
     const absl::FunctionRef<int64_t()> next_stage;
     const absl::FunctionRef<void(int64_t)> body;
     // Of the stage.
@@ -174,6 +171,18 @@ class ThreadedExecutor final : public Executor {
     return std::nullopt;
   }
 
+  void RunLoop(Lane lane, bool staged, absl::FunctionRef<int64_t()> next_stage,
+               absl::FunctionRef<void(int64_t)> body) ABSL_LOCKS_EXCLUDED(mu_) {
+    assert(running.executor != this);
+    const int64_t count = next_stage();
+    if (count <= 0) return;
+    Loop loop(staged, next_stage, body);
+    absl::MutexLock lock(&mu_);
+    staged_ += staged;
+    Begin(static_cast<int>(lane), loop, count);
+    while (!loop.ended) loop.end.Wait(&mu_);
+  }
+
   // Queues a stage of `count` indices.
   void Begin(int lane, Loop& loop, int64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     loop.count = count;
@@ -196,6 +205,7 @@ class ThreadedExecutor final : public Executor {
         if (count > 0) {
           Begin(claim.lane, *claim.loop, count);
         } else {
+          staged_ -= claim.loop->staged;
           claim.loop->ended = true;
           claim.loop->end.Signal();
         }
@@ -231,7 +241,7 @@ class ThreadedExecutor final : public Executor {
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
         if (stopping_) return std::nullopt;
-        if (awaited || loops_ == 0) {
+        if (awaited || staged_ == 0) {
           work_.Wait(&mu_);
           awaited = false;
           continue;
@@ -261,7 +271,7 @@ class ThreadedExecutor final : public Executor {
   absl::Mutex mu_;
   absl::CondVar work_;  // an entry was queued, or stopping_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
-  int64_t loops_ ABSL_GUARDED_BY(mu_) = 0;  // that have begun and not ended
+  int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::atomic<uint32_t> waiting_ = 0;  // bit i: lane i has an entry; written under mu_
   std::vector<std::thread> threads_;   // last: they use everything above
