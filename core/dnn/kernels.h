@@ -53,7 +53,7 @@ constexpr int64_t WinogradScratch(const WinogradShape& s, bool backward) {
 // have their filters padded to PaddedUnits, zeros in the padding.
 struct NarrowShape {
   int64_t images = 0;
-  int in_h = 0, in_w = 0, channels = 0;
+  int in_h = 0, in_w = 0, channels = 0;   // with the layer's padding
   int out_h = 0, out_w = 0, filters = 0;  // of the convolution, before a pool
   int kernel_h = 0, kernel_w = 0;
   bool relu = false;
@@ -62,6 +62,7 @@ struct NarrowShape {
 constexpr int64_t NarrowOutputs(const NarrowShape& s) {
   return (s.pool ? int64_t{s.out_h / 2} * (s.out_w / 2) : int64_t{s.out_h} * s.out_w) * s.filters;
 }
+
 // Figures of one Adam step, worked out in double once a step.
 struct AdamStep {
   float beta_1, one_minus_beta_1, beta_2, one_minus_beta_2;
@@ -137,7 +138,8 @@ struct Kernels {
   WinogradKernels winograd;  // in f32
 
   // w is kernel_h x kernel_w x channels x PaddedUnits(filters), and so is dw, with zeros in the
-  // padding; db may be null. With a ReLU, dy is zero afterwards where it doesn't pass.
+  // padding; so are bias and db (either may be null), PaddedUnits(filters). With a ReLU, dy is zero
+  // afterwards where it doesn't pass.
   void (*narrow_forward)(const NarrowShape&, const float* x, const float* w, const float* bias,
                          float* y, uint8_t* index);
   void (*narrow_backward)(const NarrowShape&, const float* x, float* dy, const float* y,

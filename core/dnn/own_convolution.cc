@@ -283,14 +283,15 @@ class NarrowConvolution : public OwnConvolution {
     uint8_t* const index = Index(b);
     float* const scratch = static_cast<float*>(b.scratch);
     b.forward->push_back(
-        {Info("forward", "hwio", 1, 0, packed_size()),
+        {Info("forward", "hwio", 1, 2 * PaddedImage(layer_), packed_size()),
          [this, shape, bias_data, index, scratch, x = b.x, y = b.y, w = b.weights](MicroBatch&) {
            ActiveKernels().narrow_forward(shape, Padded(x, scratch), w, bias_data, y, index);
          }});
     if (!training_) return;
     shape.relu = masks();
     b.backward->push_back(
-        {Info("backward_weights", "hwio", 1, masks() ? out_elements : 0, packed_size()),
+        {Info("backward_weights", "hwio", 1,
+              (masks() ? 2 * out_elements : 0) + 2 * PaddedImage(layer_), packed_size()),
          [this, shape, index, scratch, x = b.x, y = b.y, dy = b.dy,
           offset = b.gradient_offset](MicroBatch& batch) {
            float* const dw = batch.gradient + offset;

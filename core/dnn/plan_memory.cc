@@ -138,10 +138,8 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
           const OwnConvolutionFloats floats = FloatsOf(layer, own, training, precision);
           packed += static_cast<double>(floats.packed);
           derived += static_cast<double>(floats.derived);
-          scratch = std::max(scratch, (static_cast<double>(floats.scratch) +
-                                       static_cast<double>(floats.image_scratch) *
-                                           static_cast<double>(options.images)) *
-                                          kFloat);
+          scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
+          image += static_cast<double>(floats.image_scratch) * kFloat;
         } else {
           const double kernel = PackedKernel(layer);
           if (bf16) {

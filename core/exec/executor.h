@@ -30,11 +30,11 @@ class Executor {
   virtual void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body);
 
   // The same, stage after stage: a stage is as many indices as `next_stage` says, the next begins
-  // when all of its bodies have returned, and 0 or less is the end. Workers that find nothing to do
-  // meanwhile look out for it. `next_stage` is called on the
+  // when all of its bodies have returned, and 0 or less is the end. `next_stage` is called on the
   // caller's thread first and then on the worker that ended the stage, which spares waking the
-  // caller; it sees what the bodies wrote, they see what it wrote, and it should be short, for the
-  // other workers wait. REQUIRES: the caller is not a worker of this executor.
+  // caller; it sees what the bodies wrote, they see what it wrote, and it should be short and makes
+  // no cut: workers that find nothing to do meanwhile look out for the next stage. REQUIRES: the
+  // caller is not a worker of this executor; neither function throws.
   virtual void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
                                absl::FunctionRef<void(int64_t)> body) = 0;
 

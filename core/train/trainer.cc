@@ -30,6 +30,15 @@ namespace {
 // Parameters that one task of the optimizer steps: 64 KiB of weights, moments and gradient in all.
 constexpr int64_t kShard = 4096;
 
+template <typename F>
+absl::Status CatchOutOfMemory(F f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory while training");
+  }
+}
+
 absl::Status CheckImages(const char* what, const ImageSet& images, const Graph& graph) {
   const Shape want = graph.input();
   if (images.height != want.height || images.width != want.width ||
@@ -206,7 +215,7 @@ class PlanTrainer : public Trainer {
     absl::Span<const uint32_t> batch;
     bool optimizing = true;
     absl::Status status;
-    const auto next_stage = [&]() -> int64_t {
+    const auto stage = [&]() -> int64_t {
       optimizing = !optimizing;
       if (optimizing) {
         status = EndGradients(batch.size());
@@ -223,6 +232,15 @@ class PlanTrainer : public Trainer {
       order.remove_prefix(batch.size());
       return BeginStep(batch);
     };
+    // Neither this nor a body may throw: on a worker's thread nothing catches it.
+    const auto next_stage = [&]() -> int64_t {
+      int64_t tasks = 0;
+      status.Update(CatchOutOfMemory([&] {
+        tasks = stage();
+        return absl::OkStatus();
+      }));
+      return status.ok() ? tasks : 0;
+    };
     const auto at_cut = [&] {
       executor_.Cut();
       return !observer.Cancelled();
@@ -231,7 +249,7 @@ class PlanTrainer : public Trainer {
       if (optimizing) {
         StepShard(shards_[i]);
       } else {
-        Note(RunMicroBatch(i, batches_[i], at_cut));
+        Note(CatchOutOfMemory([&] { return RunMicroBatch(i, batches_[i], at_cut); }));
       }
     });
     return status;

@@ -23,7 +23,8 @@ namespace convd {
 // Any thread may call, unless said otherwise.
 class JobRun final : public TrainingObserver {
  public:
-  // `wake` is called on the training thread when watchers have something to see.
+  // `wake` is called when watchers have something to see: by the thread that runs the job or by a
+  // worker, one at a time.
   JobRun(std::string id, ResolvedJob job, JobStore& store, const Clock& clock,
          absl::Duration progress_interval, std::function<void()> wake);
 

@@ -190,6 +190,7 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   options.train_precision = TrainingPrecision(request.precision(), card.request());
   options.predict_precision = ChoosePrecision(card, request.precision());
   options.quantization = &card.quantization();
+  // The card may be from elsewhere; what it was trained with is no reason not to explain it.
   if (CheckAugmentation(card.request().augmentation(), graph.input()).ok()) {
     options.augmentation = card.request().augmentation();
   }

@@ -230,7 +230,8 @@ TEST(MicroBatchImages, OfPresetsKeepsAWorkspaceInACache) {
   EXPECT_EQ(MicroBatchImages(graph("keras-mnist"), 1 << 20), 16);
   // 356 KB an image. Also by FLOP: 28.9 million an image, two at a time by Winograd.
   EXPECT_EQ(MicroBatchImages(graph("classic-cifar10"), 1 << 20), 4);
-  EXPECT_EQ(MicroBatchImages(graph("lenet5"), 1 << 20), 19);
+  // Its first layer keeps copies with the zeros around them.
+  EXPECT_EQ(MicroBatchImages(graph("lenet5"), 1 << 20), 18);
 }
 
 // 64 x 64 x 32 floats, forward and backward, in each of two layers: 2 MB an image.

@@ -397,8 +397,9 @@ TEST(PlanCalls, CountTheBytesOfInputsWeightsAndOutputs) {
             4 * (2 * (in + pooled) + 36 * 32 * 64 + 64) + 2 * pooled);
   EXPECT_EQ(Find(calls, "conv2d_1+max_pooling2d_1", "backward").bytes,
             4 * (2 * (2 * in + 2 * pooled) + 9 * 32 * 64 + 64 + 36 * 32 * 64) + 2 * pooled);
+  // The ReLU's mask reads y and writes dy.
   EXPECT_EQ(Find(calls, "conv2d+max_pooling2d", "backward_weights").bytes,
-            4 * (2 * (28 * 28 + 2 * in) + 9 * 32 + 32) + 2 * in);
+            4 * (2 * (28 * 28 + 3 * in) + 9 * 32 + 32) + 2 * in);
   EXPECT_EQ(Find(calls, "dropout", "forward").bytes, 2 * 1600 * (4 + 4 + 1));
   EXPECT_EQ(Find(calls, "dense", "forward").bytes, 4 * (2 * (1600 + 10) + 1601 * 16));
   EXPECT_EQ(Find(calls, "dense", "backward_data").bytes, 4 * (2 * (1600 + 10) + 1600 * 10));

@@ -293,7 +293,6 @@ TEST_F(ExplainModelTest, TakesAThousandWhereTheCardSaysNothingThatATrainingHas) 
   EXPECT_EQ(response.explanation().train().images(), 1);
 }
 
-// The tests run on CPUs with and without each precision.
 // A card may come from elsewhere: an augmentation that no training has counts as none.
 TEST_F(ExplainModelTest, TakesWhateverAugmentationACardHas) {
   Start();
@@ -307,6 +306,7 @@ TEST_F(ExplainModelTest, TakesWhateverAugmentationACardHas) {
   }
 }
 
+// The tests run on CPUs with and without each precision.
 TEST_F(ExplainModelTest, ExplainsEachPrecisionThatTheCpuHas) {
   Start();
   models_.Publish("m");
