@@ -1,10 +1,10 @@
 #include "core/train/trainer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <new>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -15,7 +15,6 @@
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/calibration.h"
 #include "core/dnn/inference_model.h"
-#include "core/dnn/kernels.h"
 #include "core/dnn/plan.h"
 #include "core/dnn/precision.h"
 #include "core/eval/evaluate.h"
@@ -23,12 +22,10 @@
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
 #include "core/train/gradient_sum.h"
+#include "core/train/optimizer.h"
 
 namespace convd {
 namespace {
-
-// Parameters that one task of the optimizer steps: 64 KiB of weights, moments and gradient in all.
-constexpr int64_t kShard = 4096;
 
 template <typename F>
 absl::Status CatchOutOfMemory(F f) {
@@ -81,15 +78,8 @@ class PlanTrainer : public Trainer {
                                                          .augmentation = request_.augmentation()}));
     weights_ = AlignedBuffer(plan_->packed_size());
     derived_ = AlignedBuffer(std::max<int64_t>(1, plan_->derived_size()));
-    first_moment_ = AlignedBuffer(plan_->packed_size());
-    if (request_.optimizer().has_adam()) second_moment_ = AlignedBuffer(plan_->packed_size());
     sum_ = std::make_unique<GradientSum>(plan_->packed_size());
-    for (int part = 0; part < plan_->derive_parts(); ++part) {
-      const auto [first, end] = plan_->derive_range(part);
-      for (int64_t begin = first; begin < end; begin += kShard)
-        shards_.push_back({begin, std::min(kShard, end - begin), part});
-    }
-    shards_left_ = std::vector<std::atomic<int64_t>>(plan_->derive_parts());
+    optimizer_.emplace(plan_, request_.optimizer(), weights_.data(), derived_.data(), *sum_);
     CONVD_RETURN_IF_ERROR(plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
     return DeriveWeights();
   }
@@ -161,13 +151,6 @@ class PlanTrainer : public Trainer {
   const std::vector<std::string>& warnings() const override { return warnings_; }
 
  private:
-  // A stretch of the packed parameters that one task of the optimizer steps, all of one derived
-  // part.
-  struct Shard {
-    int64_t begin, size;
-    int part;
-  };
-
   int64_t steps() const {
     return (data_.train.count + request_.batch_size() - 1) / request_.batch_size();
   }
@@ -220,7 +203,7 @@ class PlanTrainer : public Trainer {
       if (optimizing) {
         status = EndGradients(batch.size());
         if (!status.ok()) return 0;
-        if (!shards_.empty()) return static_cast<int64_t>(shards_.size());
+        if (optimizer_->shards() > 0) return optimizer_->shards();
         optimizing = false;  // a network without weights
       }
       if (!batch.empty()) {
@@ -247,7 +230,7 @@ class PlanTrainer : public Trainer {
     };
     executor_.ForEachInStages(Lane::kTrain, next_stage, [&](int64_t i) {
       if (optimizing) {
-        StepShard(shards_[i]);
+        Note(optimizer_->StepShard(i));
       } else {
         Note(CatchOutOfMemory([&] { return RunMicroBatch(i, batches_[i], at_cut); }));
       }
@@ -282,14 +265,13 @@ class PlanTrainer : public Trainer {
     seen_ += static_cast<int64_t>(samples);
     if (!std::isfinite(loss)) return Diverged(absl::StrCat("the loss is ", loss), steps_done());
     loss_sum_ += loss;
-    ++step_;
-    BeginOptimizer();
+    optimizer_->BeginStep();
     return absl::OkStatus();
   }
 
   absl::Status EndStep() {
     // Not left to the next step's loss: there may be none, and a ReLU may hide a NaN from it.
-    if (!finite_.load(std::memory_order_relaxed)) {
+    if (!optimizer_->finite()) {
       return Diverged("the weights are not finite any more", steps_done());
     }
     return TakeError();
@@ -318,56 +300,6 @@ class PlanTrainer : public Trainer {
     absl::MutexLock lock(&mutex_);
     idle_.push_back(std::move(workspace));
     return status;
-  }
-
-  // Figures of the step, for StepShard.
-  void BeginOptimizer() {
-    if (request_.optimizer().has_adam()) {
-      const v1::Adam& a = request_.optimizer().adam();
-      const double t = static_cast<double>(step_);
-      adam_.beta_1 = static_cast<float>(a.beta_1());
-      adam_.one_minus_beta_1 = static_cast<float>(1 - a.beta_1());
-      adam_.beta_2 = static_cast<float>(a.beta_2());
-      adam_.one_minus_beta_2 = static_cast<float>(1 - a.beta_2());
-      adam_.step_size = static_cast<float>(a.learning_rate() / (1 - std::pow(a.beta_1(), t)));
-      adam_.inverse_root_bias = static_cast<float>(1 / std::sqrt(1 - std::pow(a.beta_2(), t)));
-      adam_.epsilon = static_cast<float>(a.epsilon());
-    }
-    finite_.store(true, std::memory_order_relaxed);
-    for (std::atomic<int64_t>& left : shards_left_) left.store(0, std::memory_order_relaxed);
-    for (const Shard& shard : shards_) ++shards_left_[shard.part];
-  }
-
-  // Steps the shard's weights by the gradient; of a part's last one also makes the weights that
-  // backward wants of them. Kingma and Ba 2015 (Adam), epsilon outside the bias correction's root
-  // as PyTorch has it; momentum as PyTorch's SGD. Notes in finite_ where a weight is not finite any
-  // more, or will never move again since its second moment isn't; of the other moments each shows
-  // in its weight.
-  void StepShard(const Shard& shard) {
-    const auto [begin, size, part] = shard;
-    const float* const g = sum_->Sum(begin, size);
-    float* const w = weights_.data() + begin;
-    float* const m = first_moment_.data() + begin;
-    const bool adam = request_.optimizer().has_adam();
-    if (adam) {
-      ActiveKernels().adam(size, adam_, g, m, second_moment_.data() + begin, w);
-    } else {
-      const v1::Sgd& s = request_.optimizer().sgd();
-      ActiveKernels().sgd(size, static_cast<float>(s.learning_rate()),
-                          static_cast<float>(s.momentum()), s.nesterov(), g, m, w);
-    }
-    // While the shard is in the cache.
-    const auto all_finite = [size = size](const float* values) {
-      const absl::Span<const float> shard(values, size);
-      return FirstNonFinite(shard) == shard.size();
-    };
-    if (!all_finite(w) || (adam && !all_finite(second_moment_.data() + begin))) {
-      finite_.store(false, std::memory_order_relaxed);
-    }
-    // Whoever steps a part's last shard derives it; the others' weights are visible by this count.
-    if (shards_left_[part].fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      Note(plan_->Derive(part, weights_.data(), derived_.data()));
-    }
   }
 
   absl::Status DeriveWeights() {
@@ -462,19 +394,14 @@ class PlanTrainer : public Trainer {
   const Clock& clock_;
 
   std::shared_ptr<const Plan> plan_;
-  AlignedBuffer weights_, derived_, first_moment_, second_moment_;  // packed, as the plan has them
-  std::vector<Shard> shards_;
-  std::vector<std::atomic<int64_t>> shards_left_;  // of the step, a part
+  AlignedBuffer weights_, derived_;  // packed, as the plan has them
   std::unique_ptr<GradientSum> sum_;
-  // Of the step:
-  std::vector<MicroBatch> batches_;
-  AdamStep adam_{};
-  std::atomic<bool> finite_{true};
+  std::optional<Optimizer> optimizer_;
+  std::vector<MicroBatch> batches_;  // of the step
 
   mutable absl::Status unpacked_;
 
   int64_t epoch_ = 0;  // the running one, from 1
-  int64_t step_ = 0;   // optimizer updates so far
   double loss_sum_ = 0;
   int64_t correct_ = 0, seen_ = 0;  // of this epoch
   double seconds_done_ = 0;

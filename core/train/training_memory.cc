@@ -21,7 +21,8 @@ int64_t Whole(double bytes) { return static_cast<int64_t>(std::min(bytes, 0x1p61
 
 }  // namespace
 
-// As trainer.cc, gradient_sum.cc, calibration.cc, inference_model.cc and evaluate.cc allocate.
+// As trainer.cc, optimizer.cc, gradient_sum.cc, calibration.cc, inference_model.cc and evaluate.cc
+// allocate.
 TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest& request,
                                       int64_t samples, int64_t validated, int workers) {
   const int64_t batch = std::clamp<int64_t>(request.batch_size(), 1, std::max<int64_t>(samples, 1));
