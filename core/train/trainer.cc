@@ -5,24 +5,22 @@
 #include <new>
 #include <numeric>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
-#include "core/data/finite.h"
 #include "core/dnn/aligned_buffer.h"
-#include "core/dnn/calibration.h"
-#include "core/dnn/inference_model.h"
 #include "core/dnn/plan.h"
-#include "core/dnn/precision.h"
-#include "core/eval/evaluate.h"
 #include "core/nn/initial_parameters.h"
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
+#include "core/train/checkpoint.h"
 #include "core/train/gradient_sum.h"
 #include "core/train/optimizer.h"
+#include "core/train/serving_evaluation.h"
 
 namespace convd {
 namespace {
@@ -36,28 +34,6 @@ absl::Status CatchOutOfMemory(F f) {
   }
 }
 
-absl::Status CheckImages(const char* what, const ImageSet& images, const Graph& graph) {
-  const Shape want = graph.input();
-  if (images.height != want.height || images.width != want.width ||
-      images.channels != want.channels) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        what, ": images are ", images.height, "x", images.width, "x", images.channels, "; network ",
-        graph.name(), " takes ", want.height, "x", want.width, "x", want.channels));
-  }
-  if (static_cast<int64_t>(images.labels.size()) != images.count || images.count > UINT32_MAX) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, ": ", images.labels.size(), " labels for ", images.count, " images"));
-  }
-  for (int64_t i = 0; i < images.count; ++i) {
-    if (images.labels[i] < 0 || images.labels[i] >= graph.classes()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          what, ": label ", images.labels[i], " of sample ", i, "; network ", graph.name(), " has ",
-          graph.classes(), " outputs, so labels go from 0 to ", graph.classes() - 1));
-    }
-  }
-  return CheckFinite(what, images);
-}
-
 class PlanTrainer : public Trainer {
  public:
   PlanTrainer(const Graph& graph, const v1::TrainRequest& request, TrainingData data,
@@ -66,7 +42,8 @@ class PlanTrainer : public Trainer {
         request_(request),
         data_(std::move(data)),
         executor_(executor),
-        clock_(clock) {}
+        clock_(clock),
+        serving_(graph_, data_, request_.serving_precision(), executor_) {}
 
   absl::Status Build() {
     const int64_t batch = std::min<int64_t>(request_.batch_size(), data_.train.count);
@@ -85,11 +62,59 @@ class PlanTrainer : public Trainer {
   }
 
   absl::Status Run(TrainingObserver& observer) override {
-    while (epoch_ < request_.epochs()) {
-      ++epoch_;
-      CONVD_RETURN_IF_ERROR(RunEpoch(observer));
-    }
-    return absl::OkStatus();
+    running_since_ = clock_.Monotonic();
+    const absl::Status status = RunEpochs(observer);
+    CountTime();
+    return status;
+  }
+
+  absl::Status Save(CheckpointSink sink) const override {
+    return CatchOutOfMemory([&]() -> absl::Status {
+      v1::TrainerState state = StateOfThisRun();
+      state.mutable_history()->Assign(history_.begin(), history_.end());
+      state.set_seen(seen_);
+      state.set_loss_sum(loss_sum_);
+      state.set_correct(correct_);
+      state.set_seconds(epoch_seconds_);
+      state.set_training_seconds(training_seconds_);
+      state.set_steps(optimizer_->steps());
+      *state.mutable_validation() = serving_.validation();
+      *state.mutable_quantization() = serving_.quantization();
+      CONVD_RETURN_IF_ERROR(WriteTrainerState(state, sink));
+      // In canonical order, so that an instruction set which packs them otherwise can go on.
+      std::vector<float> canonical(graph_.parameter_count());
+      for (const PackedArray& array : PackedArrays()) {
+        CONVD_RETURN_IF_ERROR(plan_->Unpack(array.packed, absl::MakeSpan(canonical)));
+        CONVD_RETURN_IF_ERROR(WriteArray(canonical, sink));
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status Restore(std::string_view saved) override {
+    return CatchOutOfMemory([&]() -> absl::Status {
+      CONVD_ASSIGN_OR_RETURN(SavedTrainer from,
+                             SavedTrainer::Read(saved, StateOfThisRun(), graph_));
+      const v1::TrainerState& state = from.state();
+      std::vector<float> canonical(graph_.parameter_count());
+      for (const PackedArray& array : PackedArrays()) {
+        CONVD_RETURN_IF_ERROR(from.ReadArray(array.name, absl::MakeSpan(canonical)));
+        CONVD_RETURN_IF_ERROR(plan_->Pack(canonical, array.packed));
+      }
+      for (const v1::EpochRecord& record : state.history()) {
+        history_.push_back(record);
+        seconds_done_ += record.seconds();
+      }
+      epoch_ = static_cast<int64_t>(history_.size()) + (state.seen() > 0 ? 1 : 0);
+      seen_ = state.seen();
+      loss_sum_ = state.loss_sum();
+      correct_ = state.correct();
+      epoch_seconds_ = state.seconds();
+      training_seconds_ = state.training_seconds();
+      optimizer_->set_steps(state.steps());
+      serving_.Set(state.validation(), state.quantization());
+      return DeriveWeights();
+    });
   }
 
   absl::Status PrepareServing(TrainingObserver& observer) override {
@@ -100,42 +125,7 @@ class PlanTrainer : public Trainer {
     }
     const std::vector<float> current = parameters();
     CONVD_RETURN_IF_ERROR(unpacked_);
-    // For int8 the last validation has calibrated these very weights.
-    const bool serves_int8 = request_.serving_precision() == v1::PRECISION_INT8;
-    if (!serves_int8 || !calibrated()) {
-      const absl::Status status = CalibrateAgain(current, observer);
-      // A trained version isn't lost for what it may do without.
-      if (serves_int8 || absl::IsCancelled(status)) CONVD_RETURN_IF_ERROR(status);
-      if (!status.ok()) {
-        warnings_.push_back(
-            absl::StrCat("it can't be served at int8, since it could not be "
-                         "calibrated: ",
-                         status.message()));
-      }
-    }
-    served_.clear();
-    if (data_.validation.count == 0) return absl::OkStatus();
-    for (const v1::Precision precision : kPrecisions) {
-      if (!CheckPrecision("precision", precision).ok()) continue;
-      if (precision == v1::PRECISION_INT8 && !calibrated()) continue;
-      const bool validated = precision == request_.serving_precision() && validation_.samples() > 0;
-      const absl::StatusOr<v1::Metrics> metrics =
-          validated ? validation_ : EvaluateAt(precision, current, observer);
-      if (absl::IsCancelled(metrics.status())) return metrics.status();
-      if (!metrics.ok() || !std::isfinite(metrics->loss())) {
-        const std::string_view name = PrecisionName(precision);
-        warnings_.push_back(absl::StrCat(
-            "its accuracy at ", absl::string_view(name.data(), name.size()),
-            " is left out: ", metrics.ok() ? "the loss isn't finite" : metrics.status().message()));
-        continue;
-      }
-      v1::ServedAccuracy& served = served_.emplace_back();
-      served.set_precision(precision);
-      served.set_samples(metrics->samples());
-      served.set_loss(metrics->loss());
-      served.set_accuracy(metrics->accuracy());
-    }
-    return absl::OkStatus();
+    return DivergedWhereDataLoss(serving_.Prepare(current, [&] { return observer.Cancelled(); }));
   }
 
   std::vector<float> parameters() const override {
@@ -145,10 +135,10 @@ class PlanTrainer : public Trainer {
   }
 
   const std::vector<v1::EpochRecord>& history() const override { return history_; }
-  const v1::Metrics& validation() const override { return validation_; }
-  const v1::Quantization& quantization() const override { return quantization_; }
-  const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
-  const std::vector<std::string>& warnings() const override { return warnings_; }
+  const v1::Metrics& validation() const override { return serving_.validation(); }
+  const v1::Quantization& quantization() const override { return serving_.quantization(); }
+  const std::vector<v1::ServedAccuracy>& served() const override { return serving_.served(); }
+  const std::vector<std::string>& warnings() const override { return serving_.warnings(); }
 
  private:
   int64_t steps() const {
@@ -158,45 +148,84 @@ class PlanTrainer : public Trainer {
   // Of this epoch.
   int64_t steps_done() const { return (seen_ + request_.batch_size() - 1) / request_.batch_size(); }
 
-  absl::Status RunEpoch(TrainingObserver& observer) {
-    const absl::Duration start = clock_.Monotonic();
-    const uint32_t count = static_cast<uint32_t>(data_.train.count);
-    std::vector<uint32_t> order;
-    if (request_.shuffle()) {
-      order = ShuffledOrder(request_.seed(), static_cast<uint32_t>(epoch_), count);
-    } else {
-      order.resize(count);
-      std::iota(order.begin(), order.end(), 0u);
+  struct PackedArray {
+    std::string_view name;
+    float* packed;
+  };
+  std::vector<PackedArray> PackedArrays() const {
+    std::vector<PackedArray> arrays = {{"weights", weights_.data()}};
+    const char* const names[] = {"first_moment", "second_moment"};
+    for (size_t i = 0; i < optimizer_->moments().size(); ++i)
+      arrays.push_back({names[i], optimizer_->moments()[i].data()});
+    return arrays;
+  }
+  v1::TrainerState StateOfThisRun() const {
+    return StateOfRun(graph_, request_, data_.train.count, data_.validation.count);
+  }
+
+  // Counts the time up to now as the epoch's.
+  void CountTime() {
+    const absl::Duration now = clock_.Monotonic();
+    epoch_seconds_ += absl::ToDoubleSeconds(now - std::exchange(running_since_, now));
+  }
+  double EpochSeconds() const {
+    return epoch_seconds_ + absl::ToDoubleSeconds(clock_.Monotonic() - running_since_);
+  }
+  absl::Status Checkpoint(TrainingObserver& observer) {
+    const absl::Status status = observer.OnCheckpoint(*this);
+    running_since_ = clock_.Monotonic();
+    return status;
+  }
+
+  absl::Status RunEpochs(TrainingObserver& observer) {
+    while (static_cast<int64_t>(history_.size()) < request_.epochs()) {
+      epoch_ = static_cast<int64_t>(history_.size()) + 1;
+      CONVD_RETURN_IF_ERROR(RunEpoch(observer));
+      CONVD_RETURN_IF_ERROR(Checkpoint(observer));
     }
-    loss_sum_ = 0;
-    correct_ = 0;
-    seen_ = 0;
-    CONVD_RETURN_IF_ERROR(Steps(order, start, observer));
-    const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
+    return absl::OkStatus();
+  }
+
+  // From where the epoch is to its end.
+  absl::Status RunEpoch(TrainingObserver& observer) {
+    const uint32_t count = static_cast<uint32_t>(data_.train.count);
+    if (seen_ < count) {
+      std::vector<uint32_t> order;
+      if (request_.shuffle()) {
+        order = ShuffledOrder(request_.seed(), static_cast<uint32_t>(epoch_), count);
+      } else {
+        order.resize(count);
+        std::iota(order.begin(), order.end(), 0u);
+      }
+      while (seen_ < count) CONVD_RETURN_IF_ERROR(Steps(order, observer));
+    }
     v1::EpochRecord record;
     record.set_epoch(epoch_);
     record.set_loss(loss_sum_ / seen_);
     record.set_accuracy(static_cast<double>(correct_) / seen_);
-    record.set_images_per_second(seconds > 0 ? seen_ / seconds : 0);
+    record.set_images_per_second(training_seconds_ > 0 ? seen_ / training_seconds_ : 0);
     if (data_.validation.count > 0) {
-      observer.OnProgress(Where(start, true));
+      observer.OnProgress(Where(true));
       CONVD_RETURN_IF_ERROR(Validate(observer));
-      record.set_val_loss(validation_.loss());
-      record.set_val_accuracy(validation_.accuracy());
+      record.set_val_loss(validation().loss());
+      record.set_val_accuracy(validation().accuracy());
     }
-    record.set_seconds(absl::ToDoubleSeconds(clock_.Monotonic() - start));
+    CountTime();
+    record.set_seconds(std::exchange(epoch_seconds_, 0));
     seconds_done_ += record.seconds();
     history_.push_back(record);
+    training_seconds_ = loss_sum_ = 0;
+    correct_ = seen_ = 0;
     observer.OnEpoch(record);
     return absl::OkStatus();
   }
 
   // The epoch's optimizer updates, each in two stages: the gradients of a batch's micro-batches and
-  // their sum; the optimizer, and the weights that backward wants.
-  absl::Status Steps(absl::Span<const uint32_t> order, absl::Duration start,
-                     TrainingObserver& observer) {
+  // their sum; the optimizer, and the weights that backward wants. To the end of `order`, the whole
+  // epoch's, or to a checkpoint.
+  absl::Status Steps(absl::Span<const uint32_t> order, TrainingObserver& observer) {
     absl::Span<const uint32_t> batch;
-    bool optimizing = true;
+    bool optimizing = true, checkpoint = false;
     absl::Status status;
     const auto stage = [&]() -> int64_t {
       optimizing = !optimizing;
@@ -209,10 +238,11 @@ class PlanTrainer : public Trainer {
       if (!batch.empty()) {
         status = EndStep();
         if (!status.ok()) return 0;
-        observer.OnProgress(Where(start, false));
+        observer.OnProgress(Where(false));
+        checkpoint = observer.WantsCheckpoint();
+        if (checkpoint) return 0;
       }
-      batch = order.subspan(0, std::min<size_t>(request_.batch_size(), order.size()));
-      order.remove_prefix(batch.size());
+      batch = order.subspan(seen_, request_.batch_size());  // or what is left
       return BeginStep(batch);
     };
     // Neither this nor a body may throw: on a worker's thread nothing catches it.
@@ -235,7 +265,10 @@ class PlanTrainer : public Trainer {
         Note(CatchOutOfMemory([&] { return RunMicroBatch(i, batches_[i], at_cut); }));
       }
     });
-    return status;
+    CountTime();
+    training_seconds_ = epoch_seconds_;
+    CONVD_RETURN_IF_ERROR(status);
+    return checkpoint ? Checkpoint(observer) : absl::OkStatus();
   }
 
   // How many micro-batches `samples` are.
@@ -284,6 +317,10 @@ class PlanTrainer : public Trainer {
                      ": training diverged; a smaller learning rate may help"));
   }
 
+  absl::Status DivergedWhereDataLoss(const absl::Status& status) const {
+    return absl::IsDataLoss(status) ? Diverged(status.message(), 0) : status;
+  }
+
   absl::Status RunMicroBatch(int64_t leaf, MicroBatch& batch, absl::FunctionRef<bool()> at_cut) {
     if (!at_cut()) return absl::CancelledError("cancelled");
     CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, TakeWorkspace(at_cut));
@@ -309,45 +346,13 @@ class PlanTrainer : public Trainer {
     return TakeError();
   }
 
-  // The serving plan at the serving precision: what Evaluate and Predict will answer.
   absl::Status Validate(TrainingObserver& observer) {
     const std::vector<float> current = parameters();
     CONVD_RETURN_IF_ERROR(unpacked_);
-    if (request_.serving_precision() == v1::PRECISION_INT8) {
-      CONVD_RETURN_IF_ERROR(CalibrateAgain(current, observer));
-    }
-    CONVD_ASSIGN_OR_RETURN(validation_,
-                           EvaluateAt(request_.serving_precision(), current, observer));
-    // Weights may be finite and too large all the same.
-    if (!std::isfinite(validation_.loss())) {
-      return Diverged(absl::StrCat("the validation loss is ", validation_.loss()), 0);
-    }
-    return absl::OkStatus();
+    return DivergedWhereDataLoss(serving_.Validate(current, [&] { return observer.Cancelled(); }));
   }
 
-  absl::Status CalibrateAgain(absl::Span<const float> current, TrainingObserver& observer) {
-    quantization_.Clear();
-    absl::StatusOr<v1::Quantization> made =
-        Calibrate(graph_, current, data_.train, executor_, Lane::kTrain,
-                  [&] { return observer.Cancelled(); });
-    if (absl::IsDataLoss(made.status())) return Diverged(made.status().message(), 0);
-    CONVD_RETURN_IF_ERROR(made.status());
-    quantization_ = *std::move(made);
-    return absl::OkStatus();
-  }
-  bool calibrated() const { return quantization_.samples() > 0; }
-
-  absl::StatusOr<v1::Metrics> EvaluateAt(v1::Precision precision, absl::Span<const float> current,
-                                         TrainingObserver& observer) {
-    CONVD_ASSIGN_OR_RETURN(
-        const std::shared_ptr<const InferenceModel> model,
-        CompileInferenceModel(graph_, current,
-                              {.precision = precision, .quantization = &quantization_}));
-    return Evaluate(*model, data_.validation, data_.labels, executor_, Lane::kTrain,
-                    [&] { return observer.Cancelled(); });
-  }
-
-  TrainingProgress Where(absl::Duration start, bool validating) const {
+  TrainingProgress Where(bool validating) const {
     TrainingProgress p;
     p.epoch = epoch_;
     p.epochs = request_.epochs();
@@ -355,12 +360,14 @@ class PlanTrainer : public Trainer {
     p.step = steps_done();
     p.loss = loss_sum_ / seen_;
     p.accuracy = static_cast<double>(correct_) / seen_;
-    const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - start);
-    if (seconds > 0) p.images_per_second = seen_ / seconds;
+    const double seconds = EpochSeconds();
+    const double training = validating ? training_seconds_ : seconds;
+    if (training > 0) p.images_per_second = seen_ / training;
     // Finished epochs say what validation costs; before there are any, training alone does.
     const double an_epoch =
         epoch_ > 1 ? seconds_done_ / (epoch_ - 1) : seconds * data_.train.count / seen_;
     p.seconds_left = std::max(0.0, an_epoch * (p.epochs - epoch_ + 1) - seconds);
+    p.seconds = seconds_done_ + seconds;
     p.validating = validating;
     return p;
   }
@@ -401,15 +408,16 @@ class PlanTrainer : public Trainer {
 
   mutable absl::Status unpacked_;
 
-  int64_t epoch_ = 0;  // the running one, from 1
-  double loss_sum_ = 0;
+  // Where the run is, with history_ and the optimizer's steps. Changes by whole steps, and by whole
+  // epochs with their validation: whatever is cancelled in between leaves all of it alone.
+  int64_t epoch_ = 0;               // the running one, from 1; between two, the first
   int64_t correct_ = 0, seen_ = 0;  // of this epoch
-  double seconds_done_ = 0;
+  double loss_sum_ = 0;
+  // Of this epoch, as far as counted, and in it until the last step; of those before.
+  double epoch_seconds_ = 0, training_seconds_ = 0, seconds_done_ = 0;
+  absl::Duration running_since_;  // what isn't counted yet
   std::vector<v1::EpochRecord> history_;
-  v1::Metrics validation_;
-  v1::Quantization quantization_;
-  std::vector<v1::ServedAccuracy> served_;
-  std::vector<std::string> warnings_;
+  ServingEvaluation serving_;
 
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);
@@ -418,20 +426,13 @@ class PlanTrainer : public Trainer {
 
 }  // namespace
 
+absl::Status TrainingObserver::OnCheckpoint(const Trainer& /*trainer*/) { return absl::OkStatus(); }
+
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
                                                          const Clock& clock) {
-  if (data.train.count == 0)
-    return absl::InvalidArgumentError("dataset: there are no samples to train on");
-  CONVD_RETURN_IF_ERROR(CheckImages("dataset", data.train, graph));
-  if (data.validation.count > 0)
-    CONVD_RETURN_IF_ERROR(CheckImages("validation", data.validation, graph));
-  if (static_cast<int64_t>(data.labels.size()) != graph.classes()) {
-    return absl::InvalidArgumentError(absl::StrCat("dataset: it has ", data.labels.size(),
-                                                   " classes; network ", graph.name(), " has ",
-                                                   graph.classes(), " outputs"));
-  }
+  CONVD_RETURN_IF_ERROR(CheckTrainingData(data, graph));
   try {
     auto trainer = std::make_unique<PlanTrainer>(graph, request, std::move(data), executor, clock);
     CONVD_RETURN_IF_ERROR(trainer->Build());

@@ -3,8 +3,10 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -29,6 +31,10 @@ struct TrainingData {
   std::vector<std::string> labels;  // one a class
 };
 
+// INVALID_ARGUMENT where data and graph don't fit: shape, labels beyond the classes, no samples,
+// f32 pixels that aren't finite.
+absl::Status CheckTrainingData(const TrainingData& data, const Graph& graph);
+
 // Where a training run is, as its observer sees it; figures are of the epoch so far.
 struct TrainingProgress {
   int64_t epoch = 0;  // from 1
@@ -39,8 +45,11 @@ struct TrainingProgress {
   double accuracy = 0;
   double images_per_second = 0;
   double seconds_left = 0;
+  double seconds = 0;  // that the job has run in all, over restarts
   bool validating = false;
 };
+
+class Trainer;
 
 // Called between steps, by the thread that runs Trainer::Run or by a worker, one at a time. Quick,
 // or training waits.
@@ -51,6 +60,12 @@ class TrainingObserver {
   virtual void OnEpoch(const v1::EpochRecord& record) = 0;
   // Asked at cuts, by several threads at once; true ends the run with CANCELLED.
   virtual bool Cancelled() const = 0;
+  // Asked after each step; true makes OnCheckpoint come before the next.
+  virtual bool WantsCheckpoint() { return false; }
+  // Where `trainer` can be saved: when WantsCheckpoint said so, and after each OnEpoch. Always on
+  // the thread that runs Trainer::Run, and may take its time, which isn't counted as training's. An
+  // error ends the run with it.
+  virtual absl::Status OnCheckpoint(const Trainer& trainer);
 };
 
 // One training job's state: weights, optimizer moments, position. What it computes depends on the
@@ -60,18 +75,27 @@ class Trainer {
  public:
   virtual ~Trainer() = default;
 
-  // `request` is resolved (ResolveTraining). INVALID_ARGUMENT where data and graph don't fit:
-  // shape, labels beyond the classes, no samples, f32 pixels that aren't finite; or where samples
-  // would be moved further than they are large (augmentation.shift).
+  // `request` is resolved (ResolveTraining). INVALID_ARGUMENT as CheckTrainingData has it, or where
+  // samples would be moved further than they are large (augmentation.shift).
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
                                                          const Clock& clock);
 
-  // Trains to the end of the last epoch. Validates each at request.serving_precision; for int8 it
-  // calibrates anew each time. CANCELLED when the observer asks; DATA_LOSS (with epoch, step and
-  // what to try) when the loss, the weights or a validation's loss are not finite.
+  // Trains to the end of the last epoch, from where it is. Validates each at
+  // request.serving_precision; for int8 it calibrates anew each time. CANCELLED when the observer
+  // asks; DATA_LOSS (with epoch, step and what to try) when the loss, the weights or a validation's
+  // loss are not finite.
   virtual absl::Status Run(TrainingObserver& observer) = 0;
+
+  // Writes what Restore needs, piece by piece; the sink's error is the answer. In OnCheckpoint and
+  // whenever Run isn't running: after a CANCELLED one, what was after the last whole step.
+  virtual absl::Status Save(absl::FunctionRef<absl::Status(std::string_view)> sink) const = 0;
+  // Goes to where `saved` was; Run then gives the bits of the unbroken run where the instruction
+  // set and oneDNN are the same. Before Run, once. DATA_LOSS where the bytes aren't what Save
+  // wrote, FAILED_PRECONDITION where they are another network's, request's or data's; each names
+  // the field. After an error this can't be used any more.
+  virtual absl::Status Restore(std::string_view saved) = 0;
 
   // After Run: quantization() and served(). Computes nothing twice that the last validation did.
   // CANCELLED when the observer asks. What fails besides is left out, except that a version to be

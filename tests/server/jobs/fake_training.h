@@ -32,6 +32,10 @@ class ScriptedTrainer final : public Trainer {
   absl::Status PrepareServing(TrainingObserver& observer) override {
     return observer.Cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
   }
+  absl::Status Save(absl::FunctionRef<absl::Status(std::string_view)> sink) const override {
+    return sink(std::to_string(history_.size()));
+  }
+  absl::Status Restore(std::string_view) override { return absl::OkStatus(); }
   std::vector<float> parameters() const override { return {1, 2, 3}; }
   const std::vector<v1::EpochRecord>& history() const override { return history_; }
   const v1::Metrics& validation() const override { return validation_; }
