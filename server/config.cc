@@ -37,7 +37,7 @@ absl::Status FlagError(absl::string_view flag, std::string_view got, absl::strin
 // Flags arrive as text, so that every error is this file's own sentence.
 struct Flags {
   std::string grpc_address, state, cpus, isa, concurrent_jobs, drain_seconds, max_message_mb;
-  std::string log_level, nice;
+  std::string log_level, nice, max_waiting_jobs, checkpoint_seconds;
 };
 
 absl::Status ReadInteger(absl::string_view flag, const std::string& text, int low, int high,
@@ -104,6 +104,12 @@ absl::Status Check(const Flags& flags, Config& config) {
   CONVD_RETURN_IF_ERROR(ReadChoice("--isa", flags.isa, kInstructionSets, config.isa));
   CONVD_RETURN_IF_ERROR(
       ReadInteger("--concurrent-jobs", flags.concurrent_jobs, 1, 64, "", config.concurrent_jobs));
+  CONVD_RETURN_IF_ERROR(ReadInteger("--max-waiting-jobs", flags.max_waiting_jobs, 1, 1'000'000, "",
+                                    config.max_waiting_jobs));
+  int checkpoint = static_cast<int>(absl::ToInt64Seconds(config.checkpoint_interval));
+  CONVD_RETURN_IF_ERROR(ReadInteger("--checkpoint-seconds", flags.checkpoint_seconds, 1, 86'400,
+                                    " of seconds", checkpoint));
+  config.checkpoint_interval = absl::Seconds(checkpoint);
   int drain = static_cast<int>(absl::ToInt64Seconds(config.drain));
   CONVD_RETURN_IF_ERROR(
       ReadInteger("--drain-seconds", flags.drain_seconds, 1, 3600, " of seconds", drain));
@@ -151,6 +157,10 @@ absl::StatusOr<CommandLine> ParseCommandLine(
                  "allows [0]");
   app.add_option("--isa", flags.isa, "Highest instruction set to use: avx2 or avx512 [the CPU's]");
   app.add_option("--concurrent-jobs", flags.concurrent_jobs, "Jobs that train at a time [1]");
+  app.add_option("--max-waiting-jobs", flags.max_waiting_jobs,
+                 "Jobs that may be queued or paused [10000]");
+  app.add_option("--checkpoint-seconds", flags.checkpoint_seconds,
+                 "Longest time that a job trains without being saved [30]");
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "Longest time from SIGTERM or SIGINT to the end [10]");
   app.add_option("--max-message-mb", flags.max_message_mb,

@@ -21,6 +21,8 @@ struct Config {
   int cpus = 0;     // workers; 0 means as many as the budget says
   std::string isa;  // "avx2", "avx512"; "" leaves it to the CPU
   int concurrent_jobs = 1;
+  int max_waiting_jobs = 10'000;  // queued and paused
+  absl::Duration checkpoint_interval = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);
   int max_message_mb = 64;  // both directions
   std::string log_level = "info";

@@ -68,7 +68,7 @@ class ConvdServer final : public Server {
  private:
   absl::Status OpenState(const Config& config);
   void StartWorkers(const Config& config);
-  void StartJobs(const Config& config);
+  absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
 
   FileSystem& fs_ = FileSystem::Posix();
@@ -96,7 +96,7 @@ absl::Status ConvdServer::Open(const Config& config) {
   memory_ = DetectMemoryBudget(fs_);
   CONVD_RETURN_IF_ERROR(OpenState(config));
   StartWorkers(config);
-  StartJobs(config);
+  CONVD_RETURN_IF_ERROR(StartJobs(config));
   return Serve(config);
 }
 
@@ -126,7 +126,9 @@ absl::Status ConvdServer::OpenState(const Config& config) {
       DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsWithin(memory_.bytes));
   if (!datasets.ok()) return InFlag("--state", datasets.status());
   datasets_ = *std::move(datasets);
-  jobs_ = NewInMemoryJobStore();
+  absl::StatusOr<std::unique_ptr<JobStore>> jobs = OpenSqliteJobStore(fs_, state_dir_);
+  if (!jobs.ok()) return InFlag("--state", jobs.status());
+  jobs_ = *std::move(jobs);
   spdlog::info("state in {}: {} datasets, {} model versions", state_dir_, datasets_->List().size(),
                models_->Versions("").size());
   return absl::OkStatus();
@@ -159,24 +161,33 @@ void ConvdServer::StartWorkers(const Config& config) {
   }
 }
 
-void ConvdServer::StartJobs(const Config& config) {
+absl::Status ConvdServer::StartJobs(const Config& config) {
   JobRunnerOptions options;
   options.concurrent_jobs = config.concurrent_jobs;
+  options.max_waiting = config.max_waiting_jobs;
+  options.checkpoints.interval = config.checkpoint_interval;
   options.instruction_set = InstructionSet();
   options.library_versions = LibraryVersions();
   options.on_change = LogJob;
   options.on_warning = [](const std::string& warning) { spdlog::warn("{}", warning); };
-  runner_ = std::make_unique<JobRunner>(
-      *jobs_, *models_,
+  absl::StatusOr<std::unique_ptr<JobRunner>> runner = JobRunner::Start(
+      *jobs_, *models_, fs_, state_dir_,
+      [this](const v1::TrainRequest& request) {
+        return ResolveJob(request, *datasets_, job_memory_);
+      },
       [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data) {
         return Trainer::Create(graph, request, std::move(data), *executor_, clock_);
       },
       clock_, std::move(options));
+  if (!runner.ok()) return InFlag("--state", runner.status());
+  runner_ = *std::move(runner);
+  return absl::OkStatus();
 }
 
 absl::Status ConvdServer::Serve(const Config& config) {
   jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, job_memory_);
-  datasets_service_ = std::make_unique<DatasetsService>(*datasets_);
+  datasets_service_ = std::make_unique<DatasetsService>(
+      *datasets_, [this](const std::string& name) { return runner_->CheckUnused(name); });
   ExplainLimits explain;
   // Of what jobs leave.
   explain.memory_bytes = memory_.bytes / 8;

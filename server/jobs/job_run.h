@@ -5,37 +5,47 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "convd/v1/checkpoint.pb.h"
 #include "convd/v1/jobs.pb.h"
 #include "core/time/clock.h"
 #include "core/train/trainer.h"
-#include "server/jobs/resolve.h"
+#include "server/jobs/checkpoints.h"
 #include "server/jobs/store.h"
 
 namespace convd {
+
+// When a running job is saved.
+struct CheckpointPolicy {
+  // Within an epoch; at its end it is saved in any case.
+  absl::Duration interval = absl::Seconds(30);
+  // But never so often that saving would take more than this share of the time.
+  double max_share = 0.02;
+};
 
 // A job while it runs: the trainer's observer, and where others read progress and ask for the end.
 // Any thread may call, unless said otherwise.
 class JobRun final : public TrainingObserver {
  public:
-  // `wake` is called when watchers have something to see: by the thread that runs the job or by a
-  // worker, one at a time.
-  JobRun(std::string id, ResolvedJob job, JobStore& store, const Clock& clock,
-         absl::Duration progress_interval, std::function<void()> wake);
+  // `begun` is the job as it was written down when it began to run. `header` is what its
+  // checkpoints say of this attempt. `wake` is called when watchers have something to see: by the
+  // thread that runs the job or by a worker, one at a time.
+  JobRun(JobRecord begun, v1::CheckpointHeader header, JobStore& store, JobCheckpoints& checkpoints,
+         const Clock& clock, CheckpointPolicy policy, absl::Duration progress_interval,
+         std::function<void()> wake);
 
-  const std::string& id() const { return id_; }
-  // Of the thread that runs the job alone.
-  ResolvedJob& job() { return job_; }
+  const std::string& id() const { return begun_.job.id(); }
+  const JobRecord& begun() const { return begun_; }
 
-  void Cancel() { cancelled_ = true; }
-  void Stop() { stopped_ = true; }
-  bool cancelled() const { return cancelled_; }
-  bool stopped() const { return stopped_; }
+  // Why it is to end, by rising rank: the highest counts.
+  enum class Wish { kNone, kStop, kPause, kTimeout, kCancel };
+  void Ask(Wish wish);
+  Wish wish() const { return wish_.load(); }
   // What the store said when it could not keep an epoch's record; ends the run.
   absl::Status store_error() const;
 
@@ -45,25 +55,43 @@ class JobRun final : public TrainingObserver {
   };
   Latest latest() const;
 
+  // Of the thread that runs the job. `seconds` is what the job had run when it was saved last.
+  void SetSecondsBefore(double seconds);
+  // In all, over its attempts.
+  double Seconds() const;
+  absl::Status WriteCheckpoint(const Trainer& trainer);
+  // What a checkpoint knows and the store doesn't, as where the server ended between the two.
+  absl::Status PutMissingEpochs(const std::vector<v1::EpochRecord>& history);
+
   // TrainingObserver
   void OnProgress(const TrainingProgress& progress) override;
   void OnEpoch(const v1::EpochRecord& record) override;
-  bool Cancelled() const override { return cancelled_ || stopped_ || store_failed_; }
+  bool Cancelled() const override;
+  bool WantsCheckpoint() override;
+  absl::Status OnCheckpoint(const Trainer& trainer) override;
 
   // Set under the runner's lock, once, by the thread that runs the job.
   bool publishing = false;
 
  private:
-  const std::string id_;
-  ResolvedJob job_;
+  const JobRecord begun_;
+  const v1::CheckpointHeader header_;
   JobStore& store_;
+  JobCheckpoints& checkpoints_;
   const Clock& clock_;
+  const CheckpointPolicy policy_;
   const absl::Duration progress_interval_;
   const std::function<void()> wake_;
+  const absl::Duration began_;
+  double seconds_before_ = 0;                           // set before the trainer runs
+  absl::Duration deadline_ = absl::InfiniteDuration();  // likewise
 
-  std::atomic<bool> cancelled_{false};
-  std::atomic<bool> stopped_{false};
+  mutable std::atomic<Wish> wish_{Wish::kNone};
   std::atomic<bool> store_failed_{false};
+  // By whoever ends a step, and the job's thread between steps.
+  bool wanted_ = false;
+  absl::Duration last_saved_;
+  absl::Duration not_before_;
 
   mutable absl::Mutex mu_;
   Latest latest_ ABSL_GUARDED_BY(mu_);

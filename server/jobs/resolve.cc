@@ -207,8 +207,13 @@ class Resolver {
     CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));
     Warn(graph, data);
     std::string summary = Summary(graph);
-    return ResolvedJob{std::move(request_),   std::move(graph),   std::move(data),
-                       dataset.sha256,        std::move(summary), std::move(warnings_),
+    return ResolvedJob{std::move(request_),
+                       std::move(graph),
+                       std::move(data),
+                       dataset.sha256,
+                       std::move(validation_sha256_),
+                       std::move(summary),
+                       std::move(warnings_),
                        std::move(sent_sha256)};
   }
 
@@ -238,6 +243,7 @@ class Resolver {
         NamedDataset other = dataset;
         if (ref.name() != dataset.name) {
           CONVD_ASSIGN_OR_RETURN(other, LoadDataset("validation.dataset", ref.name(), datasets_));
+          validation_sha256_ = other.sha256;
         }
         CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
                                FindSplit("validation.dataset", other, ref.split(), "test"));
@@ -338,6 +344,7 @@ class Resolver {
   v1::TrainRequest request_;
   DatasetRegistry& datasets_;
   const JobMemory memory_;
+  std::string validation_sha256_;
   std::vector<std::string> warnings_;
 };
 

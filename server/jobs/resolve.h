@@ -17,9 +17,10 @@ namespace convd {
 struct ResolvedJob {
   v1::TrainRequest request;  // every field set; a preset stays a name
   Graph graph;
-  TrainingData data;        // keeps the datasets' mappings alive
-  std::string data_sha256;  // of the dataset trained on
-  std::string summary;      // the network's table
+  TrainingData data;              // keeps the datasets' mappings alive
+  std::string data_sha256;        // of the dataset trained on
+  std::string validation_sha256;  // of the one validated on; "" where that is none, or the same
+  std::string summary;            // the network's table
   std::vector<std::string> warnings;
   std::string sent_sha256 = "";  // SentSha256 of the request that it was resolved from
 };

@@ -2,75 +2,144 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
-#include <algorithm>
-#include <exception>
-#include <new>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/status/status_macros.h"
-#include "server/jobs/job_run.h"
 #include "server/jobs/transitions.h"
 
 namespace convd {
 namespace {
 
+constexpr int32_t kMostPriority = 100;
+
 absl::Status StoppingError() {
   return absl::UnavailableError("the server is stopping; try again when it is back");
 }
 
-// What a job that the server's stop ended says.
-absl::Status StoppedError(const v1::Progress& progress) {
-  if (progress.epochs() == 0) {
-    return absl::UnavailableError("server stopping: the job had just begun; submit it again");
-  }
-  return absl::UnavailableError(absl::StrCat("server stopping: the job ended in epoch ",
-                                             progress.epoch(), " of ", progress.epochs(),
-                                             " and published nothing; submit it again"));
+absl::Status CantBecome(const std::string& id, absl::string_view is) {
+  return absl::FailedPreconditionError(absl::StrCat("job \"", id, "\" ", is));
+}
+
+absl::Status HasEnded(const std::string& id, v1::JobState state) {
+  const std::string_view name = StateName(state);
+  return CantBecome(id,
+                    absl::StrCat("has ended (", absl::string_view(name.data(), name.size()), ")"));
+}
+
+WaitingLine::Place PlaceOf(const LiveJob& job) {
+  return {job.started, job.priority, job.created, job.id};
 }
 
 }  // namespace
 
-JobRunner::JobRunner(JobStore& store, ModelRepository& models, TrainerFactory make_trainer,
+absl::StatusOr<std::unique_ptr<JobRunner>> JobRunner::Start(
+    JobStore& store, ModelRepository& models, FileSystem& fs, const std::string& state_dir,
+    JobResolver resolve, TrainerFactory make_trainer, const Clock& clock,
+    JobRunnerOptions options) {
+  std::unique_ptr<JobRunner> runner(new JobRunner(store, models, fs, state_dir, std::move(resolve),
+                                                  std::move(make_trainer), clock,
+                                                  std::move(options)));
+  CONVD_RETURN_IF_ERROR(runner->Recover());
+  for (int i = 0; i < runner->options_.concurrent_jobs; ++i) {
+    runner->threads_.emplace_back([self = runner.get()] { self->RunJobs(); });
+  }
+  return runner;
+}
+
+JobRunner::JobRunner(JobStore& store, ModelRepository& models, FileSystem& fs,
+                     const std::string& state_dir, JobResolver resolve, TrainerFactory make_trainer,
                      const Clock& clock, JobRunnerOptions options)
     : store_(store),
-      models_(models),
-      make_trainer_(std::move(make_trainer)),
       clock_(clock),
       options_(std::move(options)),
-      watchers_(options_.max_watches) {
-  for (int i = 0; i < options_.concurrent_jobs; ++i) threads_.emplace_back([this] { RunJobs(); });
-}
+      checkpoints_(fs, state_dir, options_.on_warning),
+      training_{models,
+                checkpoints_,
+                std::move(resolve),
+                std::move(make_trainer),
+                options_.instruction_set,
+                options_.library_versions,
+                options_.on_warning},
+      watchers_(options_.max_watches) {}
 
 JobRunner::~JobRunner() {
   Stop();
   for (std::thread& thread : threads_) thread.join();
 }
 
+absl::Status JobRunner::Recover() {
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(std::vector<LiveJob> jobs, store_.Live());
+    for (LiveJob& job : jobs) live_.emplace(job.id, std::move(job));
+    std::set<std::string> live;
+    for (const auto& [id, job] : live_) live.insert(id);
+    CONVD_RETURN_IF_ERROR(checkpoints_.Sweep(live));
+    for (const std::string& id : live) {
+      LiveJob& job = live_.at(id);
+      if (job.state == v1::JOB_STATE_RUNNING) {
+        CONVD_RETURN_IF_ERROR(RecoverRunning(job));
+      } else if (job.state == v1::JOB_STATE_QUEUED) {
+        waiting_.Add(PlaceOf(job));
+      }
+    }
+  }
+  TellChanges();
+  return absl::OkStatus();
+}
+
+absl::Status JobRunner::RecoverRunning(LiveJob& job) {
+  const bool asked = job.wished != v1::JOB_STATE_UNSPECIFIED;
+  if (!asked) {
+    options_.on_warning(absl::StrCat("job ", job.id, " was running when the server ended; it goes ",
+                                     "on from what was saved of it"));
+  }
+  const std::string id = job.id;
+  const v1::JobState state = asked ? job.wished : v1::JOB_STATE_QUEUED;
+  CONVD_RETURN_IF_ERROR(Apply(id, state));  // `job` may be gone
+  if (IsFinal(state)) checkpoints_.Remove(id);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
-  v1::Job record;
-  *record.mutable_request() = job.request;
-  record.set_summary(job.summary);
-  record.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
+  JobRecord record;
+  *record.job.mutable_request() = job.request;
+  record.job.set_summary(job.summary);
+  record.job.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
+  record.sent_sha256 = job.sent_sha256;
+  record.data_sha256 = job.data_sha256;
+  record.validation_sha256 = job.validation_sha256;
+  v1::Job created;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job));
     if (repeated.has_value()) return *std::move(repeated);
     if (stopping_) return StoppingError();
-    if (static_cast<int64_t>(waiting_.size()) >= options_.max_waiting) {
+    const int64_t waiting = static_cast<int64_t>(live_.size() - running_.size());
+    if (waiting >= options_.max_waiting) {
       return absl::ResourceExhaustedError(
-          absl::StrCat(options_.max_waiting,
-                       " jobs wait in the queue already; try again when some have ended, or cancel "
-                       "some"));
+          absl::StrCat(waiting,
+                       " jobs wait in the queue or are paused already; try again when some have "
+                       "ended, or cancel some"));
     }
-    CONVD_ASSIGN_OR_RETURN(record, store_.Create(std::move(record), clock_.Now(), job.sent_sha256));
-    waiting_.push_back({record.id(), std::move(job)});
-    ShowLive(record);
-    untold_.push_back(Listed(record.id()));
+    CONVD_ASSIGN_OR_RETURN(created, store_.Create(std::move(record), clock_.Now()));
+    LiveJob& live = live_[created.id()];
+    live.id = created.id();
+    live.state = created.state();
+    live.created = absl::FromUnixSeconds(created.created().seconds()) +
+                   absl::Nanoseconds(created.created().nanos());
+    live.priority = created.priority();
+    live.train_dataset = job.request.dataset().name();
+    live.validation_dataset = job.request.validation().dataset().name();
+    waiting_.Add(PlaceOf(live));
+    ShowLive(created);
+    untold_.push_back(Listed(created.id()));
   }
   TellChanges();
-  return record;
+  return created;
 }
 
 absl::StatusOr<std::optional<v1::Job>> JobRunner::FindSent(const std::string& request_id,
@@ -92,7 +161,10 @@ absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const ResolvedJob
   CONVD_ASSIGN_OR_RETURN(v1::Job job, store_.Get(sent.job_id, JobParts::kWhole));
   const bool same_words = !asked.sent_sha256.empty() && sent.sha256 == asked.sent_sha256;
   // Both are resolved, so a default that is spelt out makes no difference.
-  if (!same_words && !google::protobuf::util::MessageDifferencer::Equals(job.request(), request)) {
+  v1::TrainRequest asked_for = request;
+  if (job.request().allow_different_bits()) asked_for.set_allow_different_bits(true);
+  if (!same_words &&
+      !google::protobuf::util::MessageDifferencer::Equals(job.request(), asked_for)) {
     return absl::AlreadyExistsError(
         absl::StrCat("request_id: job \"", sent.job_id,
                      "\" was submitted with this id and another request; want a new id"));
@@ -125,17 +197,20 @@ void JobRunner::ShowLive(v1::Job& job) {
 }
 
 int64_t JobRunner::QueuePosition(const std::string& id) {
-  // Ids ascend in the queue, as jobs come and go in order.
-  const auto it = std::lower_bound(
-      waiting_.begin(), waiting_.end(), id,
-      [](const Waiting& waiting, const std::string& wanted) { return waiting.id < wanted; });
-  return it != waiting_.end() && it->id == id ? it - waiting_.begin() + 1 : 0;
+  const auto it = live_.find(id);
+  return it == live_.end() ? 0 : waiting_.Position(PlaceOf(it->second));
+}
+
+absl::StatusOr<v1::JobState> JobRunner::State(const std::string& id) {
+  const auto it = live_.find(id);
+  if (it != live_.end()) return it->second.state;
+  return store_.State(id);
 }
 
 absl::StatusOr<JobRunner::View> JobRunner::Look(const std::string& id) {
   absl::MutexLock lock(&mu_);
   View view;
-  CONVD_ASSIGN_OR_RETURN(view.state, store_.State(id));
+  CONVD_ASSIGN_OR_RETURN(view.state, State(id));
   if (view.state == v1::JOB_STATE_QUEUED) view.queue_position = QueuePosition(id);
   if (const auto it = running_.find(id); it != running_.end()) {
     JobRun::Latest latest = it->second->latest();
@@ -146,61 +221,135 @@ absl::StatusOr<JobRunner::View> JobRunner::Look(const std::string& id) {
   return view;
 }
 
+absl::Status JobRunner::Apply(const std::string& id, const JobChange& change) {
+  CONVD_RETURN_IF_ERROR(store_.Apply(id, change));
+  LiveJob& job = live_.at(id);
+  if (job.state == v1::JOB_STATE_QUEUED) waiting_.Remove(PlaceOf(job));
+  job.state = change.state;
+  job.wished = v1::JOB_STATE_UNSPECIFIED;
+  if (change.state == v1::JOB_STATE_RUNNING) job.started = true;
+  if (change.state == v1::JOB_STATE_QUEUED) waiting_.Add(PlaceOf(job));
+  if (IsFinal(change.state)) live_.erase(id);
+  untold_.push_back(Listed(id));
+  return absl::OkStatus();
+}
+
+absl::Status JobRunner::Apply(const std::string& id, v1::JobState state) {
+  JobChange change;
+  change.state = state;
+  change.time = clock_.Now();
+  return Apply(id, change);
+}
+
+absl::Status JobRunner::AskRunning(JobRun& run, JobRun::Wish wish, v1::JobState wished) {
+  if (run.publishing) {
+    return CantBecome(run.id(),
+                      "has trained to its end and is being published; it can't be cancelled or "
+                      "paused any more");
+  }
+  if (run.wish() > wish) {
+    return CantBecome(run.id(), run.wish() == JobRun::Wish::kCancel ? "is about to be cancelled"
+                                                                    : "has run for max_runtime");
+  }
+  CONVD_RETURN_IF_ERROR(store_.SetWish(run.id(), wished));
+  run.Ask(wish);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::Job> JobRunner::Cancel(const std::string& id) {
+  return Act(id, [&](v1::JobState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+    if (IsFinal(state)) return HasEnded(id, state);
+    if (const auto it = running_.find(id); it != running_.end()) {
+      return AskRunning(*it->second, JobRun::Wish::kCancel, v1::JOB_STATE_CANCELLED);
+    }
+    return Apply(id, v1::JOB_STATE_CANCELLED);
+  });
+}
+
+absl::StatusOr<v1::Job> JobRunner::Pause(const std::string& id) {
+  return Act(id, [&](v1::JobState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+    if (IsFinal(state)) return HasEnded(id, state);
+    if (state == v1::JOB_STATE_PAUSED) return absl::OkStatus();
+    if (const auto it = running_.find(id); it != running_.end()) {
+      return AskRunning(*it->second, JobRun::Wish::kPause, v1::JOB_STATE_PAUSED);
+    }
+    return Apply(id, v1::JOB_STATE_PAUSED);
+  });
+}
+
+absl::StatusOr<v1::Job> JobRunner::Resume(const std::string& id, bool allow_different_bits) {
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const v1::JobState state, State(id));
+    if (state != v1::JOB_STATE_PAUSED) allow_different_bits = true;  // no checkpoint to look at
+  }
+  absl::Status same;
+  if (!allow_different_bits) same = CheckSameBits(training_, id);
+  return Act(id, [&](v1::JobState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+    if (IsFinal(state)) return HasEnded(id, state);
+    if (const auto it = running_.find(id);
+        it != running_.end() && it->second->wish() >= JobRun::Wish::kPause) {
+      return CantBecome(id, "is about to be paused or to end; resume it when it is PAUSED");
+    }
+    if (state != v1::JOB_STATE_PAUSED) return absl::OkStatus();
+    CONVD_RETURN_IF_ERROR(same);
+    if (allow_different_bits) CONVD_RETURN_IF_ERROR(store_.AllowDifferentBits(id));
+    return Apply(id, v1::JOB_STATE_QUEUED);
+  });
+}
+
+absl::StatusOr<v1::Job> JobRunner::SetPriority(const std::string& id, int32_t priority) {
+  if (priority < -kMostPriority || priority > kMostPriority) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("priority: got ", priority, "; want ", -kMostPriority, " to ", kMostPriority));
+  }
+  return Act(id, [&](v1::JobState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+    if (IsFinal(state)) return HasEnded(id, state);
+    if (state == v1::JOB_STATE_RUNNING) {
+      return CantBecome(id, "is running; only a job that waits has a priority to change");
+    }
+    CONVD_RETURN_IF_ERROR(store_.SetPriority(id, priority));
+    LiveJob& job = live_.at(id);
+    waiting_.Remove(PlaceOf(job));
+    job.priority = priority;
+    if (state == v1::JOB_STATE_QUEUED) waiting_.Add(PlaceOf(job));
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<v1::Job> JobRunner::Act(const std::string& id,
+                                       absl::FunctionRef<absl::Status(v1::JobState)> act) {
   v1::Job job;
   {
     absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(const v1::JobState state, store_.State(id));
-    if (const int64_t position = QueuePosition(id); position > 0) {
-      JobChange change;
-      change.state = v1::JOB_STATE_CANCELLED;
-      change.time = clock_.Now();
-      CONVD_RETURN_IF_ERROR(store_.Apply(id, change));
-      waiting_.erase(waiting_.begin() + (position - 1));
-    } else if (const auto it = running_.find(id); it != running_.end()) {
-      if (it->second->publishing) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "job \"", id,
-            "\" has trained to its end and is being published; it can't be cancelled any more"));
-      }
-      it->second->Cancel();
-    } else {
-      const std::string_view name = StateName(state);
-      return absl::FailedPreconditionError(absl::StrCat(
-          "job \"", id, "\" has ended (", absl::string_view(name.data(), name.size()), ")"));
-    }
+    CONVD_ASSIGN_OR_RETURN(const v1::JobState state, State(id));
+    CONVD_RETURN_IF_ERROR(act(state));
     CONVD_ASSIGN_OR_RETURN(job, store_.Get(id, JobParts::kWhole));
     ShowLive(job);
-    if (IsFinal(job.state())) untold_.push_back(Listed(id));
   }
-  if (IsFinal(job.state())) {
-    TellChanges();
-    // The place of all behind it has changed, too.
-    watchers_.WakeAll();
-  }
+  TellChanges();
+  // The place of all behind it may have changed, too.
+  watchers_.WakeAll();
+  if (IsFinal(job.state())) checkpoints_.Remove(id);
   return job;
 }
 
-void JobRunner::Stop() {
-  std::vector<std::string> lost;
-  {
-    absl::MutexLock lock(&mu_);
-    if (std::exchange(stopping_, true)) return;
-    for (auto& [id, run] : running_) {
-      run->Stop();
-      if (run->publishing || run->cancelled()) continue;
-      lost.push_back(absl::StrCat("job ", id, " (model ", Listed(id).request().model(),
-                                  ") is running and will publish nothing: the server stops; "
-                                  "submit it again"));
-    }
-    // The queue is kept in memory alone.
-    for (const Waiting& waiting : waiting_) {
-      lost.push_back(absl::StrCat("job ", waiting.id, " (model ", waiting.job.request.model(),
-                                  ") is queued and will be forgotten: the server stops; submit it "
-                                  "again"));
-    }
+absl::Status JobRunner::CheckUnused(const std::string& dataset) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& [id, job] : live_) {
+    if (job.train_dataset != dataset && job.validation_dataset != dataset) continue;
+    const std::string_view state = StateName(job.state);
+    return absl::FailedPreconditionError(
+        absl::StrCat("name: job \"", id, "\" (", absl::string_view(state.data(), state.size()),
+                     ") needs \"", dataset, "\"; wait for its end, or cancel it"));
   }
-  for (const std::string& warning : lost) options_.on_warning(warning);
+  return absl::OkStatus();
+}
+
+void JobRunner::Stop() {
+  absl::MutexLock lock(&mu_);
+  stopping_ = true;
+  for (auto& [id, run] : running_) run->Ask(JobRun::Wish::kStop);
 }
 
 bool JobRunner::AwaitIdle(absl::Duration timeout) {
@@ -236,95 +385,61 @@ v1::Job JobRunner::Listed(const std::string& id) {
 }
 
 void JobRunner::RunJobs() {
-  while (const std::shared_ptr<JobRun> run = Begin()) {
-    TellChanges();
-    // This one's state and the place of all behind it.
-    watchers_.WakeAll();
-    Train(*run);
-  }
-}
-
-std::shared_ptr<JobRun> JobRunner::Begin() {
-  absl::Status error;
   for (;;) {
-    if (!error.ok()) {
-      options_.on_warning(absl::StrCat("a job can't begin: ", error.message()));
+    {
+      absl::MutexLock lock(&mu_);
+      const auto may_go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return stopping_ || !waiting_.empty();
+      };
+      mu_.Await(absl::Condition(&may_go_on));
+      if (stopping_) return;
     }
+    if (RunOne()) continue;
     absl::MutexLock lock(&mu_);
-    const auto may_go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return stopping_ || !waiting_.empty();
-    };
     const auto is_stopping = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopping_; };
-    if (!error.ok()) {
+    // Either another thread was faster, or the store could not keep the change.
+    if (!waiting_.empty()) {
       mu_.AwaitWithTimeout(absl::Condition(&is_stopping), options_.retry_interval);
     }
-    mu_.Await(absl::Condition(&may_go_on));
-    if (stopping_) return nullptr;
-    Waiting& next = waiting_.front();
-    JobChange change;
-    change.state = v1::JOB_STATE_RUNNING;
-    change.time = clock_.Now();
-    error = store_.Apply(next.id, change);
-    if (!error.ok()) continue;
-    const std::string id = next.id;
-    auto run =
-        std::make_shared<JobRun>(id, std::move(next.job), store_, clock_,
-                                 options_.progress_interval, [this, id] { watchers_.WakeUp(id); });
-    waiting_.pop_front();
-    running_.emplace(id, run);
-    untold_.push_back(Listed(id));
-    return run;
   }
 }
 
-void JobRunner::Train(JobRun& run) {
-  absl::StatusOr<v1::ModelVersion> outcome = absl::InternalError("the job never ran");
-  // Nothing of ours throws, but the standard library does when memory is short, and one job's
-  // trouble is not the others'.
-  try {
-    outcome = TrainAndPublish(run);
-  } catch (const std::bad_alloc&) {
-    outcome = absl::ResourceExhaustedError(
-        "not enough memory for this job; take a smaller network or batch_size");
-  } catch (const std::exception& error) {
-    outcome = absl::InternalError(absl::StrCat("unexpected: ", error.what()));
+bool JobRunner::RunOne() {
+  absl::StatusOr<std::shared_ptr<JobRun>> run = Begin();
+  if (!run.ok()) {
+    options_.on_warning(absl::StrCat("a job can't begin: ", run.status().message()));
+    return false;
   }
-  End(run, outcome);
+  if (*run == nullptr) return false;
+  TellChanges();
+  // This one's state and the place of all behind it.
+  watchers_.WakeAll();
+  Run(**run);
+  return true;
 }
 
-absl::StatusOr<v1::ModelVersion> JobRunner::TrainAndPublish(JobRun& run) {
-  ResolvedJob& job = run.job();
-  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
-                         make_trainer_(job.graph, job.request, job.data));
-  const absl::Duration start = clock_.Monotonic();
-  CONVD_RETURN_IF_ERROR(trainer->Run(run));
-  const absl::Duration took = clock_.Monotonic() - start;
-  CONVD_RETURN_IF_ERROR(trainer->PrepareServing(run));
-  for (const std::string& warning : trainer->warnings()) {
-    options_.on_warning(
-        absl::StrCat("job ", run.id(), " (model ", job.request.model(), "): ", warning));
-  }
-  CONVD_RETURN_IF_ERROR(BeginPublishing(run));
-
-  v1::ModelCard card;
-  card.mutable_model()->set_name(job.request.model());
-  card.set_job_id(run.id());
-  *card.mutable_request() = job.request;
-  *card.mutable_network() = job.graph.network();
-  card.set_parameters(job.graph.parameter_count());
-  card.mutable_labels()->Add(job.data.labels.begin(), job.data.labels.end());
-  card.set_data_sha256(job.data_sha256);
-  card.mutable_history()->Add(trainer->history().begin(), trainer->history().end());
-  if (trainer->validation().samples() > 0) *card.mutable_validation() = trainer->validation();
-  if (trainer->quantization().samples() > 0) {
-    *card.mutable_quantization() = trainer->quantization();
-  }
-  card.mutable_served()->Add(trainer->served().begin(), trainer->served().end());
-  card.set_instruction_set(options_.instruction_set);
-  card.mutable_library_versions()->insert(options_.library_versions.begin(),
-                                          options_.library_versions.end());
-  card.set_training_seconds(absl::ToDoubleSeconds(took));
-  return models_.Publish(job.graph, trainer->parameters(), std::move(card));
+absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
+  absl::MutexLock lock(&mu_);
+  if (stopping_ || waiting_.empty()) return std::shared_ptr<JobRun>();
+  const std::string id = waiting_.first();
+  CONVD_ASSIGN_OR_RETURN(JobRecord record, store_.GetRecord(id));
+  JobChange change;
+  change.state = v1::JOB_STATE_RUNNING;
+  change.time = clock_.Now();
+  change.crashes = ++record.crashes;
+  CONVD_RETURN_IF_ERROR(Apply(id, change));
+  record.job.set_attempts(record.job.attempts() + 1);
+  v1::CheckpointHeader header;
+  header.set_job_id(id);
+  header.set_attempt(record.job.attempts());
+  header.set_instruction_set(options_.instruction_set);
+  header.mutable_library_versions()->insert(options_.library_versions.begin(),
+                                            options_.library_versions.end());
+  auto run = std::make_shared<JobRun>(std::move(record), std::move(header), store_, checkpoints_,
+                                      clock_, options_.checkpoints, options_.progress_interval,
+                                      [this, id] { watchers_.WakeUp(id); });
+  running_.emplace(id, run);
+  return run;
 }
 
 absl::Status JobRunner::BeginPublishing(JobRun& run) {
@@ -335,42 +450,61 @@ absl::Status JobRunner::BeginPublishing(JobRun& run) {
   return absl::OkStatus();
 }
 
-void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome) {
+JobChange JobRunner::ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
   JobChange change;
+  change.crashes = 0;
   change.progress = run.latest().progress;
   change.progress.set_seconds_left(0);
   change.progress.set_validating(false);
-  if (outcome.ok()) {
+  absl::Status status = trained.status;
+  if (status.ok()) {
     change.state = v1::JOB_STATE_SUCCEEDED;
-    change.result = *outcome;
-  } else {
-    absl::Status status = outcome.status();
-    change.state = v1::JOB_STATE_FAILED;
-    if (absl::IsCancelled(status)) {
-      // Of several reasons the user's own comes last: what broke must not pass for a wish.
-      if (!run.store_error().ok()) {
-        status = absl::Status(
-            run.store_error().code(),
-            absl::StrCat("the history could not be kept: ", run.store_error().message()));
-      } else if (run.cancelled()) {
-        change.state = v1::JOB_STATE_CANCELLED;
-      } else if (run.stopped()) {
-        status = StoppedError(change.progress);
+    change.result = trained.version;
+    return change;
+  }
+  change.state = trained.other_machine ? v1::JOB_STATE_PAUSED : v1::JOB_STATE_FAILED;
+  if (absl::IsCancelled(status)) {
+    // Of several reasons the user's own comes last: what broke must not pass for a wish.
+    if (!run.store_error().ok()) {
+      status = absl::Status(
+          run.store_error().code(),
+          absl::StrCat("the history could not be kept: ", run.store_error().message()));
+    } else {
+      switch (run.wish()) {
+        case JobRun::Wish::kCancel:
+          change.state = v1::JOB_STATE_CANCELLED;
+          return change;
+        case JobRun::Wish::kPause:
+          change.state = v1::JOB_STATE_PAUSED;
+          return change;
+        case JobRun::Wish::kStop:
+          change.state = v1::JOB_STATE_QUEUED;
+          return change;
+        case JobRun::Wish::kTimeout:
+          status = absl::DeadlineExceededError(
+              absl::StrCat("max_runtime: the job has run for ", static_cast<int64_t>(run.Seconds()),
+                           " s and has not come to its end; nothing was published"));
+          break;
+        case JobRun::Wish::kNone:
+          break;
       }
     }
-    change.error.set_code(static_cast<int>(status.code()));
-    change.error.set_message(std::string(status.message().data(), status.message().size()));
   }
+  change.error.set_code(static_cast<int>(status.code()));
+  change.error.set_message(std::string(status.message().data(), status.message().size()));
+  return change;
+}
+
+void JobRunner::Run(JobRun& run) {
+  const TrainedJob trained = TrainJob(training_, run, [&] { return BeginPublishing(run); });
+  JobChange change = ChangeAtEnd(run, trained);
   for (;;) {
     absl::Status kept;
     {
       absl::MutexLock lock(&mu_);
       change.time = clock_.Now();
-      kept = store_.Apply(run.id(), change);
-      if (kept.ok()) {
-        running_.erase(run.id());
-        untold_.push_back(Listed(run.id()));
-      }
+      kept = Apply(run.id(), change);
+      if (kept.ok()) running_.erase(run.id());
     }
     if (kept.ok()) break;
     options_.on_warning(
@@ -378,12 +512,14 @@ void JobRunner::End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome
     absl::MutexLock lock(&mu_);
     const auto is_stopping = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopping_; };
     if (mu_.AwaitWithTimeout(absl::Condition(&is_stopping), options_.retry_interval)) {
+      // It stays RUNNING in the store, and the next start finds out how far it came.
       running_.erase(run.id());
       return;
     }
   }
+  if (IsFinal(change.state)) checkpoints_.Remove(run.id());
   TellChanges();
-  watchers_.WakeUp(run.id());
+  watchers_.WakeAll();
 }
 
 }  // namespace convd

@@ -12,33 +12,37 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "convd/v1/jobs.pb.h"
+#include "core/storage/file_system.h"
 #include "core/time/clock.h"
-#include "core/train/trainer.h"
+#include "server/jobs/checkpoints.h"
+#include "server/jobs/job_run.h"
 #include "server/jobs/resolve.h"
 #include "server/jobs/store.h"
+#include "server/jobs/train_job.h"
+#include "server/jobs/waiting_line.h"
 #include "server/jobs/watchers.h"
 #include "server/models/repository.h"
 
 namespace convd {
 
-// Trainer::Create on the server's executor, or what a test puts in its place.
-using TrainerFactory = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
-    const Graph&, const v1::TrainRequest&, TrainingData)>;
-
 struct JobRunnerOptions {
-  int concurrent_jobs = 1;     // each has a thread of its own
-  int64_t max_waiting = 1000;  // more are refused with RESOURCE_EXHAUSTED
-  int64_t max_watches = 4096;  // more are refused likewise
+  // Each has a thread of its own. 0: none; RunOne() is called instead.
+  int concurrent_jobs = 1;
+  int64_t max_waiting = 10'000;  // QUEUED and PAUSED; more are refused with RESOURCE_EXHAUSTED
+  int64_t max_watches = 4096;    // more are refused likewise
   // Watchers are woken for progress within an epoch this often at most.
   absl::Duration progress_interval = absl::Milliseconds(100);
   // Between attempts to write down a change that the store could not keep.
   absl::Duration retry_interval = absl::Seconds(1);
-  // What every card says of this server.
+  CheckpointPolicy checkpoints;
+  // What every card and checkpoint says of this server.
   std::string instruction_set;
   std::map<std::string, std::string> library_versions;
   // For the log: each change of a job's state, one at a time, in the order in which they happened.
@@ -47,22 +51,26 @@ struct JobRunnerOptions {
   std::function<void(const std::string&)> on_warning = [](const std::string&) {};
 };
 
-class JobRun;
-
 // The queue, the threads that train, and what the outside may see of both. Every change of a job's
 // state goes through the store first, under one lock, so that queue, threads and store never
-// disagree; training itself holds no lock. Any thread may call. Store, repository and clock outlive
-// it.
+// disagree; training itself holds no lock. Any thread may call; calls wait for the disk, so neither
+// a worker nor an RPC callback's thread should, unless said otherwise. Store, repository, file
+// system and clock outlive it.
 class JobRunner {
  public:
-  JobRunner(JobStore& store, ModelRepository& models, TrainerFactory make_trainer,
-            const Clock& clock, JobRunnerOptions options);
+  // Takes up what the store and the checkpoints in `state_dir` hold: jobs that were running are
+  // queued again, before the others, unless they were asked to pause or cancel; leftovers of ended
+  // ones are removed. Then starts the threads.
+  static absl::StatusOr<std::unique_ptr<JobRunner>> Start(
+      JobStore& store, ModelRepository& models, FileSystem& fs, const std::string& state_dir,
+      JobResolver resolve, TrainerFactory make_trainer, const Clock& clock,
+      JobRunnerOptions options);
   // Stop(), then waits for the running jobs' ends.
   ~JobRunner();
 
-  // Queues the job and returns it. Where its request_id is that of a job that is still known, that
-  // job is returned instead, or ALREADY_EXISTS where it was asked for differently.
-  // RESOURCE_EXHAUSTED where too many wait, UNAVAILABLE once stopping.
+  // Queues the job and returns it. Where its request_id is that of an earlier job, that job is
+  // returned instead, or ALREADY_EXISTS where it was asked for differently. RESOURCE_EXHAUSTED
+  // where too many wait, UNAVAILABLE once stopping.
   absl::StatusOr<v1::Job> Submit(ResolvedJob job);
 
   // The job that the very same request made before, by its request_id and SentSha256; nothing where
@@ -75,27 +83,33 @@ class JobRunner {
   // Newest first; see JobStore::List.
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit);
 
-  // Queued: has ended when this returns. Running: ends at the next cut, and nothing is published;
-  // OK again while it comes to it. FAILED_PRECONDITION where the job has ended, or its trained
-  // version is being published: then it will succeed.
+  // As jobs.proto has them. What a running job is asked for is on disk when they return, so that it
+  // comes to pass also where the server ends before the job comes to its next cut.
   absl::StatusOr<v1::Job> Cancel(const std::string& id);
+  absl::StatusOr<v1::Job> Pause(const std::string& id);
+  absl::StatusOr<v1::Job> Resume(const std::string& id, bool allow_different_bits);
+  absl::StatusOr<v1::Job> SetPriority(const std::string& id, int32_t priority);
 
-  // From now on no job is accepted or begun, and running ones end at their next cut as FAILED with
-  // UNAVAILABLE; one that is being published ends as it would have. Waiting ones stay QUEUED.
-  // Warns of each job that is lost by it.
+  // FAILED_PRECONDITION naming a job that hasn't ended and needs the dataset.
+  absl::Status CheckUnused(const std::string& dataset);
+
+  // From now on no job is accepted or begun, and running ones end at their next cut, are saved and
+  // queued again for the next start; one that is being published ends as it would have.
   void Stop();
   // True once no job runs any more; false after `timeout`.
   bool AwaitIdle(absl::Duration timeout);
   // Ends every watch with UNAVAILABLE once it has shown what there is.
   void EndWatches();
+  // Calls `work` on a thread that may wait for the disk: the one that wakes watches. Returns at
+  // once, on any thread.
+  void Post(absl::AnyInvocable<void()> work) { watchers_.Post(std::move(work)); }
+
+  // Begins the first job that waits and runs it to its end, its pause or the stop, on this thread;
+  // false where none waits, or stopping.
+  bool RunOne();
 
  private:
   friend class JobWatch;
-
-  struct Waiting {
-    std::string id;
-    ResolvedJob job;
-  };
 
   // What a watcher compares with what it has shown.
   struct View {
@@ -106,14 +120,35 @@ class JobRunner {
     bool watches_ended = false;
   };
 
+  JobRunner(JobStore& store, ModelRepository& models, FileSystem& fs, const std::string& state_dir,
+            JobResolver resolve, TrainerFactory make_trainer, const Clock& clock,
+            JobRunnerOptions options);
+  absl::Status Recover();
+  absl::Status RecoverRunning(LiveJob& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   void RunJobs();
-  // Takes the first job that waits; null once stopping.
-  std::shared_ptr<JobRun> Begin();
-  void Train(JobRun& run);
-  absl::StatusOr<v1::ModelVersion> TrainAndPublish(JobRun& run);
+  // Takes the first job that waits; null where there is none, or once stopping.
+  absl::StatusOr<std::shared_ptr<JobRun>> Begin();
   // From here on a cancellation comes too late.
   absl::Status BeginPublishing(JobRun& run);
-  void End(JobRun& run, const absl::StatusOr<v1::ModelVersion>& outcome);
+  void Run(JobRun& run);
+  // The change of state that a run has come to.
+  static JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained);
+
+  // Makes the change in the store, and in what is kept here of jobs that live.
+  absl::Status Apply(const std::string& id, const JobChange& change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Apply(const std::string& id, v1::JobState state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Asks a running job for `wish`. FAILED_PRECONDITION where it is too late.
+  absl::Status AskRunning(JobRun& run, JobRun::Wish wish, v1::JobState wished)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The state of a job, whether it lives or not.
+  absl::StatusOr<v1::JobState> State(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Calls `act`, under the lock, with the job's state, and tells of what it changed; the job after
+  // that.
+  absl::StatusOr<v1::Job> Act(const std::string& id,
+                              absl::FunctionRef<absl::Status(v1::JobState)> act);
+
   void ShowLive(v1::Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t QueuePosition(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The job that this request made before; nothing where it is new.
@@ -126,17 +161,18 @@ class JobRunner {
   void TellChanges() ABSL_LOCKS_EXCLUDED(tell_mu_, mu_);
 
   JobStore& store_;
-  ModelRepository& models_;
-  const TrainerFactory make_trainer_;
   const Clock& clock_;
   const JobRunnerOptions options_;
+  JobCheckpoints checkpoints_;
+  const JobTraining training_;
   Watchers watchers_;
 
   // Held while on_change is told, so that the next change waits for its turn.
   absl::Mutex tell_mu_ ABSL_ACQUIRED_BEFORE(mu_);
   // Held while the store changes a job's state, never while a job trains or is published.
   absl::Mutex mu_;
-  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, LiveJob> live_ ABSL_GUARDED_BY(mu_);  // all that haven't ended
+  WaitingLine waiting_ ABSL_GUARDED_BY(mu_);                  // the QUEUED of them
   std::map<std::string, std::shared_ptr<JobRun>> running_ ABSL_GUARDED_BY(mu_);
   std::deque<v1::Job> untold_ ABSL_GUARDED_BY(mu_);  // changes, for on_change
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -11,11 +11,18 @@ struct Transition {
 };
 
 constexpr Transition kTransitions[] = {
-    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING},     // a place is free
+    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING},  // a place is free
+    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_PAUSED},   // PauseJob, or its checkpoint is another CPU's
     {v1::JOB_STATE_QUEUED, v1::JOB_STATE_CANCELLED},   // CancelJob
+    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_FAILED},      // it can't begin, or ended the server thrice
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_SUCCEEDED},  // after its version was published
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_FAILED},     // with an error
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_CANCELLED},  // CancelJob, at the next cut
+    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSED},     // PauseJob, once the checkpoint is written
+    {v1::JOB_STATE_RUNNING,
+     v1::JOB_STATE_QUEUED},  // the server stopped: it goes on at the next start
+    {v1::JOB_STATE_PAUSED, v1::JOB_STATE_QUEUED},     // ResumeJob
+    {v1::JOB_STATE_PAUSED, v1::JOB_STATE_CANCELLED},  // CancelJob
 };
 
 }  // namespace
@@ -48,6 +55,8 @@ std::string_view StateName(v1::JobState state) {
       return "FAILED";
     case v1::JOB_STATE_CANCELLED:
       return "CANCELLED";
+    case v1::JOB_STATE_PAUSED:
+      return "PAUSED";
     default:
       return "in no known state";
   }

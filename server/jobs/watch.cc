@@ -49,6 +49,13 @@ JobWatch::Step JobWatch::ShowJob(v1::Job job, v1::JobEvent& event) {
   return Step::kEvent;
 }
 
+absl::StatusOr<JobWatch::Step> JobWatch::ShowNow(v1::JobState seen, v1::JobEvent& event) {
+  CONVD_ASSIGN_OR_RETURN(v1::Job job, runner_.Get(id_));
+  // It has ended since: then there may be records to show before that.
+  if (IsFinal(job.state()) && !IsFinal(seen)) return TryNext(event);
+  return ShowJob(std::move(job), event);
+}
+
 absl::StatusOr<JobWatch::Step> JobWatch::TryNext(v1::JobEvent& event) {
   event.Clear();
   // State and progress are read before the epochs: what they tell of comes after records that the
@@ -59,11 +66,9 @@ absl::StatusOr<JobWatch::Step> JobWatch::TryNext(v1::JobEvent& event) {
     progress_count_ = view.progress_count;
     return ShowJob(std::move(job), event);
   }
-  if (!IsFinal(view.state) && (view.state != state_ || view.queue_position != queue_position_)) {
-    CONVD_ASSIGN_OR_RETURN(v1::Job job, runner_.Get(id_));
-    if (!IsFinal(job.state())) return ShowJob(std::move(job), event);
-    view.state = job.state();  // it has ended since
-  }
+  // A job that begins is shown before its epochs; one that is paused or queued again, after them.
+  const bool changed = view.state != state_ || view.queue_position != queue_position_;
+  if (changed && view.state == v1::JOB_STATE_RUNNING) return ShowNow(view.state, event);
   CONVD_ASSIGN_OR_RETURN(std::vector<v1::EpochRecord> records,
                          runner_.store_.Epochs(id_, last_epoch_, 1));
   if (!records.empty()) {
@@ -71,10 +76,7 @@ absl::StatusOr<JobWatch::Step> JobWatch::TryNext(v1::JobEvent& event) {
     *event.mutable_epoch() = std::move(records[0]);
     return Step::kEvent;
   }
-  if (IsFinal(view.state)) {
-    CONVD_ASSIGN_OR_RETURN(v1::Job job, runner_.Get(id_));
-    return ShowJob(std::move(job), event);
-  }
+  if (changed) return ShowNow(view.state, event);
   if (view.progress_count != progress_count_) {
     progress_count_ = view.progress_count;
     *event.mutable_progress() = std::move(view.progress);

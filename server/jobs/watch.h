@@ -42,6 +42,8 @@ class JobWatch {
 
   absl::StatusOr<Step> TryNext(v1::JobEvent& event);
   Step ShowJob(v1::Job job, v1::JobEvent& event);
+  // The job as it is by now, which was in the state `seen` a moment ago.
+  absl::StatusOr<Step> ShowNow(v1::JobState seen, v1::JobEvent& event);
 
   JobRunner& runner_;
   const std::string id_;

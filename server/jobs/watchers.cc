@@ -16,6 +16,7 @@ absl::StatusOr<std::shared_ptr<void>> Watchers::Add(const std::string& job_id, W
   }
   ++count_;
   by_job_[job_id].push_back(shared);
+  StartThread();
   const Wake* const which = shared.get();
   return std::shared_ptr<void>(nullptr, [this, job_id, which](void*) { Remove(job_id, which); });
 }
@@ -36,24 +37,64 @@ void Watchers::Remove(const std::string& job_id, const Wake* wake) {
 }
 
 void Watchers::WakeUp(const std::string& job_id) {
-  std::vector<std::shared_ptr<const Wake>> wakes;
-  {
-    absl::MutexLock lock(&mu_);
-    const auto it = by_job_.find(job_id);
-    if (it == by_job_.end()) return;
-    wakes = it->second;
-  }
-  for (const auto& wake : wakes) (*wake)();
+  absl::MutexLock lock(&mu_);
+  if (by_job_.count(job_id) > 0) changed_.insert(job_id);
 }
 
 void Watchers::WakeAll() {
+  absl::MutexLock lock(&mu_);
+  all_changed_ = !by_job_.empty();
+}
+
+void Watchers::Post(absl::AnyInvocable<void()> work) {
+  absl::MutexLock lock(&mu_);
+  posted_.push_back(std::move(work));
+  StartThread();
+}
+
+void Watchers::StartThread() {
+  if (!thread_.has_value()) thread_.emplace([this] { Run(); });
+}
+
+std::vector<std::shared_ptr<const Watchers::Wake>> Watchers::TakeWakes() {
   std::vector<std::shared_ptr<const Wake>> wakes;
+  for (const auto& [id, of_job] : by_job_) {
+    if (all_changed_ || changed_.count(id) > 0) {
+      wakes.insert(wakes.end(), of_job.begin(), of_job.end());
+    }
+  }
+  all_changed_ = false;
+  changed_.clear();
+  return wakes;
+}
+
+void Watchers::Run() {
+  for (;;) {
+    std::deque<absl::AnyInvocable<void()>> posted;
+    std::vector<std::shared_ptr<const Wake>> wakes;
+    {
+      absl::MutexLock lock(&mu_);
+      const auto has_work = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return ending_ || all_changed_ || !changed_.empty() || !posted_.empty();
+      };
+      mu_.Await(absl::Condition(&has_work));
+      posted.swap(posted_);
+      wakes = TakeWakes();
+      if (posted.empty() && wakes.empty() && ending_) return;
+    }
+    for (absl::AnyInvocable<void()>& work : posted) work();
+    for (const auto& wake : wakes) (*wake)();
+  }
+}
+
+Watchers::~Watchers() {
+  std::optional<std::thread> thread;
   {
     absl::MutexLock lock(&mu_);
-    for (const auto& [id, of_job] : by_job_)
-      wakes.insert(wakes.end(), of_job.begin(), of_job.end());
+    ending_ = true;
+    thread.swap(thread_);
   }
-  for (const auto& wake : wakes) (*wake)();
+  if (thread.has_value()) thread->join();
 }
 
 }  // namespace convd

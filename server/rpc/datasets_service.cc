@@ -45,8 +45,9 @@ void LogWarnings(DatasetRegistry& datasets) {
 
 }  // namespace
 
-DatasetsService::DatasetsService(DatasetRegistry& datasets)
+DatasetsService::DatasetsService(DatasetRegistry& datasets, CheckUnused check_unused)
     : datasets_(datasets),
+      check_unused_(std::move(check_unused)),
       ingests_(kIngestsAtOnce, kIngestsWaiting),
       chunks_(kChunksAtOnce, kChunksWaiting) {
   LogWarnings(datasets_);
@@ -123,6 +124,7 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerCon
   const auto run = [this, context, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
     CONVD_RETURN_IF_ERROR(CheckName("name", request->name()));
+    CONVD_RETURN_IF_ERROR(check_unused_(request->name()));
     CONVD_RETURN_IF_ERROR(datasets_.Delete(request->name()));
     spdlog::info("dataset {}: deleted", request->name());
     LogWarnings(datasets_);

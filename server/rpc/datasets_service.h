@@ -14,7 +14,11 @@ namespace convd {
 // gRPC server is gone before it.
 class DatasetsService final : public v1::Datasets::CallbackService {
  public:
-  explicit DatasetsService(DatasetRegistry& datasets);
+  // `check_unused` says of a name why it can't be deleted now; on any thread.
+  using CheckUnused = std::function<absl::Status(const std::string&)>;
+  explicit DatasetsService(
+      DatasetRegistry& datasets,
+      CheckUnused check_unused = [](const std::string&) { return absl::OkStatus(); });
 
   grpc::ServerUnaryReactor* RegisterDataset(grpc::CallbackServerContext* context,
                                             const v1::RegisterDatasetRequest* request,
@@ -38,6 +42,7 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   absl::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response);
 
   DatasetRegistry& datasets_;
+  const CheckUnused check_unused_;
   // Last: their calls use the rest.
   BlockingCalls ingests_;  // whole datasets, and what changes them: one after another
   BlockingCalls chunks_;   // uploads' next pieces, which need not wait for the above

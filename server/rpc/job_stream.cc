@@ -14,7 +14,8 @@ namespace convd {
 namespace {
 
 // Whose turn it is to use a stream. The runner's wake, gRPC's reactions and the creation come on
-// different threads; one of them at a time has the turn, and keeps it while a write is outstanding.
+// different threads; one of them at a time has the turn, and keeps it while a write is outstanding
+// or a look at the job is due.
 // A wake that finds it taken leaves a note. It outlives the stream, so that a wake which comes late
 // finds out here that there is no stream any more.
 class Turn {
@@ -51,23 +52,16 @@ class Turn {
 
 class JobStream final : public grpc::ServerWriteReactor<v1::JobEvent> {
  public:
-  JobStream(JobRunner& runner, const std::string& id, int64_t after_epoch) {
+  JobStream(JobRunner& runner, const std::string& id, int64_t after_epoch)
+      : runner_(runner), id_(id), after_epoch_(after_epoch) {
     turn_->Take();  // nobody else is there yet; wakes leave notes
-    absl::StatusOr<std::unique_ptr<JobWatch>> watch =
-        JobWatch::Open(runner, id, after_epoch, [turn = turn_, this] {
-          if (turn->Take()) GoOn();
-        });
-    if (!watch.ok()) {
-      End(watch.status());
-    } else {
-      watch_ = *std::move(watch);
-      GoOn();
-    }
+    runner_.Post([this] { Open(); });
   }
 
   void OnWriteDone(bool ok) override {
     if (!ok) return End(absl::CancelledError("the caller is gone"));
-    GoOn();
+    // The look at the job may wait for the disk, which gRPC's thread must not.
+    runner_.Post([this] { GoOn(); });
   }
   void OnCancel() override {
     cancelled_ = true;
@@ -76,6 +70,15 @@ class JobStream final : public grpc::ServerWriteReactor<v1::JobEvent> {
   void OnDone() override { delete this; }
 
  private:
+  void Open() {
+    absl::StatusOr<std::unique_ptr<JobWatch>> watch =
+        JobWatch::Open(runner_, id_, after_epoch_, [turn = turn_, this] {
+          if (turn->Take()) GoOn();
+        });
+    if (!watch.ok()) return End(watch.status());
+    watch_ = *std::move(watch);
+    GoOn();
+  }
   // The caller has the turn. Nothing may touch this object after a write, the end, or the turn's
   // return: by then another thread may be at it, or it may be gone. No lock is held, as gRPC may
   // call back at once.
@@ -98,6 +101,9 @@ class JobStream final : public grpc::ServerWriteReactor<v1::JobEvent> {
     Finish(ToGrpcStatus(status));
   }
 
+  JobRunner& runner_;
+  const std::string id_;
+  const int64_t after_epoch_;
   const std::shared_ptr<Turn> turn_ = std::make_shared<Turn>();
   std::unique_ptr<JobWatch> watch_;
   v1::JobEvent event_;

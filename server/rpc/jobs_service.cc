@@ -20,6 +20,9 @@ namespace {
 
 constexpr int kChecksAtOnce = 2;
 constexpr int kChecksWaiting = 64;
+// One commits while others read; more would wait for one another.
+constexpr int kCallsAtOnce = 2;
+constexpr int kCallsWaiting = 1024;
 
 absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
   std::string id;
@@ -29,22 +32,37 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
   return UnknownPageToken();
 }
 
-// Answers a unary call with a job, or with why there is none.
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, absl::StatusOr<v1::Job> job,
-                                 v1::Job* response) {
-  if (job.ok()) *response = *std::move(job);
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(job.status()));
-  return reactor;
-}
-
 }  // namespace
 
 JobsService::JobsService(JobRunner& runner, DatasetRegistry& datasets, const JobMemory& memory)
     : runner_(runner),
       datasets_(datasets),
       memory_(memory),
-      checks_(kChecksAtOnce, kChecksWaiting) {}
+      checks_(kChecksAtOnce, kChecksWaiting),
+      calls_(kCallsAtOnce, kCallsWaiting) {}
+
+grpc::ServerUnaryReactor* JobsService::Answer(grpc::CallbackServerContext* context,
+                                              absl::AnyInvocable<absl::Status()> call) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto run = [context, reactor, call = std::move(call)]() mutable {
+    const absl::Status waits = CallerStillWaits(*context);
+    reactor->Finish(ToGrpcStatus(waits.ok() ? call() : waits));
+  };
+  if (!calls_.Start(std::move(run))) {
+    reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(
+        absl::StrCat(kCallsWaiting, " calls wait for the job store; try again in a moment"))));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobsService::AnswerJob(
+    grpc::CallbackServerContext* context, v1::Job* response,
+    absl::AnyInvocable<absl::StatusOr<v1::Job>()> call) {
+  return Answer(context, [response, call = std::move(call)]() mutable -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(*response, call());
+    return absl::OkStatus();
+  });
+}
 
 grpc::ServerUnaryReactor* JobsService::Train(grpc::CallbackServerContext* context,
                                              const v1::TrainRequest* request, v1::Job* response) {
@@ -76,7 +94,7 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
 
 grpc::ServerUnaryReactor* JobsService::GetJob(grpc::CallbackServerContext* context,
                                               const v1::GetJobRequest* request, v1::Job* response) {
-  return Answer(context, runner_.Get(request->id()), response);
+  return AnswerJob(context, response, [this, request] { return runner_.Get(request->id()); });
 }
 
 absl::Status JobsService::List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
@@ -105,9 +123,7 @@ absl::Status JobsService::List(const v1::ListJobsRequest& request, v1::ListJobsR
 grpc::ServerUnaryReactor* JobsService::ListJobs(grpc::CallbackServerContext* context,
                                                 const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(List(*request, *response)));
-  return reactor;
+  return Answer(context, [this, request, response] { return List(*request, *response); });
 }
 
 grpc::ServerWriteReactor<v1::JobEvent>* JobsService::WatchJob(grpc::CallbackServerContext*,
@@ -118,7 +134,30 @@ grpc::ServerWriteReactor<v1::JobEvent>* JobsService::WatchJob(grpc::CallbackServ
 grpc::ServerUnaryReactor* JobsService::CancelJob(grpc::CallbackServerContext* context,
                                                  const v1::CancelJobRequest* request,
                                                  v1::Job* response) {
-  return Answer(context, runner_.Cancel(request->id()), response);
+  return AnswerJob(context, response, [this, request] { return runner_.Cancel(request->id()); });
+}
+
+grpc::ServerUnaryReactor* JobsService::PauseJob(grpc::CallbackServerContext* context,
+                                                const v1::PauseJobRequest* request,
+                                                v1::Job* response) {
+  return AnswerJob(context, response, [this, request] { return runner_.Pause(request->id()); });
+}
+
+grpc::ServerUnaryReactor* JobsService::ResumeJob(grpc::CallbackServerContext* context,
+                                                 const v1::ResumeJobRequest* request,
+                                                 v1::Job* response) {
+  return AnswerJob(context, response, [this, request] {
+    return runner_.Resume(request->id(), request->allow_different_bits());
+  });
+}
+
+grpc::ServerUnaryReactor* JobsService::UpdateJob(grpc::CallbackServerContext* context,
+                                                 const v1::UpdateJobRequest* request,
+                                                 v1::Job* response) {
+  return AnswerJob(context, response, [this, request] {
+    return request->has_priority() ? runner_.SetPriority(request->id(), request->priority())
+                                   : runner_.Get(request->id());
+  });
 }
 
 }  // namespace convd

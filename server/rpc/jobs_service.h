@@ -1,7 +1,9 @@
 #ifndef CONVD_SERVER_RPC_JOBS_SERVICE_H_
 #define CONVD_SERVER_RPC_JOBS_SERVICE_H_
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "convd/v1/jobs.grpc.pb.h"
 #include "server/datasets/registry.h"
 #include "server/jobs/resolve.h"
@@ -33,8 +35,22 @@ class JobsService final : public v1::Jobs::CallbackService {
   grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context,
                                       const v1::CancelJobRequest* request,
                                       v1::Job* response) override;
+  grpc::ServerUnaryReactor* PauseJob(grpc::CallbackServerContext* context,
+                                     const v1::PauseJobRequest* request,
+                                     v1::Job* response) override;
+  grpc::ServerUnaryReactor* ResumeJob(grpc::CallbackServerContext* context,
+                                      const v1::ResumeJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* UpdateJob(grpc::CallbackServerContext* context,
+                                      const v1::UpdateJobRequest* request,
+                                      v1::Job* response) override;
 
  private:
+  // Answers with what `call` returns, from a thread that may wait for the disk.
+  grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                   absl::AnyInvocable<absl::Status()> call);
+  grpc::ServerUnaryReactor* AnswerJob(grpc::CallbackServerContext* context, v1::Job* response,
+                                      absl::AnyInvocable<absl::StatusOr<v1::Job>()> call);
   absl::Status Queue(const grpc::CallbackServerContext& context, const v1::TrainRequest& request,
                      v1::Job& response);
   absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response);
@@ -42,7 +58,9 @@ class JobsService final : public v1::Jobs::CallbackService {
   JobRunner& runner_;
   DatasetRegistry& datasets_;
   const JobMemory memory_;
-  BlockingCalls checks_;  // last: its calls use the rest
+  // Last: their calls use the rest.
+  BlockingCalls checks_;  // of requests to train
+  BlockingCalls calls_;   // to the store
 };
 
 }  // namespace convd

@@ -1,6 +1,9 @@
 #ifndef CONVD_TESTS_SERVER_JOBS_FAKE_TRAINING_H_
 #define CONVD_TESTS_SERVER_JOBS_FAKE_TRAINING_H_
 
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,6 +12,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/storage/file_system.h"
 #include "core/train/trainer.h"
 #include "server/jobs/resolve.h"
 #include "server/models/repository.h"
@@ -32,10 +36,18 @@ class ScriptedTrainer final : public Trainer {
   absl::Status PrepareServing(TrainingObserver& observer) override {
     return observer.Cancelled() ? absl::CancelledError("cancelled") : absl::OkStatus();
   }
+  // How many epochs it has behind it, and what they were.
   absl::Status Save(absl::FunctionRef<absl::Status(std::string_view)> sink) const override {
-    return sink(std::to_string(history_.size()));
+    v1::ModelCard saved;
+    saved.mutable_history()->Add(history_.begin(), history_.end());
+    return sink(saved.SerializeAsString());
   }
-  absl::Status Restore(std::string_view) override { return absl::OkStatus(); }
+  absl::Status Restore(std::string_view saved) override {
+    v1::ModelCard card;
+    if (!card.ParseFromString(std::string(saved))) return absl::DataLossError("not saved by this");
+    history_.assign(card.history().begin(), card.history().end());
+    return absl::OkStatus();
+  }
   std::vector<float> parameters() const override { return {1, 2, 3}; }
   const std::vector<v1::EpochRecord>& history() const override { return history_; }
   const v1::Metrics& validation() const override { return validation_; }
@@ -98,7 +110,14 @@ class RecordingRepository final : public ModelRepository {
   absl::StatusOr<v1::Model> Get(const v1::ModelVersion&) override {
     return absl::UnimplementedError("not for these tests");
   }
-  std::vector<v1::Model> List(const std::string&) override { return {}; }
+  std::vector<v1::Model> List(const std::string& name) override {
+    absl::MutexLock lock(&mu_);
+    std::vector<v1::Model> models;
+    for (const v1::ModelCard& card : cards_) {
+      if (card.model().name() == name) *models.emplace_back().mutable_card() = card;
+    }
+    return models;
+  }
   absl::Status AddEvaluation(const v1::Evaluation&) override { return absl::OkStatus(); }
 
   std::function<absl::Status()> on_publish;  // set before any job is submitted
@@ -122,6 +141,7 @@ inline v1::Network SmallNetwork() {
   return network;
 }
 
+// What the resolver of a server would make of a stored request.
 inline ResolvedJob JobFor(const std::string& model) {
   v1::TrainRequest request;
   request.set_model(model);
@@ -129,8 +149,22 @@ inline ResolvedJob JobFor(const std::string& model) {
   request.set_epochs(10);
   TrainingData data;
   data.labels = {"cat", "dog"};
-  return ResolvedJob{request,      *Graph::Create(SmallNetwork()), data, "5ca1ab1e", "the table\n",
-                     {"a warning"}};
+  return ResolvedJob{
+      request, *Graph::Create(SmallNetwork()), data, "5ca1ab1e", "", "the table\n", {"a warning"}};
+}
+
+inline absl::StatusOr<ResolvedJob> ResolveStored(const v1::TrainRequest& request) {
+  ResolvedJob job = JobFor(request.model());
+  job.request = request;
+  return job;
+}
+
+// A state folder of its own, empty but for what a server makes first.
+inline std::string NewStateDir() {
+  std::string dir = testing::TempDir() + "state-XXXXXX";
+  EXPECT_NE(mkdtemp(dir.data()), nullptr);
+  EXPECT_TRUE(FileSystem::Posix().CreateDirectories(dir + "/tmp").ok());
+  return dir;
 }
 
 }  // namespace convd

@@ -3,127 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <map>
 #include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
-#include "tests/server/jobs/fake_training.h"
-#include "tests/server/jobs/watch_reader.h"
+#include "tests/server/jobs/runner_fixture.h"
 
 namespace convd {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// Waits, as training does between cuts, until it is asked to end.
-absl::Status UntilCancelled(TrainingObserver& observer) {
-  while (!observer.Cancelled()) std::this_thread::yield();
-  return absl::CancelledError("at a cut");
-}
-
-// A store that can be told to keep nothing.
-class FailingStore final : public JobStore {
- public:
-  absl::StatusOr<v1::Job> Create(v1::Job job, absl::Time now,
-                                 const std::string& sent_sha256) override {
-    return inner_->Create(std::move(job), now, sent_sha256);
-  }
-  absl::Status Apply(const std::string& id, const JobChange& change) override {
-    if (failures.load() > 0) {
-      --failures;
-      return absl::ResourceExhaustedError("disk full");
-    }
-    return inner_->Apply(id, change);
-  }
-  absl::Status AppendEpoch(const std::string& id, const v1::EpochRecord& record) override {
-    if (epochs_fail) return absl::ResourceExhaustedError("disk full");
-    return inner_->AppendEpoch(id, record);
-  }
-  absl::StatusOr<v1::Job> Get(const std::string& id, JobParts parts) override {
-    return inner_->Get(id, parts);
-  }
-  absl::StatusOr<v1::JobState> State(const std::string& id) override { return inner_->State(id); }
-  absl::StatusOr<std::vector<v1::EpochRecord>> Epochs(const std::string& id, int64_t after_epoch,
-                                                      int64_t limit) override {
-    return inner_->Epochs(id, after_epoch, limit);
-  }
-  absl::StatusOr<SentRequest> FindRequest(const std::string& request_id) override {
-    return inner_->FindRequest(request_id);
-  }
-  absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit) override {
-    return inner_->List(before_id, limit);
-  }
-
-  std::atomic<int> failures{0};
-  std::atomic<bool> epochs_fail{false};
-
- private:
-  const std::unique_ptr<JobStore> inner_ = NewInMemoryJobStore();
-};
-
-class RunnerTest : public ::testing::Test {
- protected:
-  // Scripts by the job's model name; a job without one ends at once.
-  void Script(const std::string& model, convd::Script script) {
-    absl::MutexLock lock(&mu_);
-    scripts_[model] = std::move(script);
-  }
-  void Start(JobRunnerOptions options = {}) {
-    options.retry_interval = absl::Milliseconds(1);
-    runner_ = std::make_unique<JobRunner>(
-        store_, models_,
-        [this](const Graph&, const v1::TrainRequest& request,
-               TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
-          absl::MutexLock lock(&mu_);
-          order_.push_back(request.model());
-          if (request.model() == "no-trainer") return absl::InvalidArgumentError("data: too odd");
-          const auto it = scripts_.find(request.model());
-          auto trainer = std::make_unique<ScriptedTrainer>(
-              it != scripts_.end() ? it->second
-                                   : [](TrainingObserver&, std::vector<v1::EpochRecord>&) {
-                                       return absl::OkStatus();
-                                     });
-          if (request.model() == "digits") trainer->Warn("something is left out");
-          return trainer;
-        },
-        clock_, std::move(options));
-  }
-  std::string Submit(const std::string& model) {
-    const auto job = runner_->Submit(JobFor(model));
-    EXPECT_TRUE(job.ok()) << job.status();
-    return job.ok() ? job->id() : "";
-  }
-  // A job that runs until it is cancelled; returns once it does.
-  std::string SubmitHolding(const std::string& model) {
-    auto begun = std::make_shared<absl::Notification>();
-    Script(model, [begun](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
-      begun->Notify();
-      return UntilCancelled(observer);
-    });
-    const std::string id = Submit(model);
-    begun->WaitForNotification();
-    return id;
-  }
-  v1::JobState State(const std::string& id) { return runner_->Get(id)->state(); }
-  std::vector<std::string> order() {
-    absl::MutexLock lock(&mu_);
-    return order_;
-  }
-
-  HandClock clock_;
-  FailingStore store_;
-  RecordingRepository models_;
-  absl::Mutex mu_;
-  std::map<std::string, convd::Script> scripts_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> order_ ABSL_GUARDED_BY(mu_);
-  std::unique_ptr<JobRunner> runner_;  // last: its threads use the rest
-};
 
 TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   JobRunnerOptions options;
@@ -426,91 +318,6 @@ TEST_F(RunnerTest, AStoreThatFailsForAWhileHoldsJobsUpAndLosesNone) {
   ASSERT_EQ(warnings.size(), 5u);
   EXPECT_THAT(warnings[0], HasSubstr("disk full"));
   EXPECT_THAT(warnings[4], HasSubstr(id));
-}
-
-TEST_F(RunnerTest, StoppingEndsWhatRunsWithTheReasonAndLeavesWhatWaits) {
-  Start();
-  Script("m", [](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
-    observer.OnProgress(ProgressAt(3, 7));
-    return UntilCancelled(observer);
-  });
-  const std::string running = Submit("m");
-  WatchReader reader(*runner_, running);
-  v1::JobEvent event;
-  while (!event.has_progress() && event.job().progress().epoch() == 0) {
-    ASSERT_TRUE(reader.Read(event));
-  }
-  const std::string waiting = Submit("later");
-  EXPECT_FALSE(runner_->AwaitIdle(absl::ZeroDuration()));
-  runner_->Stop();
-  const v1::Job job = AwaitEnd(*runner_, running);
-  EXPECT_TRUE(runner_->AwaitIdle(absl::InfiniteDuration()));
-  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
-  EXPECT_EQ(job.error().code(), 14);  // UNAVAILABLE
-  EXPECT_THAT(job.error().message(), HasSubstr("server stopping"));
-  EXPECT_THAT(job.error().message(), HasSubstr("epoch 3 of 10"));
-  EXPECT_EQ(State(waiting), v1::JOB_STATE_QUEUED);
-  EXPECT_EQ(runner_->Submit(JobFor("new")).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(order(), ElementsAre("m"));
-}
-
-// Nothing else would tell the operator which jobs to submit again.
-TEST_F(RunnerTest, StoppingTellsOfEachJobThatItLosesOnce) {
-  absl::Mutex mu;
-  std::vector<std::string> warnings;
-  JobRunnerOptions options;
-  options.concurrent_jobs = 2;
-  options.on_warning = [&](const std::string& warning) {
-    absl::MutexLock lock(&mu);
-    warnings.push_back(warning);
-  };
-  Start(std::move(options));
-  const std::string running = SubmitHolding("digits");
-  // Asked to end by its user, and not lost: it goes on until its script lets it.
-  absl::Notification begun, go_on;
-  Script("unwanted", [&](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
-    begun.Notify();
-    go_on.WaitForNotification();
-    return UntilCancelled(observer);
-  });
-  const std::string unwanted = Submit("unwanted");
-  begun.WaitForNotification();
-  const std::string first = Submit("clothes");
-  const std::string second = Submit("letters");
-  ASSERT_TRUE(runner_->Cancel(unwanted).ok());
-  runner_->Stop();
-  runner_->Stop();
-  go_on.Notify();
-  runner_.reset();
-  absl::MutexLock lock(&mu);
-  EXPECT_THAT(warnings,
-              ElementsAre(AllOf(HasSubstr(running), HasSubstr("digits"), HasSubstr("running")),
-                          AllOf(HasSubstr(first), HasSubstr("clothes"), HasSubstr("queued")),
-                          AllOf(HasSubstr(second), HasSubstr("letters"), HasSubstr("queued"))));
-}
-
-TEST_F(RunnerTest, StoppingLetsAPublicationEnd) {
-  absl::Notification publishing;
-  absl::Notification go_on;
-  models_.on_publish = [&] {
-    publishing.Notify();
-    go_on.WaitForNotification();
-    return absl::OkStatus();
-  };
-  Start();
-  const std::string id = Submit("m");
-  publishing.WaitForNotification();
-  runner_->Stop();
-  go_on.Notify();
-  EXPECT_EQ(AwaitEnd(*runner_, id).state(), v1::JOB_STATE_SUCCEEDED);
-}
-
-TEST_F(RunnerTest, TheDestructorEndsWhatRuns) {
-  Start();
-  const std::string id = SubmitHolding("m");
-  Submit("waits");
-  runner_.reset();
-  EXPECT_EQ(*store_.State(id), v1::JOB_STATE_FAILED);
 }
 
 TEST_F(RunnerTest, CancellationsFromManyThreadsLeaveEveryJobEndedOnce) {

@@ -32,8 +32,9 @@ class JobsServiceTest : public ::testing::Test {
  protected:
   JobsServiceTest() {
     datasets_.Put("digits", {SplitOf("train", 60, 2, 2, 2), SplitOf("test", 20, 2, 2, 2)}, 2);
-    runner_ = std::make_unique<JobRunner>(
-        *store_, models_,
+    auto runner = JobRunner::Start(
+        *store_, models_, FileSystem::Posix(), NewStateDir(),
+        [this](const v1::TrainRequest& request) { return ResolveJob(request, datasets_); },
         [this](const Graph&, const v1::TrainRequest&,
                TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
           return std::make_unique<ScriptedTrainer>(
@@ -42,6 +43,8 @@ class JobsServiceTest : public ::testing::Test {
               });
         },
         Clock::Real(), JobRunnerOptions());
+    EXPECT_TRUE(runner.ok()) << runner.status();
+    runner_ = *std::move(runner);
     service_ = std::make_unique<JobsService>(*runner_, datasets_);
     server_ = std::make_unique<LoopbackServer>(*service_);
     stub_ = v1::Jobs::NewStub(server_->channel());
@@ -95,7 +98,7 @@ class JobsServiceTest : public ::testing::Test {
   };
   FakeDatasets datasets_;
   RecordingRepository models_;
-  const std::unique_ptr<JobStore> store_ = NewInMemoryJobStore();
+  const std::unique_ptr<JobStore> store_ = *NewInMemoryJobStore();
   std::unique_ptr<JobRunner> runner_;
   std::unique_ptr<JobsService> service_;
   std::unique_ptr<LoopbackServer> server_;

@@ -1,0 +1,198 @@
+#include "server/jobs/train_job.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+// What the bits of a run depend on besides its request.
+constexpr const char* kLibrariesOfBits[] = {"convd", "oneDNN"};
+
+absl::StatusOr<ResolvedJob> ResolveAgain(const JobTraining& training, const JobRecord& begun) {
+  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, training.resolve(begun.job.request()));
+  const auto check = [](const char* field, const std::string& name, const std::string& then,
+                        const std::string& now) {
+    if (then == now) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        field, ": \"", name, "\" is other data (", now.substr(0, 12),
+        ") than when the job was submitted (", then.substr(0, 12), "); submit the job again"));
+  };
+  const v1::TrainRequest& request = begun.job.request();
+  CONVD_RETURN_IF_ERROR(
+      check("dataset.name", request.dataset().name(), begun.data_sha256, job.data_sha256));
+  CONVD_RETURN_IF_ERROR(check("validation.dataset.name", request.validation().dataset().name(),
+                              begun.validation_sha256, job.validation_sha256));
+  return job;
+}
+
+// OK where going on from the checkpoint gives the bits of the unbroken run.
+absl::Status CheckSameBits(const JobTraining& training, const v1::CheckpointHeader& header) {
+  const auto differs = [](absl::string_view what, const std::string& then, const std::string& now) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "its checkpoint was written with ", what, then, ", and this server has ", what, now,
+        ", so going on would give other bits than the unbroken run's; resume it "
+        "where it ran before, or with allow_different_bits"));
+  };
+  if (header.instruction_set() != training.instruction_set) {
+    return differs("", header.instruction_set(), training.instruction_set);
+  }
+  for (const char* library : kLibrariesOfBits) {
+    const auto then = header.library_versions().find(library);
+    const auto now = training.library_versions.find(library);
+    const std::string was = then == header.library_versions().end() ? "" : then->second;
+    const std::string is = now == training.library_versions.end() ? "" : now->second;
+    if (was != is) return differs(absl::StrCat(library, " "), was, is);
+  }
+  return absl::OkStatus();
+}
+
+std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1::Job& job) {
+  if (job.attempts() < 2) return std::nullopt;
+  for (const v1::Model& model : models.List(job.request().model())) {
+    if (model.card().job_id() == job.id()) return model.card().model();
+  }
+  return std::nullopt;
+}
+
+v1::ModelCard CardOf(const JobTraining& training, const JobRun& run, const ResolvedJob& job,
+                     const Trainer& trainer) {
+  v1::ModelCard card;
+  card.mutable_model()->set_name(job.request.model());
+  card.set_job_id(run.id());
+  *card.mutable_request() = job.request;
+  *card.mutable_network() = job.graph.network();
+  card.set_parameters(job.graph.parameter_count());
+  card.mutable_labels()->Add(job.data.labels.begin(), job.data.labels.end());
+  card.set_data_sha256(job.data_sha256);
+  card.mutable_history()->Add(trainer.history().begin(), trainer.history().end());
+  if (trainer.validation().samples() > 0) *card.mutable_validation() = trainer.validation();
+  if (trainer.quantization().samples() > 0) *card.mutable_quantization() = trainer.quantization();
+  card.mutable_served()->Add(trainer.served().begin(), trainer.served().end());
+  card.set_instruction_set(training.instruction_set);
+  card.mutable_library_versions()->insert(training.library_versions.begin(),
+                                          training.library_versions.end());
+  return card;
+}
+
+TrainedJob Failed(absl::Status status) {
+  TrainedJob failed;
+  failed.status = std::move(status);
+  return failed;
+}
+
+absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const JobTraining& training,
+                                                     const ResolvedJob& job,
+                                                     const JobCheckpoints::Found* checkpoint) {
+  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Trainer> trainer,
+                         training.make_trainer(job.graph, job.request, job.data));
+  if (checkpoint == nullptr) return trainer;
+  const absl::Status restored = trainer->Restore(checkpoint->saved);
+  if (restored.ok()) return trainer;
+  if (!absl::IsDataLoss(restored)) return restored;
+  // From the start the job comes to the same end.
+  training.on_warning(absl::StrCat("job ", checkpoint->header.job_id(),
+                                   " begins anew; its checkpoint: ", restored.message()));
+  return training.make_trainer(job.graph, job.request, job.data);
+}
+
+TrainedJob Train(const JobTraining& training, JobRun& run,
+                 absl::FunctionRef<absl::Status()> begin_publishing) {
+  const JobRecord& begun = run.begun();
+  if (std::optional<v1::ModelVersion> version = FindPublished(training.models, begun.job)) {
+    TrainedJob done;
+    done.version = *std::move(version);
+    return done;
+  }
+  absl::StatusOr<JobCheckpoints::Found> checkpoint = training.checkpoints.Find(run.id());
+  if (!checkpoint.ok() && !absl::IsNotFound(checkpoint.status())) {
+    return Failed(checkpoint.status());
+  }
+  // A checkpoint shows that the attempt which wrote it got somewhere.
+  const int32_t saved_by = checkpoint.ok() ? checkpoint->header.attempt() : 0;
+  const int32_t crashes = std::min(begun.crashes, begun.job.attempts() - saved_by) - 1;
+  if (crashes >= kMaxCrashes) {
+    return Failed(absl::AbortedError(
+        absl::StrCat("the server ended ", crashes,
+                     " times while it ran this job and had saved nothing new of it; it is not "
+                     "tried again")));
+  }
+  if (checkpoint.ok()) {
+    absl::Status same = CheckSameBits(training, checkpoint->header);
+    if (!same.ok() && !begun.job.request().allow_different_bits()) {
+      TrainedJob other = Failed(std::move(same));
+      other.other_machine = true;
+      return other;
+    }
+    if (!same.ok()) {
+      training.on_warning(
+          absl::StrCat("job ", run.id(), " goes on with other bits: ", same.message()));
+    }
+    run.SetSecondsBefore(checkpoint->header.seconds());
+  }
+  const absl::StatusOr<ResolvedJob> job = ResolveAgain(training, begun);
+  if (!job.ok()) return Failed(job.status());
+  absl::StatusOr<std::unique_ptr<Trainer>> made =
+      MakeTrainer(training, *job, checkpoint.ok() ? &*checkpoint : nullptr);
+  if (!made.ok()) return Failed(made.status());
+  Trainer& trainer = **made;
+  if (checkpoint.ok()) checkpoint->file.reset();
+  const absl::Status trained = [&]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(run.PutMissingEpochs(trainer.history()));
+    CONVD_RETURN_IF_ERROR(trainer.Run(run));
+    CONVD_RETURN_IF_ERROR(trainer.PrepareServing(run));
+    return begin_publishing();
+  }();
+  if (!trained.ok()) {
+    const JobRun::Wish wish = run.wish();
+    if (absl::IsCancelled(trained) && run.store_error().ok() &&
+        (wish == JobRun::Wish::kStop || wish == JobRun::Wish::kPause)) {
+      // Without it the job goes on from the one before, to the same bits.
+      if (const absl::Status saved = run.WriteCheckpoint(trainer); !saved.ok()) {
+        training.on_warning(absl::StrCat("job ", run.id(), ": ", saved.message()));
+      }
+    }
+    return Failed(trained);
+  }
+  for (const std::string& warning : trainer.warnings()) {
+    training.on_warning(
+        absl::StrCat("job ", run.id(), " (model ", job->request.model(), "): ", warning));
+  }
+  v1::ModelCard card = CardOf(training, run, *job, trainer);
+  card.set_training_seconds(run.Seconds());
+  absl::StatusOr<v1::ModelVersion> version =
+      training.models.Publish(job->graph, trainer.parameters(), std::move(card));
+  TrainedJob done;
+  done.status = version.status();
+  if (version.ok()) done.version = *std::move(version);
+  return done;
+}
+
+}  // namespace
+
+absl::Status CheckSameBits(const JobTraining& training, const std::string& job_id) {
+  const absl::StatusOr<JobCheckpoints::Found> checkpoint = training.checkpoints.Find(job_id);
+  return checkpoint.ok() ? CheckSameBits(training, checkpoint->header) : absl::OkStatus();
+}
+
+TrainedJob TrainJob(const JobTraining& training, JobRun& run,
+                    absl::FunctionRef<absl::Status()> begin_publishing) {
+  // Nothing of ours throws, but the standard library does when memory is short, and one job's
+  // trouble is not the others'.
+  try {
+    return Train(training, run, begin_publishing);
+  } catch (const std::bad_alloc&) {
+    return Failed(absl::ResourceExhaustedError(
+        "not enough memory for this job; take a smaller network or batch_size"));
+  } catch (const std::exception& error) {
+    return Failed(absl::InternalError(absl::StrCat("unexpected: ", error.what())));
+  }
+}
+
+}  // namespace convd
