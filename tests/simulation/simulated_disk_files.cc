@@ -86,6 +86,7 @@ class SimulatedDisk::Appender final : public WritableFile {
   }
 
   absl::Status Close() override {
+    if (!closed_) error_.Update(file_.CheckUsable());
     closed_ = true;
     return error_;
   }
