@@ -46,7 +46,8 @@ class PlanTrainer : public Trainer {
         clock_(clock),
         serving_(graph_, data_, request_.serving_precision(), executor_) {}
 
-  absl::Status Build() {
+  // `initial` as Trainer::Create has it.
+  absl::Status Build(absl::Span<const float> initial) {
     const int64_t batch = std::min<int64_t>(request_.batch_size(), data_.train.count);
     const int64_t images = request_.micro_batch() > 0 ? std::min(request_.micro_batch(), batch)
                                                       : MicroBatchImages(graph_, batch);
@@ -59,7 +60,12 @@ class PlanTrainer : public Trainer {
     sum_ = std::make_unique<GradientSum>(plan_->packed_size());
     if (request_.has_early_stopping()) stopping_.emplace(request_.early_stopping());
     optimizer_.emplace(plan_, request_.optimizer(), weights_.data(), derived_.data(), *sum_);
-    CONVD_RETURN_IF_ERROR(plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
+    if (initial.empty()) {
+      CONVD_RETURN_IF_ERROR(
+          plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
+    } else {
+      CONVD_RETURN_IF_ERROR(plan_->Pack(initial, weights_.data()));
+    }
     return DeriveWeights();
   }
 
@@ -467,13 +473,15 @@ absl::Status TrainingObserver::OnCheckpoint(const Trainer& /*trainer*/) { return
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
-                                                         const Clock& clock) {
+                                                         const Clock& clock,
+                                                         absl::Span<const float> initial) {
   CONVD_RETURN_IF_ERROR(CheckTrainingData(data, graph));
+  if (!initial.empty()) CONVD_RETURN_IF_ERROR(CheckInitialWeights(initial, graph));
   v1::TrainRequest resolved = request;
   CONVD_RETURN_IF_ERROR(ResolveEarlyStopping(resolved, data.validation.count > 0));
   try {
     auto trainer = std::make_unique<PlanTrainer>(graph, resolved, std::move(data), executor, clock);
-    CONVD_RETURN_IF_ERROR(trainer->Build());
+    CONVD_RETURN_IF_ERROR(trainer->Build(initial));
     return std::unique_ptr<Trainer>(std::move(trainer));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory for the network's weights and gradients");

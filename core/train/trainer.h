@@ -38,6 +38,8 @@ struct TrainingData {
 // INVALID_ARGUMENT where data and graph don't fit: shape, labels beyond the classes, no samples,
 // f32 pixels that aren't finite.
 absl::Status CheckTrainingData(const TrainingData& data, const Graph& graph);
+// INVALID_ARGUMENT where there aren't as many as the graph has, or one isn't finite.
+absl::Status CheckInitialWeights(absl::Span<const float> initial, const Graph& graph);
 
 // Where a training run is, as its observer sees it; figures are of the epoch so far.
 struct TrainingProgress {
@@ -81,11 +83,13 @@ class Trainer {
 
   // `request` is resolved (ResolveTraining). INVALID_ARGUMENT as CheckTrainingData and
   // ResolveEarlyStopping have it, or where samples would be moved further than they are large
-  // (augmentation.shift).
+  // (augmentation.shift). Begins with the weights `initial`, canonical and as CheckInitialWeights
+  // wants them; where there are none, with new ones by the seed.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
-                                                         const Clock& clock);
+                                                         const Clock& clock,
+                                                         absl::Span<const float> initial = {});
 
   // Trains from where it is to the end of the last epoch, or to where early stopping ends the run;
   // weights, validation and quantization are then the best epoch's if early stopping restores it.
