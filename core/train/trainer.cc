@@ -468,8 +468,6 @@ class PlanTrainer : public Trainer {
 
 }  // namespace
 
-absl::Status TrainingObserver::OnCheckpoint(const Trainer& /*trainer*/) { return absl::OkStatus(); }
-
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,

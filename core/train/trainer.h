@@ -71,7 +71,7 @@ class TrainingObserver {
   // Where `trainer` can be saved: when WantsCheckpoint said so, and after each OnEpoch. Always on
   // the thread that runs Trainer::Run, and may take its time, which isn't counted as training's. An
   // error ends the run with it.
-  virtual absl::Status OnCheckpoint(const Trainer& trainer);
+  virtual absl::Status OnCheckpoint(const Trainer& /*trainer*/) { return absl::OkStatus(); }
 };
 
 // One training job's state: weights, optimizer moments, position. What it computes depends on the
