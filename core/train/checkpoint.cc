@@ -14,6 +14,7 @@
 #include "core/data/finite.h"
 #include "core/dnn/quantization.h"
 #include "core/status/status_macros.h"
+#include "core/train/early_stopping.h"
 
 namespace convd {
 namespace {
@@ -90,6 +91,39 @@ absl::Status CheckRecord(const v1::EpochRecord& record, int64_t epoch, bool vali
   return CheckSeconds(field + ".seconds", record.seconds());
 }
 
+// Whether the weights of the best epoch are kept.
+bool HasBest(const v1::TrainerState& state) {
+  return state.request().early_stopping().restore_best() && state.history_size() > 0;
+}
+
+// That no epoch comes after those that early stopping allows.
+absl::Status CheckEarlyStopping(const v1::TrainerState& s) {
+  if (!s.request().has_early_stopping()) return absl::OkStatus();
+  EarlyStopping stopping(s.request().early_stopping());
+  int64_t epochs = 0;
+  for (const v1::EpochRecord& record : s.history()) {
+    if (stopping.stops()) break;
+    stopping.Add(record);
+    ++epochs;
+  }
+  if (epochs == s.history_size() && !(stopping.stops() && s.seen() > 0)) return absl::OkStatus();
+  return Damaged("history", absl::StrCat(s.history_size(), " epochs and ", s.seen(), " samples"),
+                 absl::StrCat(epochs, " epochs, where early stopping ends the run"));
+}
+
+absl::Status CheckServing(const char* prefix, const v1::Metrics& validation,
+                          const v1::Quantization& quantization, int64_t validated,
+                          const Graph& graph) {
+  if (validation.samples() != validated) {
+    return Damaged(absl::StrCat(prefix, "validation.samples"), validation.samples(),
+                   absl::StrCat(validated));
+  }
+  if (quantization.samples() == 0) return absl::OkStatus();
+  const absl::Status fits = InputScales(graph, quantization).status();
+  if (fits.ok()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("checkpoint: ", prefix, fits.message()));
+}
+
 // That the state is at a place which the run gets to.
 absl::Status CheckPlace(const v1::TrainerState& s, const Graph& graph) {
   const v1::TrainRequest& request = s.request();
@@ -100,6 +134,7 @@ absl::Status CheckPlace(const v1::TrainerState& s, const Graph& graph) {
     CONVD_RETURN_IF_ERROR(
         CheckRecord(s.history(static_cast<int>(i)), i + 1, s.validation_samples() > 0));
   }
+  CONVD_RETURN_IF_ERROR(CheckEarlyStopping(s));
   const int64_t most = epochs < request.epochs() ? s.train_samples() : 0;
   if (s.seen() < 0 || s.seen() > most || (s.seen() % batch != 0 && s.seen() != most))
     return Damaged("seen", s.seen(), absl::StrCat("whole batches of ", batch, ", at most ", most));
@@ -111,17 +146,14 @@ absl::Status CheckPlace(const v1::TrainerState& s, const Graph& graph) {
   if (!std::isfinite(s.loss_sum())) return Damaged("loss_sum", s.loss_sum(), "a finite number");
   CONVD_RETURN_IF_ERROR(CheckSeconds("seconds", s.seconds()));
   CONVD_RETURN_IF_ERROR(CheckSeconds("training_seconds", s.training_seconds()));
-  const int64_t validated = epochs > 0 ? s.validation_samples() : 0;
-  if (s.validation().samples() != validated)
-    return Damaged("validation.samples", s.validation().samples(), absl::StrCat(validated));
-  if (s.quantization().samples() == 0) return absl::OkStatus();
-  const auto scales = InputScales(graph, s.quantization());
-  return scales.ok() ? absl::OkStatus()
-                     : absl::DataLossError(absl::StrCat("checkpoint: ", scales.status().message()));
+  CONVD_RETURN_IF_ERROR(CheckServing("", s.validation(), s.quantization(),
+                                     epochs > 0 ? s.validation_samples() : 0, graph));
+  return CheckServing("best_", s.best_validation(), s.best_quantization(),
+                      HasBest(s) ? s.validation_samples() : 0, graph);
 }
 
 int64_t Arrays(const v1::TrainerState& state) {
-  return state.request().optimizer().has_adam() ? 3 : 2;
+  return (state.request().optimizer().has_adam() ? 3 : 2) + (HasBest(state) ? 1 : 0);
 }
 
 }  // namespace

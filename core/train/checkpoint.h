@@ -16,7 +16,8 @@
 // The bytes of Trainer::Save: "CVTS", the format's version (32 bits) and the state's size (64
 // bits), a v1::TrainerState, and its arrays of floats, one after another, each as long as the
 // network's canonical parameters: the weights; SGD's momentum, or Adam's first moment and its
-// second. All numbers are little-endian. Any thread may call what is here.
+// second; after the first epoch the best one's weights, where early stopping restores them. All
+// numbers are little-endian. Any thread may call what is here.
 
 namespace convd {
 

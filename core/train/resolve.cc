@@ -14,6 +14,9 @@ namespace {
 
 constexpr int64_t kMostBatch = 1 << 20;
 constexpr int64_t kMostEpochs = 100000;
+constexpr int64_t kMostPatience = 100000;
+constexpr int64_t kMostPriority = 100;
+constexpr int64_t kMostSeconds = int64_t{10} * 365 * 24 * 60 * 60;
 
 absl::Status Within(const char* field, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return absl::OkStatus();
@@ -81,7 +84,54 @@ absl::Status ResolvePrecisions(v1::TrainRequest& request) {
   return CheckPrecision("serving_precision", request.serving_precision());
 }
 
+absl::Status ResolveEarlyStoppingFigures(v1::EarlyStopping& stopping) {
+  if (!stopping.has_patience()) stopping.set_patience(0);
+  if (!stopping.has_min_delta()) stopping.set_min_delta(0);
+  if (!stopping.has_restore_best()) stopping.set_restore_best(false);
+  if (!v1::EarlyStopping::Monitor_IsValid(stopping.monitor())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("early_stopping.monitor: got ", static_cast<int>(stopping.monitor()),
+                     "; want VAL_LOSS, VAL_ACCURACY, LOSS or ACCURACY"));
+  }
+  CONVD_RETURN_IF_ERROR(Within("early_stopping.patience", stopping.patience(), 0, kMostPatience));
+  if (std::isfinite(stopping.min_delta()) && stopping.min_delta() >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("early_stopping.min_delta: got ",
+                                                 stopping.min_delta(),
+                                                 "; want a finite number, at least 0"));
+}
+
+absl::Status CheckMaxRuntime(const google::protobuf::Duration& runtime) {
+  const int64_t seconds = runtime.seconds(), nanos = runtime.nanos();
+  if (nanos < 0 || nanos > 999'999'999) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_runtime.nanos: got ", nanos, "; want 0 to 999999999"));
+  }
+  if (seconds >= 1 && seconds <= kMostSeconds && !(seconds == kMostSeconds && nanos > 0))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("max_runtime: got ", seconds, " seconds and ",
+                                                 nanos, " nanoseconds; want 1 second to 10 years (",
+                                                 kMostSeconds, " seconds)"));
+}
+
 }  // namespace
+
+absl::Status ResolveEarlyStopping(v1::TrainRequest& request, bool has_validation) {
+  if (!request.has_early_stopping()) return absl::OkStatus();
+  v1::EarlyStopping& stopping = *request.mutable_early_stopping();
+  switch (stopping.monitor()) {
+    case v1::EarlyStopping::VAL_LOSS:
+    case v1::EarlyStopping::VAL_ACCURACY:
+      if (has_validation) return absl::OkStatus();
+      return absl::InvalidArgumentError(absl::StrCat(
+          "early_stopping.monitor: got ", v1::EarlyStopping::Monitor_Name(stopping.monitor()),
+          ", and there is no validation set; want LOSS, ACCURACY, or a validation"));
+    case v1::EarlyStopping::MONITOR_UNSPECIFIED:
+      stopping.set_monitor(has_validation ? v1::EarlyStopping::VAL_LOSS : v1::EarlyStopping::LOSS);
+      return absl::OkStatus();
+    default:
+      return absl::OkStatus();
+  }
+}
 
 absl::Status ResolveTraining(v1::TrainRequest& request) {
   if (request.optimizer().kind_case() == v1::Optimizer::KIND_NOT_SET)
@@ -100,6 +150,11 @@ absl::Status ResolveTraining(v1::TrainRequest& request) {
   CONVD_RETURN_IF_ERROR(Within("micro_batch", request.micro_batch(), 0, request.batch_size()));
   CONVD_RETURN_IF_ERROR(
       Within("augmentation.shift", request.mutable_augmentation()->shift(), 0, kMostShift));
+  if (request.has_early_stopping())
+    CONVD_RETURN_IF_ERROR(ResolveEarlyStoppingFigures(*request.mutable_early_stopping()));
+  if (!request.has_priority()) request.set_priority(0);
+  CONVD_RETURN_IF_ERROR(Within("priority", request.priority(), -kMostPriority, kMostPriority));
+  if (request.has_max_runtime()) CONVD_RETURN_IF_ERROR(CheckMaxRuntime(request.max_runtime()));
   return ResolvePrecisions(request);
 }
 

@@ -18,6 +18,7 @@
 #include "core/random/random.h"
 #include "core/status/status_macros.h"
 #include "core/train/checkpoint.h"
+#include "core/train/early_stopping.h"
 #include "core/train/gradient_sum.h"
 #include "core/train/optimizer.h"
 #include "core/train/serving_evaluation.h"
@@ -45,7 +46,8 @@ class PlanTrainer : public Trainer {
         clock_(clock),
         serving_(graph_, data_, request_.serving_precision(), executor_) {}
 
-  absl::Status Build() {
+  // `initial` as Trainer::Create has it.
+  absl::Status Build(absl::Span<const float> initial) {
     const int64_t batch = std::min<int64_t>(request_.batch_size(), data_.train.count);
     const int64_t images = request_.micro_batch() > 0 ? std::min(request_.micro_batch(), batch)
                                                       : MicroBatchImages(graph_, batch);
@@ -56,8 +58,14 @@ class PlanTrainer : public Trainer {
     weights_ = AlignedBuffer(plan_->packed_size());
     derived_ = AlignedBuffer(std::max<int64_t>(1, plan_->derived_size()));
     sum_ = std::make_unique<GradientSum>(plan_->packed_size());
+    if (request_.has_early_stopping()) stopping_.emplace(request_.early_stopping());
     optimizer_.emplace(plan_, request_.optimizer(), weights_.data(), derived_.data(), *sum_);
-    CONVD_RETURN_IF_ERROR(plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
+    if (initial.empty()) {
+      CONVD_RETURN_IF_ERROR(
+          plan_->Pack(InitialParameters(graph_, request_.seed()), weights_.data()));
+    } else {
+      CONVD_RETURN_IF_ERROR(plan_->Pack(initial, weights_.data()));
+    }
     return DeriveWeights();
   }
 
@@ -80,6 +88,11 @@ class PlanTrainer : public Trainer {
       state.set_steps(optimizer_->steps());
       *state.mutable_validation() = serving_.validation();
       *state.mutable_quantization() = serving_.quantization();
+      const bool best = keeps_best() && !history_.empty();
+      if (best) {
+        *state.mutable_best_validation() = best_validation_;
+        *state.mutable_best_quantization() = best_quantization_;
+      }
       CONVD_RETURN_IF_ERROR(WriteTrainerState(state, sink));
       // In canonical order, so that an instruction set which packs them otherwise can go on.
       std::vector<float> canonical(graph_.parameter_count());
@@ -87,7 +100,7 @@ class PlanTrainer : public Trainer {
         CONVD_RETURN_IF_ERROR(plan_->Unpack(array.packed, absl::MakeSpan(canonical)));
         CONVD_RETURN_IF_ERROR(WriteArray(canonical, sink));
       }
-      return absl::OkStatus();
+      return best ? WriteArray(best_weights_, sink) : absl::OkStatus();
     });
   }
 
@@ -104,6 +117,13 @@ class PlanTrainer : public Trainer {
       for (const v1::EpochRecord& record : state.history()) {
         history_.push_back(record);
         seconds_done_ += record.seconds();
+        if (stopping_) stopping_->Add(record);
+      }
+      if (keeps_best() && !history_.empty()) {
+        CONVD_RETURN_IF_ERROR(from.ReadArray("best_weights", absl::MakeSpan(canonical)));
+        best_weights_ = std::move(canonical);
+        best_validation_ = state.best_validation();
+        best_quantization_ = state.best_quantization();
       }
       epoch_ = static_cast<int64_t>(history_.size()) + (state.seen() > 0 ? 1 : 0);
       seen_ = state.seen();
@@ -178,12 +198,23 @@ class PlanTrainer : public Trainer {
   }
 
   absl::Status RunEpochs(TrainingObserver& observer) {
-    while (static_cast<int64_t>(history_.size()) < request_.epochs()) {
+    while (static_cast<int64_t>(history_.size()) < request_.epochs() &&
+           !(stopping_ && stopping_->stops())) {
       epoch_ = static_cast<int64_t>(history_.size()) + 1;
       CONVD_RETURN_IF_ERROR(RunEpoch(observer));
       CONVD_RETURN_IF_ERROR(Checkpoint(observer));
     }
-    return absl::OkStatus();
+    return RestoreBest();
+  }
+
+  bool keeps_best() const { return stopping_ && stopping_->restores_best(); }
+  // As often as asked: the best epoch stays what it was.
+  absl::Status RestoreBest() {
+    if (!keeps_best() || stopping_->best_epoch() == static_cast<int64_t>(history_.size()))
+      return absl::OkStatus();
+    serving_.Set(best_validation_, best_quantization_);
+    CONVD_RETURN_IF_ERROR(plan_->Pack(best_weights_, weights_.data()));
+    return DeriveWeights();
   }
 
   // From where the epoch is to its end.
@@ -214,6 +245,12 @@ class PlanTrainer : public Trainer {
     record.set_seconds(std::exchange(epoch_seconds_, 0));
     seconds_done_ += record.seconds();
     history_.push_back(record);
+    if (stopping_ && stopping_->Add(record) && keeps_best()) {
+      best_weights_ = parameters();
+      CONVD_RETURN_IF_ERROR(unpacked_);
+      best_validation_ = validation();
+      best_quantization_ = quantization();
+    }
     training_seconds_ = loss_sum_ = 0;
     correct_ = seen_ = 0;
     observer.OnEpoch(record);
@@ -418,6 +455,11 @@ class PlanTrainer : public Trainer {
   absl::Duration running_since_;  // what isn't counted yet
   std::vector<v1::EpochRecord> history_;
   ServingEvaluation serving_;
+  std::optional<EarlyStopping> stopping_;
+  // Of the best epoch, where that is to be restored:
+  std::vector<float> best_weights_;
+  v1::Metrics best_validation_;
+  v1::Quantization best_quantization_;
 
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Workspace>> idle_ ABSL_GUARDED_BY(mutex_);
@@ -429,11 +471,15 @@ class PlanTrainer : public Trainer {
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
-                                                         const Clock& clock) {
+                                                         const Clock& clock,
+                                                         absl::Span<const float> initial) {
   CONVD_RETURN_IF_ERROR(CheckTrainingData(data, graph));
+  if (!initial.empty()) CONVD_RETURN_IF_ERROR(CheckInitialWeights(initial, graph));
+  v1::TrainRequest resolved = request;
+  CONVD_RETURN_IF_ERROR(ResolveEarlyStopping(resolved, data.validation.count > 0));
   try {
-    auto trainer = std::make_unique<PlanTrainer>(graph, request, std::move(data), executor, clock);
-    CONVD_RETURN_IF_ERROR(trainer->Build());
+    auto trainer = std::make_unique<PlanTrainer>(graph, resolved, std::move(data), executor, clock);
+    CONVD_RETURN_IF_ERROR(trainer->Build(initial));
     return std::unique_ptr<Trainer>(std::move(trainer));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory for the network's weights and gradients");

@@ -19,11 +19,15 @@
 namespace convd {
 
 // Checks a request's training figures and fills in every default (optimizer, batch size, epochs,
-// seed, shuffle, both precisions, augmentation). INVALID_ARGUMENT names the field; so does
+// seed, shuffle, both precisions, augmentation, priority, early stopping but for what it monitors).
+// max_runtime may stay unset. INVALID_ARGUMENT names the field; so does
 // FAILED_PRECONDITION where this CPU lacks a precision. Leaves model, dataset, architecture and
 // validation alone; how far augmentation may move samples of what size is CheckAugmentation's
 // (core/dnn/gather.h).
 absl::Status ResolveTraining(v1::TrainRequest& request);
+// After it, when it is known whether there is a validation set: fills in early_stopping.monitor
+// where there is early stopping. INVALID_ARGUMENT where that is of a validation that there isn't.
+absl::Status ResolveEarlyStopping(v1::TrainRequest& request, bool has_validation);
 
 struct TrainingData {
   ImageSet train;
@@ -34,6 +38,8 @@ struct TrainingData {
 // INVALID_ARGUMENT where data and graph don't fit: shape, labels beyond the classes, no samples,
 // f32 pixels that aren't finite.
 absl::Status CheckTrainingData(const TrainingData& data, const Graph& graph);
+// INVALID_ARGUMENT where there aren't as many as the graph has, or one isn't finite.
+absl::Status CheckInitialWeights(absl::Span<const float> initial, const Graph& graph);
 
 // Where a training run is, as its observer sees it; figures are of the epoch so far.
 struct TrainingProgress {
@@ -65,7 +71,7 @@ class TrainingObserver {
   // Where `trainer` can be saved: when WantsCheckpoint said so, and after each OnEpoch. Always on
   // the thread that runs Trainer::Run, and may take its time, which isn't counted as training's. An
   // error ends the run with it.
-  virtual absl::Status OnCheckpoint(const Trainer&) { return absl::OkStatus(); }
+  virtual absl::Status OnCheckpoint(const Trainer& /*trainer*/) { return absl::OkStatus(); }
 };
 
 // One training job's state: weights, optimizer moments, position. What it computes depends on the
@@ -75,14 +81,19 @@ class Trainer {
  public:
   virtual ~Trainer() = default;
 
-  // `request` is resolved (ResolveTraining). INVALID_ARGUMENT as CheckTrainingData has it, or where
-  // samples would be moved further than they are large (augmentation.shift).
+  // `request` is resolved (ResolveTraining). INVALID_ARGUMENT as CheckTrainingData and
+  // ResolveEarlyStopping have it, or where samples would be moved further than they are large
+  // (augmentation.shift). Begins with the weights `initial`, canonical and as CheckInitialWeights
+  // wants them; where there are none, with new ones by the seed.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Graph& graph,
                                                          const v1::TrainRequest& request,
                                                          TrainingData data, Executor& executor,
-                                                         const Clock& clock);
+                                                         const Clock& clock,
+                                                         absl::Span<const float> initial = {});
 
-  // Trains to the end of the last epoch, from where it is. Validates each at
+  // Trains from where it is to the end of the last epoch, or to where early stopping ends the run;
+  // weights, validation and quantization are then the best epoch's if early stopping restores it.
+  // Validates each at
   // request.serving_precision; for int8 it calibrates anew each time. CANCELLED when the observer
   // asks; DATA_LOSS (with epoch, step and what to try) when the loss, the weights or a validation's
   // loss are not finite.

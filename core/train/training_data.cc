@@ -6,7 +6,7 @@
 #include "core/status/status_macros.h"
 #include "core/train/trainer.h"
 
-// CheckTrainingData: that a network can train on what it is given.
+// CheckTrainingData, CheckInitialWeights: that a network can train on what it is given.
 
 namespace convd {
 namespace {
@@ -45,6 +45,18 @@ absl::Status CheckTrainingData(const TrainingData& data, const Graph& graph) {
   return absl::InvalidArgumentError(absl::StrCat("dataset: it has ", data.labels.size(),
                                                  " classes; network ", graph.name(), " has ",
                                                  graph.classes(), " outputs"));
+}
+
+absl::Status CheckInitialWeights(absl::Span<const float> initial, const Graph& graph) {
+  if (static_cast<int64_t>(initial.size()) != graph.parameter_count()) {
+    return absl::InvalidArgumentError(absl::StrCat("initial weights: got ", initial.size(),
+                                                   "; network ", graph.name(), " has ",
+                                                   graph.parameter_count()));
+  }
+  const size_t bad = FirstNonFinite(initial);
+  if (bad == initial.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("initial weights: [", bad, "] is ", initial[bad], "; want finite values"));
 }
 
 }  // namespace convd

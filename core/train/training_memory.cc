@@ -45,6 +45,7 @@ TrainingMemory EstimateTrainingMemory(const Graph& graph, const v1::TrainRequest
                   kSampleBytes * static_cast<double>(samples);
   // The initial weights, or at the end the trained ones and the model file made of them.
   arrays += 2 * canonical;
+  if (request.early_stopping().restore_best()) arrays += canonical;  // the best epoch's
   // For the end, validated or not, a calibration; by then the training workspaces are gone, which
   // at a validation are idle, and kept.
   const int64_t most = PredictionSizes(graph).front();

@@ -202,6 +202,7 @@ class Resolver {
     data.labels = dataset.dataset->labels;
     data.train = Images(dataset, *split);
     CONVD_RETURN_IF_ERROR(ResolveValidation(dataset, *split, graph, data));
+    CONVD_RETURN_IF_ERROR(ResolveEarlyStopping(request_, data.validation.count > 0));
     const bool micro_batch_given = request_.micro_batch() != 0;
     if (!micro_batch_given) ChooseMicroBatch(graph, data.train.count, request_);
     CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));

@@ -419,6 +419,17 @@ absl::StatusOr<std::vector<LiveJob>> SqliteJobStore::Live() {
   }
 }
 
+// A process that ended after a failed fsync may have left a log of which only the kernel's cache
+// has some part, without writing it ever. SQLite would take that part for committed and append to
+// it; a power cut would then end the log before what was appended. So its bytes are written anew.
+absl::Status MakeLogDurable(FileSystem& fs, const std::string& log) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  const absl::StatusOr<std::string> bytes = fs.Read(log, kMost);
+  if (absl::IsNotFound(bytes.status())) return absl::OkStatus();
+  CONVD_RETURN_IF_ERROR(bytes.status());
+  return WriteFileAtomically(fs, log, *bytes);
+}
+
 absl::StatusOr<std::unique_ptr<JobStore>> OpenStore(const std::string& path, const char* vfs) {
   CONVD_ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> database,
                          SqliteDatabase::Open(path, kApplicationId, kMigrations, vfs));
@@ -432,7 +443,9 @@ absl::StatusOr<std::unique_ptr<JobStore>> OpenStore(const std::string& path, con
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteJobStore(FileSystem& fs,
                                                              const std::string& folder,
                                                              const char* vfs) {
-  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<JobStore> store, OpenStore(folder + "/convd.db", vfs));
+  const std::string path = folder + "/convd.db";
+  CONVD_RETURN_IF_ERROR(MakeLogDurable(fs, path + "-wal"));
+  CONVD_ASSIGN_OR_RETURN(std::unique_ptr<JobStore> store, OpenStore(path, vfs));
   // SQLite has made its log by now. It syncs the folder then, but doesn't look whether that worked;
   // without the log's name in it, what was committed would be gone after a power cut.
   CONVD_RETURN_IF_ERROR(fs.SyncDirectory(folder));

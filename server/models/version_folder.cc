@@ -199,12 +199,18 @@ absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,
   }();
   if (status.ok()) return status;
   if (moved) {
-    // It may not survive a crash, so it was not published: take it back.
-    if (absl::Status back = fs.Rename(path, tmp); !back.ok()) {
+    // It may not survive a crash, so it was not published: take it back. Until that is certain a
+    // crash may undo it, and what is under either name has to be whole.
+    absl::Status back = fs.Rename(path, tmp);
+    if (back.ok()) {
+      back = fs.SyncDirectory(dir);
+      if (!back.ok()) fs.Rename(tmp, tmp + ".kept").IgnoreError();
+    }
+    if (!back.ok()) {
       return absl::Status(status.code(),
                           absl::StrCat(status.message(), "; ", path,
-                                       " is whole and will be listed after a restart, since it "
-                                       "could not be moved away: ",
+                                       " is whole and may be listed after a restart, "
+                                       "since it is not certain to be moved away: ",
                                        back.message()));
     }
   }

@@ -45,7 +45,8 @@ absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::str
 
 // Makes the version's folder `tmp`, whose files are synced, models_dir/NAME/N, which is not there
 // yet, so that it survives a crash. On an error there is no such version: only where it was moved
-// and can't be taken back, the status says that it will be found after a restart.
+// and can't be taken back, the status says that it may be found after a restart. Then nothing may
+// be removed from it, and it isn't called `tmp` any more.
 absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,
                                   const std::string& models_dir, const v1::ModelVersion& id);
 

@@ -232,7 +232,6 @@ absl::Status SimulatedDisk::Rename(const std::string& from, const std::string& t
   Change change;
   change.edits.push_back({source.folders.back(), source.name, nullptr});
   change.edits.push_back({folders.back(), target.name, source.node});
-  if (source.folders.back() != folders.back()) change.after = folders;
   Commit(std::move(change));
   return absl::OkStatus();
 }
@@ -267,17 +266,14 @@ absl::Status SimulatedDisk::SyncDirectory(const std::string& path) {
   bool ignored = false;
   CONVD_RETURN_IF_ERROR(Begin(Kind::kSyncDirectory, place.path, &ignored));
   if (ignored) return absl::OkStatus();
-  // Backwards: what a change comes after must be durable with it.
+  // Backwards: with a change of two folders goes what the other one had before.
   std::set<std::shared_ptr<Node>> wanted = {place.node};
   std::vector<Change> durable, others;
   for (auto it = changes_.rbegin(); it != changes_.rend(); ++it) {
     bool chosen = false;
     const std::vector<std::shared_ptr<Node>> folders = it->folders();
     for (const std::shared_ptr<Node>& folder : folders) chosen = chosen || wanted.count(folder) > 0;
-    if (chosen) {
-      wanted.insert(folders.begin(), folders.end());
-      wanted.insert(it->after.begin(), it->after.end());
-    }
+    if (chosen) wanted.insert(folders.begin(), folders.end());
     (chosen ? durable : others).push_back(std::move(*it));
   }
   std::for_each(durable.rbegin(), durable.rend(), ApplyDurably);
@@ -351,9 +347,6 @@ void SimulatedDisk::CutEntries(Survival survival) {
         if (survival == Survival::kBySeed) left = Below(left + 1);
       }
       survives = survives && left > 0 && cut.count(folder.get()) == 0;
-    }
-    for (const std::shared_ptr<Node>& folder : change.after) {
-      survives = survives && cut.count(folder.get()) == 0;
     }
     for (const std::shared_ptr<Node>& folder : folders) {
       if (survives) {

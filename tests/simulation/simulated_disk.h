@@ -40,8 +40,8 @@ class RandomAccessFile {
 //    before).
 //  - An entry of a folder is certain from that folder's SyncDirectory on, not from the file's Sync.
 //    Of what was done since to the entries of one folder a cut leaves the first so many
-//    operations, as a file system with a journal does. A rename is there wholly or not at all, and
-//    one into another folder only together with that folder.
+//    operations, as a file system with a journal does. A rename is there wholly or not at all;
+//    where the folder that it leads into is lost, so is what was renamed.
 //  - After a Sync that failed the unsynced bytes may be lost even if another one says OK. A
 //    SyncDirectory may be tried again.
 // Errors are those of FileSystem::Posix(). No symbolic links; relative paths start at the root.
@@ -137,8 +137,6 @@ class SimulatedDisk : public FileSystem {
   // An operation on entries that isn't durable yet.
   struct Change {
     std::vector<Edit> edits;
-    // Never durable before what came earlier in these.
-    std::vector<std::shared_ptr<Node>> after;
 
     std::vector<std::shared_ptr<Node>> folders() const;  // of the edits, each once
   };

@@ -276,13 +276,19 @@ TEST(SimulatedDisk, ARenameIntoAnotherFolderIsThereWhollyOrNotAtAll) {
     ASSERT_TRUE(disk.CreateDirectories("/e").ok());
     ASSERT_TRUE(disk.Rename("/d/a", "/e/a").ok());
   };
-  EXPECT_THAT(Outcomes(move, places), ElementsAre("d", "e"));
+  // Gone where the rename survives and the folder that it leads into doesn't.
+  EXPECT_THAT(Outcomes(move, places), ElementsAre("", "d", "e"));
   for (const std::string folder : {"/d", "/e"}) {
     const auto move_and_sync = [&](SimulatedDisk& disk) {
       move(disk);
       ASSERT_TRUE(disk.SyncDirectory(folder).ok());
     };
-    EXPECT_THAT(Outcomes(move_and_sync, places), ElementsAre("e")) << folder;
+    EXPECT_THAT(Outcomes(move_and_sync, places), ElementsAre("", "e")) << folder;
+    const auto move_and_sync_all = [&](SimulatedDisk& disk) {
+      move_and_sync(disk);
+      ASSERT_TRUE(disk.SyncDirectory("/").ok());
+    };
+    EXPECT_THAT(Outcomes(move_and_sync_all, places), ElementsAre("e")) << folder;
   }
 }
 

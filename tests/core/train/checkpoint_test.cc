@@ -235,6 +235,40 @@ TEST_F(CheckpointTest, RefusesWeightsAndMomentsThatAreNotFinite) {
   }
 }
 
+// Of an early stopping that ends after one epoch more than the state has.
+TEST_F(CheckpointTest, RefusesEpochsThatEarlyStoppingForbids) {
+  request_.mutable_early_stopping()->set_min_delta(1000);
+  ASSERT_TRUE(ResolveTraining(request_).ok());
+  ASSERT_TRUE(ResolveEarlyStopping(request_, true).ok());
+  *state_.mutable_request()->mutable_early_stopping() = request_.early_stopping();
+  EXPECT_TRUE(RestoreState(state_).ok());
+  const auto add_epoch = [&] {
+    v1::EpochRecord record = state_.history(0);
+    record.set_epoch(state_.history_size() + 1);
+    *state_.add_history() = record;
+    state_.set_steps(state_.steps() + 3);
+  };
+  add_epoch();
+  const std::string want = "want 2 epochs, where early stopping ends the run";
+  ExpectError(RestoreState(state_), absl::StatusCode::kDataLoss,
+              "history: got 2 epochs and 3 samples; " + want);
+  v1::TrainerState state = state_;
+  state.set_seen(0);
+  state.set_correct(0);
+  state.set_steps(6);
+  EXPECT_TRUE(RestoreState(state).ok());
+  add_epoch();
+  ExpectError(RestoreState(state_), absl::StatusCode::kDataLoss,
+              "history: got 3 epochs and 3 samples; " + want);
+  // The best weights are missing.
+  request_.mutable_early_stopping()->set_restore_best(true);
+  state.mutable_request()->mutable_early_stopping()->set_restore_best(true);
+  ExpectError(RestoreState(state), absl::StatusCode::kDataLoss, "best_validation.samples: got 0");
+  *state.mutable_best_validation() = state.validation();
+  ExpectError(RestoreState(state), absl::StatusCode::kDataLoss,
+              "got 120; want 160 bytes, which are 4 arrays of 10 floats");
+}
+
 TEST_F(CheckpointTest, SaysWhatTheSinkSays) {
   const std::unique_ptr<Trainer> trainer = New();
   for (int fails_at = 1; fails_at <= 4; ++fails_at) {

@@ -263,6 +263,14 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"int8",
                            [](v1::TrainRequest& r) { r.set_serving_precision(v1::PRECISION_INT8); },
                            kSmall},
+                      // Ends after two epochs, of which the first is the best.
+                      Case{"early_stopping",
+                           [](v1::TrainRequest& r) {
+                             r.set_epochs(3);
+                             r.mutable_early_stopping()->set_min_delta(1000);
+                             r.mutable_early_stopping()->set_restore_best(true);
+                           },
+                           kSmall},
                       Case{"grouped", [](v1::TrainRequest&) {}, kGrouped}),
     [](const auto& info) { return info.param.name; });
 

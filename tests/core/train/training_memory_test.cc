@@ -42,6 +42,14 @@ TEST(TrainingMemory, CountsEachArrayThatIsAsLargeAsTheWeights) {
   sgd.mutable_optimizer()->mutable_sgd();
   const TrainingMemory with_sgd = EstimateTrainingMemory(graph, sgd, 1000, 0, 1);
   EXPECT_NEAR(static_cast<double>(one.arrays - with_sgd.arrays), weights, weights / 50);
+  // Early stopping keeps the best epoch's weights, if it is to publish them.
+  v1::TrainRequest stops = Request(1, 1);
+  stops.mutable_early_stopping();
+  EXPECT_EQ(EstimateTrainingMemory(graph, stops, 1000, 0, 1).arrays, one.arrays);
+  stops.mutable_early_stopping()->set_restore_best(true);
+  EXPECT_NEAR(
+      static_cast<double>(EstimateTrainingMemory(graph, stops, 1000, 0, 1).arrays - one.arrays),
+      weights, weights / 1000);
   // 4 micro-batches on 4 workers: 3 leaves more.
   const TrainingMemory four = EstimateTrainingMemory(graph, Request(4, 1), 1000, 0, 4);
   EXPECT_NEAR(static_cast<double>(four.arrays - one.arrays), 3 * weights, weights / 20);
