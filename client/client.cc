@@ -123,9 +123,27 @@ class GrpcClient final : public Client {
     return Call(*jobs_, &v1::Jobs::Stub::CancelJob, request, kShortCall);
   }
 
+  absl::StatusOr<v1::Job> PauseJob(const std::string& id) override {
+    v1::PauseJobRequest request;
+    request.set_id(id);
+    return Call(*jobs_, &v1::Jobs::Stub::PauseJob, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> ResumeJob(const std::string& id, bool allow_different_bits) override {
+    v1::ResumeJobRequest request;
+    request.set_id(id);
+    request.set_allow_different_bits(allow_different_bits);
+    return Call(*jobs_, &v1::Jobs::Stub::ResumeJob, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request) override {
+    return Call(*jobs_, &v1::Jobs::Stub::UpdateJob, request, kShortCall);
+  }
+
   absl::StatusOr<v1::Job> Watch(const std::string& id,
                                 absl::FunctionRef<void(const v1::JobEvent&)> on_event,
-                                Cancellation* cancellation, int64_t after_epoch) override;
+                                Cancellation* cancellation, int64_t after_epoch,
+                                const std::function<void()>& on_lost) override;
 
   absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) override {
     return Call(*evaluator_, &v1::Evaluator::Stub::Evaluate, request, kLongCall);
@@ -243,7 +261,8 @@ class GrpcClient final : public Client {
 
 absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
                                           absl::FunctionRef<void(const v1::JobEvent&)> on_event,
-                                          Cancellation* cancellation, int64_t after_epoch) {
+                                          Cancellation* cancellation, int64_t after_epoch,
+                                          const std::function<void()>& on_lost) {
   Cancellation none;
   if (cancellation == nullptr) cancellation = &none;
   const absl::Time end = options_.timeout > absl::ZeroDuration() ? absl::Now() + options_.timeout
@@ -275,7 +294,10 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
             ? absl::UnavailableError(absl::StrCat("convd at ", address_, " ended the watch"))
             : Explain(grpc_status);
     if (status.code() != absl::StatusCode::kUnavailable || !watch.begun()) return status;
-    lost = std::min(lost, absl::Now());
+    if (lost == absl::InfiniteFuture()) {
+      lost = absl::Now();
+      if (on_lost) on_lost();
+    }
     if (absl::Now() - lost >= options_.reconnect_timeout) return status;
     if (cancellation->WaitFor(std::min(pause, end - absl::Now()))) {
       return absl::CancelledError("stopped watching");
