@@ -202,6 +202,17 @@ class GrpcClient final : public Client {
     return options_.timeout > absl::ZeroDuration() ? options_.timeout : usual;
   }
 
+  // Waits until the server answers, whatever it says, or until `end`. gRPC makes a lost connection
+  // again only while some call waits for it; between calls it looks at its sockets each 5 s.
+  void AwaitServer(Cancellation& cancellation, absl::Time end) const {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    SetTimeout(context, end - absl::Now());
+    const Cancellation::Attachment attachment(&cancellation, &context);
+    grpc::health::v1::HealthCheckResponse response;
+    (void)health_->Check(&context, {}, &response);
+  }
+
   // gRPC's own words for a lost connection speak of sockets; the address is what users know.
   absl::Status Explain(const grpc::Status& status) const {
     absl::Status explained = FromGrpcStatus(status);
@@ -303,6 +314,7 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
       return absl::CancelledError("stopped watching");
     }
     pause = std::min(2 * pause, options_.longest_pause);
+    AwaitServer(*cancellation, std::min(end, lost + options_.reconnect_timeout));
   }
 }
 
