@@ -33,7 +33,7 @@ std::string ProgressText(const v1::Job& job) {
     case v1::JOB_STATE_FAILED:
       return job.error().message();
     case v1::JOB_STATE_PAUSED:
-      if (progress.epochs() == 0) return "-";  // it had not begun, or the server has started since
+      if (progress.epochs() == 0) return "-";  // it had not begun
       return absl::StrCat("epoch ", progress.epoch(), "/", progress.epochs(), ", step ",
                           progress.step(), "/", progress.steps());
     default:
