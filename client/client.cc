@@ -123,9 +123,27 @@ class GrpcClient final : public Client {
     return Call(*jobs_, &v1::Jobs::Stub::CancelJob, request, kShortCall);
   }
 
+  absl::StatusOr<v1::Job> PauseJob(const std::string& id) override {
+    v1::PauseJobRequest request;
+    request.set_id(id);
+    return Call(*jobs_, &v1::Jobs::Stub::PauseJob, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> ResumeJob(const std::string& id, bool allow_different_bits) override {
+    v1::ResumeJobRequest request;
+    request.set_id(id);
+    request.set_allow_different_bits(allow_different_bits);
+    return Call(*jobs_, &v1::Jobs::Stub::ResumeJob, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request) override {
+    return Call(*jobs_, &v1::Jobs::Stub::UpdateJob, request, kShortCall);
+  }
+
   absl::StatusOr<v1::Job> Watch(const std::string& id,
                                 absl::FunctionRef<void(const v1::JobEvent&)> on_event,
-                                Cancellation* cancellation, int64_t after_epoch) override;
+                                Cancellation* cancellation, int64_t after_epoch,
+                                const std::function<void()>& on_lost) override;
 
   absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) override {
     return Call(*evaluator_, &v1::Evaluator::Stub::Evaluate, request, kLongCall);
@@ -182,6 +200,17 @@ class GrpcClient final : public Client {
  private:
   absl::Duration Timeout(absl::Duration usual) const {
     return options_.timeout > absl::ZeroDuration() ? options_.timeout : usual;
+  }
+
+  // Waits until the server answers, whatever it says, or until `end`. gRPC makes a lost connection
+  // again only while some call waits for it; between calls it looks at its sockets each 5 s.
+  void AwaitServer(Cancellation& cancellation, absl::Time end) const {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    SetTimeout(context, end - absl::Now());
+    const Cancellation::Attachment attachment(&cancellation, &context);
+    grpc::health::v1::HealthCheckResponse response;
+    (void)health_->Check(&context, {}, &response);
   }
 
   // gRPC's own words for a lost connection speak of sockets; the address is what users know.
@@ -243,7 +272,8 @@ class GrpcClient final : public Client {
 
 absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
                                           absl::FunctionRef<void(const v1::JobEvent&)> on_event,
-                                          Cancellation* cancellation, int64_t after_epoch) {
+                                          Cancellation* cancellation, int64_t after_epoch,
+                                          const std::function<void()>& on_lost) {
   Cancellation none;
   if (cancellation == nullptr) cancellation = &none;
   const absl::Time end = options_.timeout > absl::ZeroDuration() ? absl::Now() + options_.timeout
@@ -275,12 +305,16 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
             ? absl::UnavailableError(absl::StrCat("convd at ", address_, " ended the watch"))
             : Explain(grpc_status);
     if (status.code() != absl::StatusCode::kUnavailable || !watch.begun()) return status;
-    lost = std::min(lost, absl::Now());
+    if (lost == absl::InfiniteFuture()) {
+      lost = absl::Now();
+      if (on_lost) on_lost();
+    }
     if (absl::Now() - lost >= options_.reconnect_timeout) return status;
     if (cancellation->WaitFor(std::min(pause, end - absl::Now()))) {
       return absl::CancelledError("stopped watching");
     }
     pause = std::min(2 * pause, options_.longest_pause);
+    AwaitServer(*cancellation, std::min(end, lost + options_.reconnect_timeout));
   }
 }
 

@@ -66,16 +66,22 @@ class Client {
   // Newest first, at most `limit` (0: all).
   virtual absl::StatusOr<std::vector<v1::Job>> ListJobs(int64_t limit = 0) = 0;
   virtual absl::StatusOr<v1::Job> CancelJob(const std::string& id) = 0;
+  virtual absl::StatusOr<v1::Job> PauseJob(const std::string& id) = 0;
+  virtual absl::StatusOr<v1::Job> ResumeJob(const std::string& id,
+                                            bool allow_different_bits = false) = 0;
+  virtual absl::StatusOr<v1::Job> UpdateJob(const v1::UpdateJobRequest& request) = 0;
 
   // Follows a job until it has ended, and returns it whole. `on_event` runs on the calling thread:
   // the job first and at each change of state, progress as it comes, each epoch record after
   // `after_epoch` exactly once and in order, also across lost connections, which it makes again by
-  // itself; the ended job last. CANCELLED by `cancellation`, UNAVAILABLE when the server stays
-  // away.
+  // itself, and across ends of the server; the ended job last. `on_lost` runs there, too, once each
+  // time the server is lost, before it is tried for again. CANCELLED by `cancellation`, UNAVAILABLE
+  // when the server stays away.
   virtual absl::StatusOr<v1::Job> Watch(const std::string& id,
                                         absl::FunctionRef<void(const v1::JobEvent&)> on_event,
                                         Cancellation* cancellation = nullptr,
-                                        int64_t after_epoch = 0) = 0;
+                                        int64_t after_epoch = 0,
+                                        const std::function<void()>& on_lost = nullptr) = 0;
 
   virtual absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) = 0;
   virtual absl::StatusOr<v1::PredictResponse> Predict(const v1::PredictRequest& request) = 0;

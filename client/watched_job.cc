@@ -25,9 +25,11 @@ void WatchedJob::Take(const v1::JobEvent& event,
   if (ended()) return;
   switch (event.event_case()) {
     case v1::JobEvent::kJob: {
-      // The first of a new stream says again what the watcher knows.
+      // The first of a new stream says again what the watcher knows. Between two streams the
+      // server may have ended, and the job run on in another attempt.
       const bool same = begun_ && event.job().state() == job_.state() &&
-                        event.job().queue_position() == job_.queue_position();
+                        event.job().queue_position() == job_.queue_position() &&
+                        event.job().attempts() == job_.attempts();
       // A job that has ended holds its whole history, so nothing can be missing behind it. Where
       // it is the first that the watcher hears of the job, it comes before its epochs as well.
       if (HasEnded(event.job().state())) {

@@ -12,7 +12,8 @@ namespace convd {
 void AddHealthCommand(CLI::App& app, Command& chosen);
 void AddDatasetsCommands(CLI::App& app, Command& chosen);
 void AddTrainCommand(CLI::App& app, Command& chosen);
-void AddJobsCommands(CLI::App& app, Command& chosen);  // jobs, watch, cancel
+void AddJobsCommands(CLI::App& app,
+                     Command& chosen);  // jobs, watch, pause, resume, priority, cancel
 void AddEvaluateCommand(CLI::App& app, Command& chosen);
 void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddPredictCommand(CLI::App& app, Command& chosen);

@@ -23,6 +23,7 @@ absl::Status FollowJob(Session& session, const std::string& id) {
         session.Flush();
       });
   absl::Status print_status;
+  bool lost = false;
   const absl::StatusOr<v1::Job> job = client->Watch(
       id,
       [&](const v1::JobEvent& event) {
@@ -32,12 +33,25 @@ absl::Status FollowJob(Session& session, const std::string& id) {
           print_status = session.PrintJson(event, /*one_line=*/true);
         }
       },
-      &cancellation);
+      &cancellation, /*after_epoch=*/0,
+      [&] {
+        lost = true;
+        printer.Clear();
+        session.PrintNote(absl::StrCat("Lost the server; trying for it again for up to ",
+                                       absl::FormatDuration(ClientOptions().reconnect_timeout),
+                                       "."));
+      });
   printer.Clear();
   if (interrupt->interrupted()) {
     return InterruptedError(
         absl::StrCat("Stopped watching; the job goes on. Look again with `convctl watch ", id,
                      "`, end it with `convctl cancel ", id, "`."));
+  }
+  if (lost && absl::IsUnavailable(job.status())) {
+    return WithHint(job.status(),
+                    absl::StrCat("the job goes on when the server is back; then look again with "
+                                 "`convctl watch ",
+                                 id, "`"));
   }
   CONVD_RETURN_IF_ERROR(job.status());
   CONVD_RETURN_IF_ERROR(print_status);

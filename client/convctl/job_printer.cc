@@ -3,9 +3,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/convctl/number_text.h"
+#include "client/convctl/job_text.h"
 #include "client/convctl/progress_bar.h"
 #include "client/convctl/terminal_text.h"
+#include "client/watched_job.h"
 
 namespace convd {
 
@@ -18,18 +19,21 @@ void JobPrinter::OnEvent(const v1::JobEvent& event) {
     case v1::JobEvent::kJob: {
       const v1::Job& job = event.job();
       epochs_ = job.request().epochs();
-      std::string line;
-      if (job.state() == v1::JOB_STATE_QUEUED) {
-        line = absl::StrCat("Job ", Printable(job.id()), " is queued");
-        if (job.queue_position() > 0) {
-          absl::StrAppend(&line, ", number ", Thousands(job.queue_position()), " in line");
-        }
-      } else if (job.state() == v1::JOB_STATE_RUNNING) {
-        line = absl::StrCat("Job ", Printable(job.id()), " is running");
+      // A watch that came back late finds it running again already.
+      if (state_ == v1::JOB_STATE_RUNNING &&
+          (job.state() == v1::JOB_STATE_QUEUED ||
+           (job.state() == v1::JOB_STATE_RUNNING && job.attempts() > attempts_))) {
+        ShowLine(absl::StrCat("The server stopped; job ", Printable(job.id()),
+                              " goes on from its last checkpoint"));
+        state_line_.clear();
       }
+      state_ = job.state();
+      attempts_ = job.attempts();
+      const std::string line = HasEnded(job.state()) ? "" : StateLine(job);
       if (line.empty() || line == state_line_) break;
       state_line_ = line;
-      if (terminal_.interactive) {
+      // A pause may be long, and its reason too long for the terminal's last line.
+      if (terminal_.interactive && job.state() != v1::JOB_STATE_PAUSED) {
         ShowTransient(line);
       } else {
         ShowLine(line);

@@ -1,6 +1,7 @@
 #ifndef CONVD_CLIENT_CONVCTL_JOB_PRINTER_H_
 #define CONVD_CLIENT_CONVCTL_JOB_PRINTER_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,8 @@ class JobPrinter {
   const std::function<int()> width_;
   const std::function<void(std::string_view)> write_;
   int64_t epochs_ = 0;
+  v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
+  int32_t attempts_ = 0;
   std::string state_line_;  // what was last said of the job's state
   std::string transient_;   // what stands on the terminal's last line
 };

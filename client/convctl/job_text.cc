@@ -1,6 +1,8 @@
 #include "client/convctl/job_text.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/precision_text.h"
@@ -30,9 +32,24 @@ std::string ProgressText(const v1::Job& job) {
       return ModelSpec(job.result());
     case v1::JOB_STATE_FAILED:
       return job.error().message();
+    case v1::JOB_STATE_PAUSED:
+      if (progress.epochs() == 0) return "-";  // it had not begun
+      return absl::StrCat("epoch ", progress.epoch(), "/", progress.epochs(), ", step ",
+                          progress.step(), "/", progress.steps());
     default:
       return "-";
   }
+}
+
+std::string MonitorText(v1::EarlyStopping::Monitor monitor) {
+  const std::string& name = v1::EarlyStopping::Monitor_Name(monitor);
+  return name.empty() ? absl::StrCat("monitor ", static_cast<int>(monitor))  // of a newer server
+                      : absl::AsciiStrToLower(name);
+}
+
+std::string DurationText(const google::protobuf::Duration& duration) {
+  return absl::FormatDuration(absl::Seconds(duration.seconds()) +
+                              absl::Nanoseconds(duration.nanos()));
 }
 
 }  // namespace
@@ -49,9 +66,25 @@ std::string StateText(v1::JobState state) {
       return "failed";
     case v1::JOB_STATE_CANCELLED:
       return "cancelled";
+    case v1::JOB_STATE_PAUSED:
+      return "paused";
     default:
       return absl::StrCat("state ", static_cast<int>(state));  // of a newer server
   }
+}
+
+std::string StateLine(const v1::Job& job) {
+  const std::string id = Printable(job.id());
+  std::string line = absl::StrCat("Job ", id, " is ", StateText(job.state()));
+  if (job.state() == v1::JOB_STATE_QUEUED && job.queue_position() > 0) {
+    absl::StrAppend(&line, ", number ", Thousands(job.queue_position()), " in line");
+  } else if (job.state() == v1::JOB_STATE_PAUSED && job.has_error()) {
+    absl::StrAppend(&line, ": ", Printable(job.error().message()), " (`convctl resume ", id,
+                    " --allow-different-bits`)");
+  } else if (job.state() == v1::JOB_STATE_PAUSED) {
+    absl::StrAppend(&line, "; `convctl resume ", id, "` lets it go on");
+  }
+  return line;
 }
 
 std::string ArchitectureText(const v1::TrainRequest& request) {
@@ -77,6 +110,18 @@ std::string AugmentationText(const v1::Augmentation& augmentation) {
                     augmentation.shift() == 1 ? " pixel" : " pixels");
   }
   return text.empty() ? "none" : text;
+}
+
+std::string EarlyStoppingText(const v1::EarlyStopping& early_stopping) {
+  std::string text = absl::StrCat("patience ", Thousands(early_stopping.patience()));
+  if (early_stopping.monitor() != v1::EarlyStopping::MONITOR_UNSPECIFIED) {
+    absl::StrAppend(&text, " on ", MonitorText(early_stopping.monitor()));
+  }
+  if (early_stopping.min_delta() != 0) {
+    absl::StrAppend(&text, ", by at least ", early_stopping.min_delta());
+  }
+  if (early_stopping.restore_best()) text += ", publishes the best epoch";
+  return text;
 }
 
 std::string DatasetText(const v1::DatasetRef& dataset) {
@@ -123,6 +168,11 @@ std::string JobDetails(const v1::Job& job) {
                                                         : "Progress",
                progress);
   }
+  if (job.state() == v1::JOB_STATE_PAUSED && job.has_error()) {
+    fields.Add("Paused by server", job.error().message());
+  }
+  if (job.priority() != 0) fields.Add("Priority", absl::StrCat(job.priority()));
+  if (job.attempts() > 1) fields.Add("Attempts", absl::StrCat(job.attempts()));
   fields.Add("Model", request.model());
   fields.Add("Network", ArchitectureText(request));
   fields.Add("Dataset", DatasetText(request.dataset()));
@@ -131,6 +181,11 @@ std::string JobDetails(const v1::Job& job) {
   fields.Add("Augmentation", AugmentationText(request.augmentation()));
   fields.Add("Batch size", Thousands(request.batch_size()));
   fields.Add("Epochs", Thousands(request.epochs()));
+  if (request.has_early_stopping()) {
+    fields.Add("Early stopping", EarlyStoppingText(request.early_stopping()));
+  }
+  if (request.has_max_runtime()) fields.Add("Longest runtime", DurationText(request.max_runtime()));
+  if (request.has_initial_model()) fields.Add("Initial model", ModelSpec(request.initial_model()));
   fields.Add("Seed", absl::StrCat(request.seed()));
   fields.Add("Trained in", PrecisionText(request.precision()));
   fields.Add("Served at", PrecisionText(request.serving_precision()));

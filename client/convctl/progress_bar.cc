@@ -1,6 +1,7 @@
 #include "client/convctl/progress_bar.h"
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -49,6 +50,35 @@ double Share(int64_t done, int64_t total) {
   return total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
 }
 
+// What early stopping looks at, the lower the better.
+double Monitored(const v1::EpochRecord& record, v1::EarlyStopping::Monitor monitor) {
+  switch (monitor) {
+    case v1::EarlyStopping::VAL_LOSS:
+      return record.val_loss();
+    case v1::EarlyStopping::VAL_ACCURACY:
+      return -record.val_accuracy();
+    case v1::EarlyStopping::ACCURACY:
+      return -record.accuracy();
+    default:
+      return record.loss();
+  }
+}
+
+// The epoch whose weights were published. REQUIRES: the job's history isn't empty.
+const v1::EpochRecord& PublishedEpoch(const v1::Job& job) {
+  const v1::EpochRecord* published = &*job.history().rbegin();
+  const v1::EarlyStopping& early_stopping = job.request().early_stopping();
+  if (!early_stopping.restore_best()) return *published;
+  double best = std::numeric_limits<double>::infinity();
+  for (const v1::EpochRecord& record : job.history()) {
+    const double monitored = Monitored(record, early_stopping.monitor());
+    if (!(monitored < best - early_stopping.min_delta())) continue;
+    best = monitored;
+    published = &record;
+  }
+  return *published;
+}
+
 }  // namespace
 
 std::string ProgressLine(const v1::Progress& progress, int width, bool utf8) {
@@ -91,12 +121,17 @@ std::string ResultLine(const v1::Job& job) {
   if (job.history().empty()) return "";
   double seconds = 0;
   for (const v1::EpochRecord& record : job.history()) seconds += record.seconds();
-  const v1::EpochRecord& last = *job.history().rbegin();
-  const bool validated = last.has_val_accuracy();
-  return absl::StrFormat("%s: %s %s, %.2f seconds an epoch", Printable(ModelSpec(job.result())),
-                         validated ? "validation accuracy" : "training accuracy",
-                         Four(validated ? last.val_accuracy() : last.accuracy()),
-                         seconds / job.history_size());
+  const v1::EpochRecord& published = PublishedEpoch(job);
+  const int64_t last = job.history().rbegin()->epoch();
+  const bool validated = published.has_val_accuracy();
+  std::string line =
+      absl::StrCat(Printable(ModelSpec(job.result())), ": ",
+                   validated ? "validation accuracy " : "training accuracy ",
+                   Four(validated ? published.val_accuracy() : published.accuracy()));
+  if (published.epoch() != last) absl::StrAppend(&line, " of epoch ", published.epoch());
+  absl::StrAppendFormat(&line, ", %.2f seconds an epoch", seconds / job.history_size());
+  if (last < job.request().epochs()) absl::StrAppend(&line, ", stopped early at epoch ", last);
+  return line;
 }
 
 }  // namespace convd

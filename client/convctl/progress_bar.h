@@ -20,8 +20,9 @@ std::string UploadLine(const std::string& name, int64_t sent, int64_t total, int
 // val_loss: ... - val_accuracy: ...". No newline.
 std::string EpochLine(const v1::EpochRecord& record, int64_t epochs);
 
-// What a finished training comes to: the accuracy (of validation, where there was any) to four
-// places and the seconds an epoch. No newline; empty without a history.
+// What a finished training comes to: the accuracy (of validation, where there was any) of the
+// published epoch to four places, the seconds an epoch, and where it stopped early. No newline;
+// empty without a history.
 std::string ResultLine(const v1::Job& job);
 
 }  // namespace convd

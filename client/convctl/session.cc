@@ -29,6 +29,13 @@ void Session::Print(std::string_view text) { std::fwrite(text.data(), 1, text.si
 
 void Session::Flush() { std::fflush(stdout); }
 
+void Session::PrintNote(std::string_view line) {
+  if (flags_.json) return;
+  Flush();
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fputc('\n', stderr);
+}
+
 absl::Status Session::PrintJson(const google::protobuf::Message& message, bool one_line) {
   google::protobuf::util::JsonPrintOptions options;
   options.always_print_primitive_fields = true;

@@ -36,6 +36,9 @@ class Session {
   void Print(std::string_view text);
   // Sends out at once what was printed: a progress line, an event for a script.
   void Flush();
+  // A line on stderr on what goes on, after all that was printed; nothing with --json, where errors
+  // alone stand there.
+  void PrintNote(std::string_view line);
   // A message in protobuf's JSON mapping and a newline: indented where a person asks for one
   // document, on one line for a stream of events.
   absl::Status PrintJson(const google::protobuf::Message& message, bool one_line = false);

@@ -127,10 +127,53 @@ void AddTrainCommand(CLI::App& app, Command& chosen) {
                    "What to validate, evaluate and predict in", flags->serving_precision)
       ->group(training);
   train
+      ->add_option("--initial-model", flags->initial_model,
+                   "Begin with this one's weights; it has the same network")
+      ->type_name("NAME[@VERSION]")
+      ->group(training);
+
+  const std::string stopping = "Early stopping";
+  train
+      ->add_option("--patience", flags->patience,
+                   "Stop after N epochs in a row that were not better; turns early stopping on")
+      ->check(WholeNumber<int64_t>())
+      ->type_name("N")
+      ->group(stopping);
+  train
+      ->add_option("--monitor", flags->monitor,
+                   "By val_loss, val_accuracy, loss or accuracy (default: val_loss, or loss "
+                   "without validation)")
+      ->type_name("NAME")
+      ->group(stopping);
+  train->add_option("--min-delta", flags->min_delta, "Better by less doesn't count")
+      ->type_name("X")
+      ->group(stopping);
+  train
+      ->add_flag("--restore-best", flags->restore_best,
+                 "Publish the best epoch's weights, not the last one's")
+      ->group(stopping);
+
+  const std::string job = "Job";
+  train
+      ->add_option("--priority", flags->priority,
+                   "-100 to 100; higher ones begin first (default: 0)")
+      ->check(WholeNumber<int32_t>())
+      ->type_name("N")
+      ->group(job);
+  train
+      ->add_option("--max-runtime", flags->max_runtime,
+                   "Fail once it has run for so long: 90s, 30m, 1h30m")
+      ->type_name("TIME")
+      ->group(job);
+  train
+      ->add_flag("--allow-different-bits", flags->allow_different_bits,
+                 "Go on after a stop also where the CPU or oneDNN is another one then")
+      ->group(job);
+  train
       ->add_option("--request-id", flags->request_id,
                    "Submitting again with the same one gives the same job")
       ->type_name("ID")
-      ->group(training);
+      ->group(job);
   train->add_flag("-f,--follow", *follow, "Watch it until it has ended");
   train->callback([flags, follow, &chosen] {
     chosen = [flags, follow](Session& session) { return Train(session, *flags, *follow); };

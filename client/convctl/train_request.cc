@@ -4,10 +4,14 @@
 #include <google/protobuf/text_format.h>
 
 #include <string_view>
+#include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "client/convctl/exit_code.h"
 #include "client/convctl/local_file.h"
+#include "client/convctl/model_spec.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -89,6 +93,60 @@ absl::Status BuildOptimizer(const TrainFlags& flags, v1::TrainRequest& request) 
   return absl::OkStatus();
 }
 
+absl::Status BuildEarlyStopping(const TrainFlags& flags, v1::TrainRequest& request) {
+  if (!flags.patience.has_value()) {
+    if (flags.monitor.has_value() || flags.min_delta.has_value() || flags.restore_best) {
+      return UsageError(
+          "--monitor, --min-delta and --restore-best go with --patience N, which turns early "
+          "stopping on");
+    }
+    return absl::OkStatus();
+  }
+  v1::EarlyStopping& early_stopping = *request.mutable_early_stopping();
+  early_stopping.set_patience(*flags.patience);
+  if (flags.min_delta.has_value()) early_stopping.set_min_delta(*flags.min_delta);
+  if (flags.restore_best) early_stopping.set_restore_best(true);
+  if (!flags.monitor.has_value()) return absl::OkStatus();
+  for (const auto& [name, monitor] :
+       {std::pair<const char*, v1::EarlyStopping::Monitor>{"val_loss", v1::EarlyStopping::VAL_LOSS},
+        {"val_accuracy", v1::EarlyStopping::VAL_ACCURACY},
+        {"loss", v1::EarlyStopping::LOSS},
+        {"accuracy", v1::EarlyStopping::ACCURACY}}) {
+    if (*flags.monitor != name) continue;
+    early_stopping.set_monitor(monitor);
+    return absl::OkStatus();
+  }
+  return UsageError(absl::StrCat("--monitor: got \"",
+                                 absl::Utf8SafeCEscape(flags.monitor->substr(0, 80)),
+                                 "\"; want one of val_loss, val_accuracy, loss, accuracy"));
+}
+
+absl::Status BuildMaxRuntime(const TrainFlags& flags, v1::TrainRequest& request) {
+  if (!flags.max_runtime.has_value()) return absl::OkStatus();
+  absl::Duration duration;
+  if (!absl::ParseDuration(*flags.max_runtime, &duration) ||
+      absl::AbsDuration(duration) == absl::InfiniteDuration()) {
+    return UsageError(absl::StrCat("--max-runtime: got \"",
+                                   absl::Utf8SafeCEscape(flags.max_runtime->substr(0, 80)),
+                                   "\"; want a time with its unit, as 90s, 30m or 1h30m"));
+  }
+  absl::Duration rest;
+  const int64_t seconds = absl::IDivDuration(duration, absl::Seconds(1), &rest);
+  request.mutable_max_runtime()->set_seconds(seconds);
+  request.mutable_max_runtime()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  return absl::OkStatus();
+}
+
+absl::Status BuildInitialModel(const TrainFlags& flags, v1::TrainRequest& request) {
+  if (!flags.initial_model.has_value()) return absl::OkStatus();
+  const absl::StatusOr<v1::ModelVersion> model = ParseModelSpec(*flags.initial_model);
+  if (!model.ok()) {
+    return UsageError(absl::StrCat("--initial-model: ", model.status().message()));
+  }
+  *request.mutable_initial_model() = *model;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Network> ParseNetwork(const std::string& text, const std::string& name) {
@@ -111,6 +169,9 @@ absl::StatusOr<v1::TrainRequest> BuildTrainRequest(const TrainFlags& flags) {
   request.mutable_dataset()->set_split(flags.split);
   CONVD_RETURN_IF_ERROR(BuildValidation(flags, request));
   CONVD_RETURN_IF_ERROR(BuildOptimizer(flags, request));
+  CONVD_RETURN_IF_ERROR(BuildEarlyStopping(flags, request));
+  CONVD_RETURN_IF_ERROR(BuildMaxRuntime(flags, request));
+  CONVD_RETURN_IF_ERROR(BuildInitialModel(flags, request));
   if (flags.epochs.has_value()) request.set_epochs(*flags.epochs);
   if (flags.batch_size.has_value()) request.set_batch_size(*flags.batch_size);
   if (flags.seed.has_value()) request.set_seed(*flags.seed);
@@ -120,6 +181,8 @@ absl::StatusOr<v1::TrainRequest> BuildTrainRequest(const TrainFlags& flags) {
   if (flags.micro_batch.has_value()) request.set_micro_batch(*flags.micro_batch);
   request.set_precision(flags.precision);
   request.set_serving_precision(flags.serving_precision);
+  if (flags.priority.has_value()) request.set_priority(*flags.priority);
+  request.set_allow_different_bits(flags.allow_different_bits);
   request.set_request_id(flags.request_id);
   return request;
 }

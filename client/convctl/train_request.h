@@ -34,11 +34,20 @@ struct TrainFlags {
   std::optional<int64_t> micro_batch;
   v1::Precision precision = v1::PRECISION_UNSPECIFIED;
   v1::Precision serving_precision = v1::PRECISION_UNSPECIFIED;
+  std::optional<int64_t> patience;     // early stopping is on where it is given
+  std::optional<std::string> monitor;  // "val_loss", "val_accuracy", "loss" or "accuracy"
+  std::optional<double> min_delta;
+  bool restore_best = false;
+  std::optional<std::string> max_runtime;  // "1h30m"
+  std::optional<int32_t> priority;
+  bool allow_different_bits = false;
+  std::optional<std::string> initial_model;  // as model_spec.h reads it
   std::string request_id;
 };
 
-// The request they stand for. A usage error (exit_code.h) where they contradict each other, or the
-// network's file can't be read or parsed (with line and column). Values are the server's to check.
+// The request they stand for. A usage error (exit_code.h) where they contradict each other, one is
+// no duration, model or known word, or the network's file can't be read or parsed (with line and
+// column). Other values are the server's to check.
 absl::StatusOr<v1::TrainRequest> BuildTrainRequest(const TrainFlags& flags);
 
 // A network as text (protobuf's text format); `name` is what errors call the file.

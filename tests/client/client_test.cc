@@ -79,6 +79,56 @@ TEST(ClientTest, WatchGoesOnAcrossLostConnectionsWithEachEpochOnce) {
   EXPECT_THAT(server.jobs.after_epochs(), ElementsAre(0, 2, 2, 3));
 }
 
+// Its server ended twice: the first time the watch came back while the job waited, the second time
+// when it ran again already. An epoch that was not kept is trained, and sent, again.
+TEST(ClientTest, WatchGoesOnWithAJobThatOutlivedItsServer) {
+  FakeServer server;
+  const auto attempt = [](v1::JobState state, int32_t attempts, std::vector<int64_t> history = {}) {
+    v1::JobEvent event = JobIn(state, std::move(history));
+    event.mutable_job()->set_attempts(attempts);
+    return event;
+  };
+  server.jobs.AddWatch({{attempt(v1::JOB_STATE_RUNNING, 1), Epoch(1), Epoch(2)}, kLost});
+  server.jobs.AddWatch({{attempt(v1::JOB_STATE_QUEUED, 1, {1}),
+                         attempt(v1::JOB_STATE_RUNNING, 2, {1}), Epoch(2), Epoch(3)},
+                        kLost});
+  server.jobs.AddWatch({{attempt(v1::JOB_STATE_RUNNING, 3, {1, 2, 3}), Epoch(4),
+                         attempt(v1::JOB_STATE_SUCCEEDED, 3, {1, 2, 3, 4})},
+                        grpc::Status::OK});
+  std::vector<std::string> seen;
+  const auto job = ConnectTo(server)->Watch(
+      "j",
+      [&](const v1::JobEvent& event) {
+        seen.push_back(event.has_epoch() ? absl::StrCat("epoch ", event.epoch().epoch())
+                                         : absl::StrCat(v1::JobState_Name(event.job().state()), " ",
+                                                        event.job().attempts()));
+      },
+      nullptr, 0, [&] { seen.push_back("lost"); });
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_THAT(seen, ElementsAre("JOB_STATE_RUNNING 1", "epoch 1", "epoch 2", "lost",
+                                "JOB_STATE_QUEUED 1", "JOB_STATE_RUNNING 2", "epoch 3", "lost",
+                                "JOB_STATE_RUNNING 3", "epoch 4", "JOB_STATE_SUCCEEDED 3"));
+  EXPECT_THAT(server.jobs.after_epochs(), ElementsAre(0, 2, 3));
+}
+
+TEST(ClientTest, WatchTellsOnceOfAServerThatIsTriedForSeveralTimes) {
+  FakeServer server;
+  server.jobs.AddWatch({{JobIn(v1::JOB_STATE_RUNNING)}, kLost});
+  server.jobs.AddWatch({{}, kLost});
+  server.jobs.AddWatch({{}, kLost});
+  server.jobs.AddWatch(
+      {{JobIn(v1::JOB_STATE_PAUSED), JobIn(v1::JOB_STATE_CANCELLED)}, grpc::Status::OK});
+  int lost = 0;
+  std::vector<v1::JobState> states;
+  const auto job = ConnectTo(server)->Watch(
+      "j", [&](const v1::JobEvent& event) { states.push_back(event.job().state()); }, nullptr, 0,
+      [&] { ++lost; });
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(lost, 1);
+  EXPECT_THAT(states,
+              ElementsAre(v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSED, v1::JOB_STATE_CANCELLED));
+}
+
 TEST(ClientTest, WatchOfAnEndedJobBeginsWithTheJobToo) {
   FakeServer server;
   server.jobs.AddWatch({{JobIn(v1::JOB_STATE_SUCCEEDED, {1, 2})}, grpc::Status::OK});
@@ -209,6 +259,30 @@ TEST(ClientTest, AListThatTurnsInCirclesIsAnError) {
 TEST(ClientTest, ErrorsKeepTheServersCodeAndMessage) {
   FakeServer server;
   EXPECT_EQ(ConnectTo(server)->GetJob("x").status(), absl::NotFoundError("no job \"x\""));
+}
+
+TEST(ClientTest, PausesResumesAndChangesAJob) {
+  FakeServer server;
+  const std::unique_ptr<Client> client = ConnectTo(server);
+  const auto paused = client->PauseJob("j");
+  ASSERT_TRUE(paused.ok()) << paused.status();
+  EXPECT_EQ(paused->id(), "j");
+  EXPECT_EQ(paused->state(), v1::JOB_STATE_PAUSED);
+  const auto resumed = client->ResumeJob("j");
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ(resumed->id(), "j");
+  EXPECT_EQ(resumed->state(), v1::JOB_STATE_QUEUED);
+  EXPECT_FALSE(resumed->request().allow_different_bits());
+  EXPECT_TRUE(client->ResumeJob("j", true)->request().allow_different_bits());
+  v1::UpdateJobRequest update;
+  update.set_id("j");
+  EXPECT_EQ(client->UpdateJob(update)->priority(), 1000);
+  update.set_priority(-5);
+  const auto updated = client->UpdateJob(update);
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  EXPECT_EQ(updated->id(), "j");
+  EXPECT_EQ(updated->priority(), -5);
+  EXPECT_EQ(client->PauseJob("\xff").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(ClientTest, ACallThatTheServerLacksIsExplained) {

@@ -79,6 +79,27 @@ class ScriptedJobs final : public v1::Jobs::Service {
                         absl::StrCat("no job \"", request->id(), "\""));
   }
 
+  // These answer with what they were asked: pausing as PAUSED, resuming as QUEUED.
+  grpc::Status PauseJob(grpc::ServerContext*, const v1::PauseJobRequest* request,
+                        v1::Job* job) override {
+    job->set_id(request->id());
+    job->set_state(v1::JOB_STATE_PAUSED);
+    return grpc::Status::OK;
+  }
+  grpc::Status ResumeJob(grpc::ServerContext*, const v1::ResumeJobRequest* request,
+                         v1::Job* job) override {
+    job->set_id(request->id());
+    job->set_state(v1::JOB_STATE_QUEUED);
+    job->mutable_request()->set_allow_different_bits(request->allow_different_bits());
+    return grpc::Status::OK;
+  }
+  grpc::Status UpdateJob(grpc::ServerContext*, const v1::UpdateJobRequest* request,
+                         v1::Job* job) override {
+    job->set_id(request->id());
+    job->set_priority(request->has_priority() ? request->priority() : 1000);
+    return grpc::Status::OK;
+  }
+
  private:
   absl::Mutex mu_;
   std::deque<Watch> watches_ ABSL_GUARDED_BY(mu_);

@@ -2,9 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spng.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zip.h>
 
 #include <algorithm>
@@ -242,6 +245,96 @@ TEST_F(ConvctlTest, CtrlCStopsWatchingAndTheJobGoesOn) {
   Expect(0, {"cancel", (*jobs)[0].id()});
   EXPECT_THAT(Expect(4, {"watch", (*jobs)[0].id()}).err, HasSubstr("was cancelled"));
   EXPECT_THAT(Expect(1, {"cancel", (*jobs)[0].id()}).err, ::testing::StartsWith("error: "));
+}
+
+TEST_F(ConvctlTest, AJobPausesResumesAndThenRunsToItsEnd) {
+  const std::unique_ptr<Subprocess> following = server_->StartConvctl(TrainArguments("25"));
+  ASSERT_NE(following, nullptr);
+  const auto wait_for = [&](const std::string& beginning) {
+    return following
+        ->WaitForLine([&](const std::string& line) { return line.find(beginning) == 0; })
+        .value_or("");
+  };
+  ASSERT_NE(wait_for("Epoch 1/25 "), "") << following->err();
+  const std::string id = ExpectJson({"jobs"})["jobs"][0]["id"];
+  EXPECT_THAT(Expect(0, {"pause", id}).out,
+              ContainsRegex("^Job " + id + " (is paused; |pauses at its next cut)"));
+  EXPECT_EQ(wait_for("Job " + id + " is paused"),
+            "Job " + id + " is paused; `convctl resume " + id + "` lets it go on");
+  EXPECT_THAT(Expect(0, {"jobs"}).out, ContainsRegex(id + " +paused +fashion"));
+  EXPECT_EQ(ExpectJson({"jobs", id})["state"], "JOB_STATE_PAUSED");
+
+  EXPECT_EQ(Expect(0, {"priority", id, "-5"}).out, "Job " + id + " has priority -5.\n");
+  EXPECT_THAT(Expect(0, {"jobs", id}).out, ContainsRegex("\nPriority +-5\n"));
+  EXPECT_THAT(Expect(1, {"priority", id, "101"}).err,
+              HasSubstr("priority: got 101; want -100 to 100"));
+  EXPECT_THAT(Expect(2, {"priority", id, "high"}).err, HasSubstr("got \"high\""));
+
+  EXPECT_THAT(Expect(0, {"resume", id}).out, ContainsRegex("^Job " + id + " is (queued|running)"));
+  EXPECT_EQ(following->Wait(), 0) << following->out() << following->err();
+  const json job = ExpectJson({"jobs", id});
+  EXPECT_EQ(job["state"], "JOB_STATE_SUCCEEDED");
+  EXPECT_EQ(job["attempts"], 2);
+  EXPECT_EQ(job["history"].size(), 25u);
+  // The follower saw each epoch once, and no end of the server.
+  for (int epoch = 1; epoch <= 25; ++epoch) {
+    const std::string line = "\nEpoch " + std::to_string(epoch) + "/25 ";
+    const size_t first = following->out().find(line);
+    ASSERT_NE(first, std::string::npos) << line;
+    EXPECT_EQ(following->out().find(line, first + 1), std::string::npos) << line;
+  }
+  EXPECT_THAT(following->out(), Not(HasSubstr("server stopped")));
+  for (const char* command : {"pause", "resume", "priority"}) {
+    std::vector<std::string> late = {command, id};
+    if (late[0] == "priority") late.push_back("1");
+    EXPECT_THAT(Expect(1, late).err, HasSubstr("has ended (SUCCEEDED)"));
+  }
+}
+
+// Takes so many connections at the address, one after the other, and ends each at once.
+void RefuseConnections(const std::string& address, int count) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int reuse = 1;
+  EXPECT_EQ(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse), 0);
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name), 0);
+  EXPECT_EQ(listen(listener, 8), 0);
+  for (int i = 0; i < count; ++i) close(accept(listener, nullptr, nullptr));
+  close(listener);
+}
+
+TEST_F(ConvctlTest, AFollowerGoesOnWithTheJobAfterTheServersEnd) {
+  std::vector<std::string> train = TrainArguments("50");
+  train.insert(train.begin(), CONVD_BIN_DIR "/convctl");
+  // gRPC usually looks at its sockets each 5 s though no call waits for them, which would hide that
+  // the follower doesn't wait for the server.
+  const std::unique_ptr<Subprocess> following = Subprocess::Start(
+      train,
+      {"CONVD_SERVER=" + server_->address(), "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS=0"});
+  ASSERT_NE(following, nullptr);
+  ASSERT_TRUE(following->WaitForLine([](const std::string& line) {
+    return line.find("Epoch 2/") == 0;
+  })) << following->out()
+      << following->err();
+  server_->process().Signal(SIGKILL);
+  server_->process().Wait();
+  RefuseConnections(server_->address(), 2);
+  const std::unique_ptr<Subprocess> again =
+      Subprocess::Start({CONVD_BIN_DIR "/convd", "--state", state(), "--data-dir", data_dir(),
+                         "--grpc-address", server_->address()});
+  ASSERT_NE(again, nullptr);
+  EXPECT_EQ(following->Wait(), 0) << following->out() << following->err();
+  EXPECT_EQ(following->err(), "Lost the server; trying for it again for up to 1m.\n");
+  EXPECT_THAT(following->out(), HasSubstr("\nThe server stopped; job "));
+  std::vector<std::string> epochs;
+  for (const absl::string_view line : absl::StrSplit(following->out(), '\n')) {
+    if (line.substr(0, 6) == "Epoch ") epochs.emplace_back(line.substr(6, line.find('/') - 6));
+  }
+  ASSERT_EQ(epochs.size(), 50u) << following->out();
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(epochs[i], std::to_string(i + 1));
 }
 
 TEST_F(ConvctlTest, TheLecturesNpzTrainsWithItsTailHeldOut) {

@@ -72,6 +72,46 @@ TEST_F(JobPrinterTest, TheBarIsDrawnOverItselfInOneWriteAndOnlyWhenItChanges) {
                           "\rEpoch 1/2 - 1.0s - loss: 0.5000 - accuracy: 0.2500\x1b[K\n"));
 }
 
+TEST_F(JobPrinterTest, AJobThatIsQueuedAfterItRanWentOnAfterTheServersEnd) {
+  JobPrinter printer = Printer(false);
+  printer.OnEvent(JobEvent(v1::JOB_STATE_RUNNING));
+  printer.OnEvent(JobEvent(v1::JOB_STATE_QUEUED, 1));
+  printer.OnEvent(JobEvent(v1::JOB_STATE_RUNNING));
+  EXPECT_THAT(writes_, ElementsAre("Job j1 is running\n",
+                                   "The server stopped; job j1 goes on from its last checkpoint\n",
+                                   "Job j1 is queued, number 1 in line\n", "Job j1 is running\n"));
+}
+
+TEST_F(JobPrinterTest, SoDidOneThatRunsInAnotherAttempt) {
+  JobPrinter printer = Printer(true);
+  v1::JobEvent running = JobEvent(v1::JOB_STATE_RUNNING);
+  running.mutable_job()->set_attempts(1);
+  printer.OnEvent(running);
+  running.mutable_job()->set_attempts(2);
+  printer.OnEvent(running);
+  EXPECT_THAT(writes_,
+              ElementsAre("\rJob j1 is running\x1b[K",
+                          "\rThe server stopped; job j1 goes on from its last checkpoint\x1b[K\n",
+                          "\rJob j1 is running\x1b[K"));
+}
+
+TEST_F(JobPrinterTest, APauseIsALineAndNotTheServersEnd) {
+  width_ = 60;
+  JobPrinter printer = Printer(true);
+  printer.OnEvent(JobEvent(v1::JOB_STATE_RUNNING));
+  v1::JobEvent paused = JobEvent(v1::JOB_STATE_PAUSED);
+  printer.OnEvent(paused);
+  printer.OnEvent(JobEvent(v1::JOB_STATE_QUEUED, 1));
+  EXPECT_THAT(writes_, ElementsAre("\rJob j1 is running\x1b[K",
+                                   "\rJob j1 is paused; `convctl resume j1` lets it go on\x1b[K\n",
+                                   "\rJob j1 is queued, number 1 in line\x1b[K"));
+  paused.mutable_job()->mutable_error()->set_message("other \x1b bits");
+  printer.OnEvent(paused);
+  EXPECT_EQ(writes_.back(),
+            "\rJob j1 is paused: other \\x1b bits (`convctl resume j1 --allow-different-bits`)"
+            "\x1b[K\n");
+}
+
 TEST_F(JobPrinterTest, ClearTakesTheBarAway) {
   JobPrinter printer = Printer(true);
   printer.OnEvent(ProgressEvent(0));

@@ -1,5 +1,6 @@
 #include "client/convctl/progress_bar.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -94,6 +95,40 @@ TEST(ResultLineTest, GivesAccuracyToFourPlacesAndSecondsAnEpoch) {
   EXPECT_EQ(ResultLine(job), "fashion@2: training accuracy 0.9799, 4.50 seconds an epoch");
   job.mutable_history(1)->set_val_accuracy(0.98591);
   EXPECT_EQ(ResultLine(job), "fashion@2: validation accuracy 0.9859, 4.50 seconds an epoch");
+}
+
+TEST(ResultLineTest, OfAnEarlyStopIsOfTheEpochThatWasPublished) {
+  v1::Job job;
+  job.mutable_result()->set_name("m");
+  job.mutable_result()->set_version(1);
+  job.mutable_request()->set_epochs(50);
+  // What epoch 4 is better by doesn't count.
+  const double val_losses[] = {0.5, 0.3, 0.4, 0.295};
+  for (int i = 0; i < 4; ++i) {
+    v1::EpochRecord& record = *job.add_history();
+    record.set_epoch(i + 1);
+    record.set_seconds(2);
+    record.set_loss(0.5 - 0.1 * i);
+    record.set_accuracy(0.8 - 0.1 * i);
+    record.set_val_loss(val_losses[i]);
+    record.set_val_accuracy(0.5 + 0.1 * i);
+  }
+  v1::EarlyStopping& early_stopping = *job.mutable_request()->mutable_early_stopping();
+  early_stopping.set_monitor(v1::EarlyStopping::VAL_LOSS);
+  early_stopping.set_min_delta(0.01);
+  EXPECT_EQ(ResultLine(job),
+            "m@1: validation accuracy 0.8000, 2.00 seconds an epoch, stopped early at epoch 4");
+  early_stopping.set_restore_best(true);
+  EXPECT_EQ(ResultLine(job),
+            "m@1: validation accuracy 0.6000 of epoch 2, 2.00 seconds an epoch, stopped early at "
+            "epoch 4");
+  early_stopping.set_monitor(v1::EarlyStopping::ACCURACY);
+  EXPECT_THAT(ResultLine(job), ::testing::HasSubstr("0.5000 of epoch 1,"));
+  early_stopping.set_monitor(v1::EarlyStopping::VAL_ACCURACY);
+  EXPECT_THAT(ResultLine(job), ::testing::HasSubstr("0.8000, 2.00"));
+  early_stopping.set_monitor(v1::EarlyStopping::LOSS);
+  job.mutable_request()->set_epochs(4);
+  EXPECT_EQ(ResultLine(job), "m@1: validation accuracy 0.8000, 2.00 seconds an epoch");
 }
 
 TEST(UploadLineTest, SaysHowMuchIsThrough) {

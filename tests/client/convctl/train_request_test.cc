@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <utility>
 
 #include "client/convctl/exit_code.h"
 
@@ -38,6 +39,8 @@ TEST(TrainRequestTest, LeavesTheDefaultsToTheServer) {
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_TRUE(MessageDifferencer::Equals(*request, expected)) << request->DebugString();
   EXPECT_FALSE(request->has_shuffle());
+  EXPECT_FALSE(request->has_early_stopping());
+  EXPECT_FALSE(request->has_priority());
 }
 
 TEST(TrainRequestTest, CarriesEveryFlag) {
@@ -57,6 +60,14 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   flags.micro_batch = 16;
   flags.precision = v1::PRECISION_BF16;
   flags.serving_precision = v1::PRECISION_INT8;
+  flags.patience = 3;
+  flags.monitor = "val_accuracy";
+  flags.min_delta = 0.001;
+  flags.restore_best = true;
+  flags.max_runtime = "1h30m0.25s";
+  flags.priority = -7;
+  flags.allow_different_bits = true;
+  flags.initial_model = "fashion@2";
   flags.request_id = "r";
   const auto request = BuildTrainRequest(flags);
   ASSERT_TRUE(request.ok()) << request.status();
@@ -75,6 +86,16 @@ TEST(TrainRequestTest, CarriesEveryFlag) {
   EXPECT_EQ(request->micro_batch(), 16);
   EXPECT_EQ(request->precision(), v1::PRECISION_BF16);
   EXPECT_EQ(request->serving_precision(), v1::PRECISION_INT8);
+  EXPECT_EQ(request->early_stopping().patience(), 3);
+  EXPECT_EQ(request->early_stopping().monitor(), v1::EarlyStopping::VAL_ACCURACY);
+  EXPECT_EQ(request->early_stopping().min_delta(), 0.001);
+  EXPECT_TRUE(request->early_stopping().restore_best());
+  EXPECT_EQ(request->max_runtime().seconds(), 5400);
+  EXPECT_EQ(request->max_runtime().nanos(), 250'000'000);
+  EXPECT_EQ(request->priority(), -7);
+  EXPECT_TRUE(request->allow_different_bits());
+  EXPECT_EQ(request->initial_model().name(), "fashion");
+  EXPECT_EQ(request->initial_model().version(), 2);
   EXPECT_EQ(request->request_id(), "r");
 }
 
@@ -105,6 +126,69 @@ TEST(TrainRequestTest, ValidationComesFromOnePlace) {
   flags.no_validation = false;
   flags.validation_split = 0.1;
   EXPECT_EQ(BuildTrainRequest(flags)->validation().split(), 0.1);
+}
+
+TEST(TrainRequestTest, PatienceAloneTurnsEarlyStoppingOn) {
+  TrainFlags flags = Least();
+  flags.patience = 0;
+  const auto request = BuildTrainRequest(flags);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(request->early_stopping().has_patience());
+  EXPECT_EQ(request->early_stopping().patience(), 0);
+  EXPECT_EQ(request->early_stopping().monitor(), v1::EarlyStopping::MONITOR_UNSPECIFIED);
+  EXPECT_FALSE(request->early_stopping().has_min_delta());
+  EXPECT_FALSE(request->early_stopping().has_restore_best());
+  for (const auto& [name, monitor] : {std::pair{"val_loss", v1::EarlyStopping::VAL_LOSS},
+                                      std::pair{"loss", v1::EarlyStopping::LOSS},
+                                      std::pair{"accuracy", v1::EarlyStopping::ACCURACY}}) {
+    flags.monitor = name;
+    EXPECT_EQ(BuildTrainRequest(flags)->early_stopping().monitor(), monitor) << name;
+  }
+  for (const char* name : {"", "VAL_LOSS", "monitor_unspecified", "valloss"}) {
+    flags.monitor = name;
+    ExpectUsageError(flags, std::string("--monitor: got \"") + name +
+                                "\"; want one of val_loss, val_accuracy, loss, accuracy");
+  }
+}
+
+TEST(TrainRequestTest, WhatGoesWithEarlyStoppingTakesPatience) {
+  TrainFlags flags = Least();
+  flags.monitor = "loss";
+  ExpectUsageError(flags, "go with --patience N");
+  flags = Least();
+  flags.min_delta = 0;
+  ExpectUsageError(flags, "go with --patience N");
+  flags = Least();
+  flags.restore_best = true;
+  ExpectUsageError(flags, "go with --patience N");
+}
+
+TEST(TrainRequestTest, TheLongestRuntimeIsATimeWithItsUnit) {
+  TrainFlags flags = Least();
+  const std::pair<const char*, int64_t> cases[] = {
+      {"90s", 90}, {"30m", 1800}, {"2h", 7200}, {"1.5h", 5400}, {"-1s", -1}};
+  for (const auto& [text, seconds] : cases) {
+    flags.max_runtime = text;
+    EXPECT_EQ(BuildTrainRequest(flags)->max_runtime().seconds(), seconds) << text;
+  }
+  flags.max_runtime = "0";  // the server's to refuse
+  EXPECT_TRUE(BuildTrainRequest(flags)->has_max_runtime());
+  for (const char* text : {"", "90", "2 hours", "1d", "inf", "-inf", "9999999999999999999h"}) {
+    flags.max_runtime = text;
+    ExpectUsageError(flags, std::string("--max-runtime: got \"") + text +
+                                "\"; want a time with its unit, as 90s, 30m or 1h30m");
+  }
+}
+
+TEST(TrainRequestTest, TheInitialModelIsItsNewestVersionOrTheOneNamed) {
+  TrainFlags flags = Least();
+  flags.initial_model = "fashion";
+  EXPECT_EQ(BuildTrainRequest(flags)->initial_model().name(), "fashion");
+  EXPECT_EQ(BuildTrainRequest(flags)->initial_model().version(), 0);
+  flags.initial_model = "fashion@x";
+  ExpectUsageError(flags, "--initial-model: model \"fashion@x\"");
+  flags.initial_model = "";
+  ExpectUsageError(flags, "--initial-model: model \"\" has no name");
 }
 
 TEST(TrainRequestTest, FlagsThatContradictEachOtherAreUsageErrors) {
