@@ -173,10 +173,11 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
   absl::StatusOr<std::unique_ptr<JobRunner>> runner = JobRunner::Start(
       *jobs_, *models_, fs_, state_dir_,
       [this](const v1::TrainRequest& request) {
-        return ResolveJob(request, *datasets_, job_memory_);
+        return ResolveJob(request, *datasets_, job_memory_, models_.get());
       },
-      [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data) {
-        return Trainer::Create(graph, request, std::move(data), *executor_, clock_);
+      [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data,
+             absl::Span<const float> initial) {
+        return Trainer::Create(graph, request, std::move(data), *executor_, clock_, initial);
       },
       clock_, std::move(options));
   if (!runner.ok()) return InFlag("--state", runner.status());
@@ -185,7 +186,7 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
 }
 
 absl::Status ConvdServer::Serve(const Config& config) {
-  jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, job_memory_);
+  jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, *models_, job_memory_);
   datasets_service_ = std::make_unique<DatasetsService>(
       *datasets_, [this](const std::string& name) { return runner_->CheckUnused(name); });
   ExplainLimits explain;

@@ -1,5 +1,7 @@
 #include "server/jobs/resolve.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -174,8 +176,9 @@ int64_t Megabytes(int64_t bytes) { return (bytes >> 20) + 1; }
 
 class Resolver {
  public:
-  Resolver(const v1::TrainRequest& request, DatasetRegistry& datasets, const JobMemory& memory)
-      : request_(request), datasets_(datasets), memory_(memory) {
+  Resolver(const v1::TrainRequest& request, DatasetRegistry& datasets, const JobMemory& memory,
+           ModelRepository* models)
+      : request_(request), datasets_(datasets), memory_(memory), models_(models) {
     // Fields of newer clients would be kept, unseen and of any size, for as long as the job.
     request_.DiscardUnknownFields();
   }
@@ -191,6 +194,7 @@ class Resolver {
     CONVD_ASSIGN_OR_RETURN(Graph graph, ResolveArchitecture(request_));
     CONVD_RETURN_IF_ERROR(ResolveTraining(request_));
     CONVD_RETURN_IF_ERROR(CheckAugmentation(request_.augmentation(), graph.input()));
+    CONVD_RETURN_IF_ERROR(ResolveInitialModel(graph));
     CONVD_RETURN_IF_ERROR(CheckNoTail("dataset", request_.dataset()));
     CONVD_ASSIGN_OR_RETURN(const NamedDataset dataset,
                            LoadDataset("dataset", request_.dataset().name(), datasets_));
@@ -219,6 +223,32 @@ class Resolver {
   }
 
  private:
+  absl::Status ResolveInitialModel(const Graph& graph) {
+    if (!request_.has_initial_model()) return absl::OkStatus();
+    v1::ModelVersion& version = *request_.mutable_initial_model();
+    if (models_ == nullptr) return absl::InvalidArgumentError("initial_model: there are no models");
+    const absl::StatusOr<v1::Model> model = models_->Get(version);
+    if (!model.ok()) {
+      // Which calls the field "model".
+      absl::string_view message = model.status().message();
+      absl::ConsumePrefix(&message, "model");
+      const bool named = absl::StartsWith(message, ".") || absl::StartsWith(message, ":");
+      return absl::Status(model.status().code(),
+                          absl::StrCat("initial_model", named ? "" : ": ", message));
+    }
+    version = model->card().model();
+    // What a network is called makes none of its weights.
+    v1::Network ours = graph.network(), theirs = model->card().network();
+    ours.clear_name();
+    theirs.clear_name();
+    if (google::protobuf::util::MessageDifferencer::Equals(ours, theirs)) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("initial_model: \"", version.name(), "\" version ", version.version(),
+                     " has another network (\"", model->card().network().name(), "\", ",
+                     model->card().parameters(), " parameters) than this job (\"", graph.name(),
+                     "\", ", graph.parameter_count(), "); want the same layers and preprocessing"));
+  }
+
   absl::Status ResolveValidation(const NamedDataset& dataset, const DatasetSplit& trained,
                                  const Graph& graph, TrainingData& data) {
     v1::Validation& validation = *request_.mutable_validation();
@@ -345,6 +375,7 @@ class Resolver {
   v1::TrainRequest request_;
   DatasetRegistry& datasets_;
   const JobMemory memory_;
+  ModelRepository* const models_;
   std::string validation_sha256_;
   std::vector<std::string> warnings_;
 };
@@ -358,8 +389,8 @@ std::string SentSha256(const v1::TrainRequest& request) {
 }
 
 absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets,
-                                       const JobMemory& memory) {
-  return Resolver(request, datasets, memory).Resolve();
+                                       const JobMemory& memory, ModelRepository* models) {
+  return Resolver(request, datasets, memory, models).Resolve();
 }
 
 }  // namespace convd

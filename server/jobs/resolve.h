@@ -10,6 +10,7 @@
 #include "core/nn/graph.h"
 #include "core/train/trainer.h"
 #include "server/datasets/registry.h"
+#include "server/models/repository.h"
 
 namespace convd {
 
@@ -39,8 +40,10 @@ struct JobMemory {
 // unknown preset, dataset or split; INVALID_ARGUMENT names the field, what was found and what would
 // be right. A job that would take more than `memory` is INVALID_ARGUMENT, too: no retry helps it
 // here, only another request. Reads datasets, so it may block. Any thread may call.
+// `models` has the version that the job may begin with; null where there are none.
 absl::StatusOr<ResolvedJob> ResolveJob(const v1::TrainRequest& request, DatasetRegistry& datasets,
-                                       const JobMemory& memory = {});
+                                       const JobMemory& memory = {},
+                                       ModelRepository* models = nullptr);
 
 }  // namespace convd
 

@@ -92,6 +92,17 @@ absl::Status JobRunner::Recover() {
 }
 
 absl::Status JobRunner::RecoverRunning(LiveJob& job) {
+  CONVD_ASSIGN_OR_RETURN(const v1::Job stored, store_.Get(job.id, JobParts::kListed));
+  // The end was not written down any more. From a version's publication on no wish is granted.
+  if (std::optional<v1::ModelVersion> version = FindPublished(training_.models, stored)) {
+    JobChange change;
+    change.state = v1::JOB_STATE_SUCCEEDED;
+    change.time = clock_.Now();
+    change.result = *std::move(version);
+    CONVD_RETURN_IF_ERROR(Apply(stored.id(), change));
+    checkpoints_.Remove(stored.id());
+    return absl::OkStatus();
+  }
   const bool asked = job.wished != v1::JOB_STATE_UNSPECIFIED;
   if (!asked) {
     options_.on_warning(absl::StrCat("job ", job.id, " was running when the server ended; it goes ",

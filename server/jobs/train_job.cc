@@ -53,17 +53,15 @@ absl::Status CheckSameBits(const JobTraining& training, const v1::CheckpointHead
   return absl::OkStatus();
 }
 
-std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1::Job& job) {
-  if (job.attempts() < 2) return std::nullopt;
-  for (const v1::Model& model : models.List(job.request().model())) {
-    if (model.card().job_id() == job.id()) return model.card().model();
-  }
-  return std::nullopt;
-}
-
-v1::ModelCard CardOf(const JobTraining& training, const JobRun& run, const ResolvedJob& job,
-                     const Trainer& trainer) {
+absl::StatusOr<v1::ModelCard> CardOf(const JobTraining& training, const JobRun& run,
+                                     const ResolvedJob& job, const Trainer& trainer) {
   v1::ModelCard card;
+  if (job.request.has_initial_model()) {
+    CONVD_ASSIGN_OR_RETURN(const v1::Model initial,
+                           training.models.Get(job.request.initial_model()));
+    *card.mutable_earlier_history() = initial.card().earlier_history();
+    card.mutable_earlier_history()->MergeFrom(initial.card().history());
+  }
   card.mutable_model()->set_name(job.request.model());
   card.set_job_id(run.id());
   *card.mutable_request() = job.request;
@@ -90,8 +88,12 @@ TrainedJob Failed(absl::Status status) {
 absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const JobTraining& training,
                                                      const ResolvedJob& job,
                                                      const JobCheckpoints::Found* checkpoint) {
+  std::vector<float> initial;  // empty: new ones
+  if (job.request.has_initial_model()) {
+    CONVD_ASSIGN_OR_RETURN(initial, training.models.ReadWeights(job.request.initial_model()));
+  }
   CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Trainer> trainer,
-                         training.make_trainer(job.graph, job.request, job.data));
+                         training.make_trainer(job.graph, job.request, job.data, initial));
   if (checkpoint == nullptr) return trainer;
   const absl::Status restored = trainer->Restore(checkpoint->saved);
   if (restored.ok()) return trainer;
@@ -99,17 +101,12 @@ absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const JobTraining& training
   // From the start the job comes to the same end.
   training.on_warning(absl::StrCat("job ", checkpoint->header.job_id(),
                                    " begins anew; its checkpoint: ", restored.message()));
-  return training.make_trainer(job.graph, job.request, job.data);
+  return training.make_trainer(job.graph, job.request, job.data, initial);
 }
 
 TrainedJob Train(const JobTraining& training, JobRun& run,
                  absl::FunctionRef<absl::Status()> begin_publishing) {
   const JobRecord& begun = run.begun();
-  if (std::optional<v1::ModelVersion> version = FindPublished(training.models, begun.job)) {
-    TrainedJob done;
-    done.version = *std::move(version);
-    return done;
-  }
   absl::StatusOr<JobCheckpoints::Found> checkpoint = training.checkpoints.Find(run.id());
   if (!checkpoint.ok() && !absl::IsNotFound(checkpoint.status())) {
     return Failed(checkpoint.status());
@@ -164,10 +161,11 @@ TrainedJob Train(const JobTraining& training, JobRun& run,
     training.on_warning(
         absl::StrCat("job ", run.id(), " (model ", job->request.model(), "): ", warning));
   }
-  v1::ModelCard card = CardOf(training, run, *job, trainer);
-  card.set_training_seconds(run.Seconds());
+  absl::StatusOr<v1::ModelCard> card = CardOf(training, run, *job, trainer);
+  if (!card.ok()) return Failed(card.status());
+  card->set_training_seconds(run.Seconds());
   absl::StatusOr<v1::ModelVersion> version =
-      training.models.Publish(job->graph, trainer.parameters(), std::move(card));
+      training.models.Publish(job->graph, trainer.parameters(), *std::move(card));
   TrainedJob done;
   done.status = version.status();
   if (version.ok()) done.version = *std::move(version);
@@ -175,6 +173,13 @@ TrainedJob Train(const JobTraining& training, JobRun& run,
 }
 
 }  // namespace
+
+std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1::Job& job) {
+  for (const v1::Model& model : models.List(job.request().model())) {
+    if (model.card().job_id() == job.id()) return model.card().model();
+  }
+  return std::nullopt;
+}
 
 absl::Status CheckSameBits(const JobTraining& training, const std::string& job_id) {
   const absl::StatusOr<JobCheckpoints::Found> checkpoint = training.checkpoints.Find(job_id);

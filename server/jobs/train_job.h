@@ -4,11 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "convd/v1/model.pb.h"
 #include "core/train/trainer.h"
 #include "server/jobs/checkpoints.h"
@@ -20,7 +22,7 @@ namespace convd {
 
 // Trainer::Create on the server's executor, or what a test puts in its place.
 using TrainerFactory = std::function<absl::StatusOr<std::unique_ptr<Trainer>>(
-    const Graph&, const v1::TrainRequest&, TrainingData)>;
+    const Graph&, const v1::TrainRequest&, TrainingData, absl::Span<const float> initial)>;
 // ResolveJob of a request that was resolved at its submission, with what is there now.
 using JobResolver = std::function<absl::StatusOr<ResolvedJob>(const v1::TrainRequest&)>;
 
@@ -34,6 +36,9 @@ struct JobTraining {
   std::map<std::string, std::string> library_versions;
   std::function<void(const std::string&)> on_warning;
 };
+
+// The version that an earlier attempt of the job published before the server ended.
+std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1::Job& job);
 
 // FAILED_PRECONDITION where going on from the job's checkpoint would give other bits than the
 // unbroken run's: another instruction set, oneDNN or convd wrote it. OK where there is none.

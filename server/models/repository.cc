@@ -74,6 +74,7 @@ class DiskModelRepository : public ModelRepository {
                                                           v1::Precision precision) override;
   std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id,
                                                 v1::Precision precision) override;
+  absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& id) override;
   absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id) override;
   std::vector<v1::Model> List(const std::string& name) override;
   std::vector<v1::ModelVersion> Versions(const std::string& name) override;
@@ -399,6 +400,20 @@ absl::StatusOr<v1::Model> DiskModelRepository::Get(const v1::ModelVersion& id) {
   CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
   model.set_summary(Summary(graph));
   return model;
+}
+
+absl::StatusOr<std::vector<float>> DiskModelRepository::ReadWeights(const v1::ModelVersion& id) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+  v1::ModelVersion found;
+  std::string path;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const Version* version, FindListed(id));
+    found = version->id;
+    path = version->path;
+  }
+  CONVD_ASSIGN_OR_RETURN(CheckedWeights weights, ReadCheckedWeights(fs_, path, found));
+  return std::move(weights.parameters);
 }
 
 v1::Model DiskModelRepository::Describe(const Version& version) {

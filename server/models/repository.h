@@ -60,6 +60,13 @@ class ModelRepository {
     return nullptr;
   }
 
+  // The version's weights, canonical and in the order of its card's network; read and checked anew.
+  // Version 0 and errors as for Load.
+  virtual absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& version) {
+    (void)version;
+    return absl::UnimplementedError("ReadWeights");
+  }
+
   // With the evaluations, the version's folder (absolute), its size and the summary.
   virtual absl::StatusOr<v1::Model> Get(const v1::ModelVersion& version) = 0;
   // By name, newest version first; all names where `name` is empty. Without summaries.

@@ -34,9 +34,11 @@ absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
 
 }  // namespace
 
-JobsService::JobsService(JobRunner& runner, DatasetRegistry& datasets, const JobMemory& memory)
+JobsService::JobsService(JobRunner& runner, DatasetRegistry& datasets, ModelRepository& models,
+                         const JobMemory& memory)
     : runner_(runner),
       datasets_(datasets),
+      models_(models),
       memory_(memory),
       checks_(kChecksAtOnce, kChecksWaiting),
       calls_(kCallsAtOnce, kCallsWaiting) {}
@@ -86,7 +88,7 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
     response = *std::move(repeated);
     return absl::OkStatus();
   }
-  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_, memory_));
+  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_, memory_, &models_));
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
   CONVD_ASSIGN_OR_RETURN(response, runner_.Submit(std::move(job)));
   return absl::OkStatus();

@@ -16,7 +16,8 @@ namespace convd {
 // from memory. Runner and registry outlive the service, and the gRPC server is gone before it.
 class JobsService final : public v1::Jobs::CallbackService {
  public:
-  JobsService(JobRunner& runner, DatasetRegistry& datasets, const JobMemory& memory = {});
+  JobsService(JobRunner& runner, DatasetRegistry& datasets, ModelRepository& models,
+              const JobMemory& memory = {});
 
   // A job is queued whether or not its caller still listens.
   grpc::ServerUnaryReactor* Train(grpc::CallbackServerContext* context,
@@ -57,6 +58,7 @@ class JobsService final : public v1::Jobs::CallbackService {
 
   JobRunner& runner_;
   DatasetRegistry& datasets_;
+  ModelRepository& models_;
   const JobMemory memory_;
   // Last: their calls use the rest.
   BlockingCalls checks_;  // of requests to train

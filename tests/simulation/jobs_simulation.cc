@@ -319,7 +319,8 @@ class Simulation {
         JobRunner::Start(
             *store_, *models_, disk_, kState,
             [](const v1::TrainRequest& request) { return ResolveJob(request, SmallDatasets()); },
-            [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data) {
+            [this](const Graph& graph, const v1::TrainRequest& request, TrainingData data,
+                   absl::Span<const float>) {
               return MakeWatchedTrainer(
                   graph, request, std::move(data), *executor_, clock_, runs_,
                   [this] { BetweenSteps(); }, [this](const std::string& fault) { Fault(fault); });

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
 #include "core/train/trainer.h"
 #include "server/jobs/resolve.h"
@@ -107,8 +109,18 @@ class RecordingRepository final : public ModelRepository {
                                                           v1::Precision) override {
     return absl::UnimplementedError("not for these tests");
   }
-  absl::StatusOr<v1::Model> Get(const v1::ModelVersion&) override {
-    return absl::UnimplementedError("not for these tests");
+  // Version 0 is the newest.
+  absl::StatusOr<v1::Model> Get(const v1::ModelVersion& version) override {
+    std::vector<v1::Model> models = List(version.name());
+    for (size_t i = models.size(); i-- > 0;) {
+      const int64_t number = models[i].card().model().version();
+      if (version.version() == 0 || version.version() == number) return models[i];
+    }
+    return absl::NotFoundError(absl::StrCat("model: no \"", version.name(), "\""));
+  }
+  absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& version) override {
+    CONVD_RETURN_IF_ERROR(Get(version).status());
+    return parameters();
   }
   std::vector<v1::Model> List(const std::string& name) override {
     absl::MutexLock lock(&mu_);

@@ -11,6 +11,7 @@
 #include "core/dnn/plan.h"
 #include "core/nn/presets.h"
 #include "tests/server/jobs/fake_datasets.h"
+#include "tests/server/jobs/fake_training.h"
 
 namespace convd {
 namespace {
@@ -301,6 +302,33 @@ TEST_F(ResolveTest, ATailOfADatasetIsForEvaluations) {
 
 // What a network that holds much and computes little is told: 250 MB of activations and gradients
 // an image, so much for each worker.
+TEST_F(ResolveTest, AnInitialModelHasTheSameNetworkAndGetsItsNumber) {
+  RecordingRepository models;
+  v1::ModelCard card;
+  for (const char* preset : {"lenet5", "keras-mnist"}) {
+    card.mutable_model()->set_name("m");
+    *card.mutable_network() = Graph::Create(*Preset(preset))->network();
+    card.mutable_network()->set_name("called otherwise");
+    ASSERT_TRUE(models.Publish(*Graph::Create(*Preset(preset)), {}, card).ok());
+  }
+  const auto resolve = [&](const std::string& version) {
+    return ResolveJob(Request("model: 'm' preset: 'keras-mnist' dataset { name: 'digits' } "
+                              "initial_model { " +
+                              version + " }"),
+                      datasets_, {}, &models);
+  };
+  const auto newest = resolve("name: 'm'");
+  ASSERT_TRUE(newest.ok()) << newest.status();
+  EXPECT_EQ(newest->request.initial_model().version(), 2);
+  const absl::Status other = resolve("name: 'm' version: 1").status();
+  EXPECT_EQ(other.code(), kInvalid);
+  EXPECT_THAT(std::string(other.message()),
+              StartsWith("initial_model: \"m\" version 1 has another"));
+  const absl::Status unknown = resolve("name: 'n'").status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(unknown.message()), StartsWith("initial_model: "));
+}
+
 class ResolveMemoryTest : public ResolveTest {
  protected:
   std::string Refusal(const std::string& rest, const JobMemory& memory,

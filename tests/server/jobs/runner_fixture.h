@@ -95,9 +95,10 @@ class RunnerTest : public ::testing::Test {
     };
     auto runner = JobRunner::Start(
         store_, models_, FileSystem::Posix(), state_dir_, ResolveStored,
-        [this](const Graph&, const v1::TrainRequest& request,
-               TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+        [this](const Graph&, const v1::TrainRequest& request, TrainingData,
+               absl::Span<const float> initial) -> absl::StatusOr<std::unique_ptr<Trainer>> {
           absl::MutexLock lock(&mu_);
+          initial_.assign(initial.begin(), initial.end());
           order_.push_back(request.model());
           if (request.model() == "no-trainer") return absl::InvalidArgumentError("data: too odd");
           const auto it = scripts_.find(request.model());
@@ -156,6 +157,7 @@ class RunnerTest : public ::testing::Test {
   absl::Mutex mu_;
   std::map<std::string, convd::Script> scripts_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> order_ ABSL_GUARDED_BY(mu_);  // models, as their jobs began
+  std::vector<float> initial_ ABSL_GUARDED_BY(mu_);      // weights, of the last job
   std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
   std::atomic<const Trainer*> trainer_{nullptr};  // of the job that began last
   std::unique_ptr<JobRunner> runner_;             // last: its threads use the rest

@@ -72,6 +72,36 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   EXPECT_THAT(models_.parameters(), ElementsAre(1, 2, 3));
 }
 
+TEST_F(RunnerTest, AJobMayBeginWithAnEarlierVersionAndKeepsItsHistory) {
+  Start();
+  Script("m", [](TrainingObserver&, std::vector<v1::EpochRecord>& history) {
+    history = {Epoch(1), Epoch(2)};
+    return absl::OkStatus();
+  });
+  AwaitEnd(*runner_, Submit("m"));
+  ResolvedJob job = JobFor("m");
+  for (int64_t version = 1; version <= 2; ++version) {
+    job.request.mutable_initial_model()->set_name("m");
+    job.request.mutable_initial_model()->set_version(version);
+    EXPECT_EQ(AwaitEnd(*runner_, runner_->Submit(job)->id()).state(), v1::JOB_STATE_SUCCEEDED);
+  }
+  {
+    absl::MutexLock lock(&mu_);
+    EXPECT_THAT(initial_, ElementsAre(1, 2, 3));
+  }
+  ASSERT_EQ(models_.cards().size(), 3u);
+  EXPECT_EQ(models_.cards()[0].earlier_history_size(), 0);
+  EXPECT_EQ(models_.cards()[1].earlier_history_size(), 2);
+  EXPECT_EQ(models_.cards()[2].earlier_history_size(), 4);
+  EXPECT_EQ(models_.cards()[2].earlier_history(2).epoch(), 1);
+  EXPECT_EQ(models_.cards()[2].history_size(), 2);
+
+  job.request.mutable_initial_model()->set_name("gone");
+  const v1::Job failed = AwaitEnd(*runner_, runner_->Submit(job)->id());
+  EXPECT_EQ(failed.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(failed.error().code(), 5);  // NOT_FOUND
+}
+
 TEST_F(RunnerTest, JobsRunInTheOrderOfSubmissionOneAtATime) {
   Start();
   const std::string first = SubmitHolding("first");

@@ -21,8 +21,8 @@ class WatchTest : public ::testing::Test {
   void Start(Script script, JobRunnerOptions options = {}) {
     auto runner = JobRunner::Start(
         *store_, models_, FileSystem::Posix(), state_dir_, ResolveStored,
-        [script](const Graph&, const v1::TrainRequest&,
-                 TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+        [script](const Graph&, const v1::TrainRequest&, TrainingData,
+                 absl::Span<const float>) -> absl::StatusOr<std::unique_ptr<Trainer>> {
           return std::make_unique<ScriptedTrainer>(script);
         },
         clock_, std::move(options));

@@ -69,6 +69,10 @@ TEST_F(ModelRepositoryTest, LoadsTheVeryWeightsFromTheOnnxFile) {
   EXPECT_EQ(0, std::memcmp(read_parameters_.data(), parameters_.data(), parameters_.size() * 4));
   EXPECT_EQ((*loaded)->card.model().version(), 1);
   EXPECT_EQ((*loaded)->model->graph().classes(), 3);
+  const auto weights = repository_->ReadWeights(Id("m"));
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  ASSERT_EQ(weights->size(), parameters_.size());
+  EXPECT_EQ(0, std::memcmp(weights->data(), parameters_.data(), parameters_.size() * 4));
 }
 
 TEST_F(ModelRepositoryTest, KeepsALoadedVersionInMemory) {
@@ -94,7 +98,10 @@ TEST_F(ModelRepositoryTest, SaysWhatIsMissing) {
        {+[](ModelRepository& r, const v1::ModelVersion& id) {
           return r.Load(id, v1::PRECISION_UNSPECIFIED).status();
         },
-        +[](ModelRepository& r, const v1::ModelVersion& id) { return r.Get(id).status(); }}) {
+        +[](ModelRepository& r, const v1::ModelVersion& id) { return r.Get(id).status(); },
+        +[](ModelRepository& r, const v1::ModelVersion& id) {
+          return r.ReadWeights(id).status();
+        }}) {
     absl::Status status = call(*repository_, Id("other"));
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_THAT(std::string(status.message()), HasSubstr("\"other\""));

@@ -35,8 +35,8 @@ class JobsServiceTest : public ::testing::Test {
     auto runner = JobRunner::Start(
         *store_, models_, FileSystem::Posix(), NewStateDir(),
         [this](const v1::TrainRequest& request) { return ResolveJob(request, datasets_); },
-        [this](const Graph&, const v1::TrainRequest&,
-               TrainingData) -> absl::StatusOr<std::unique_ptr<Trainer>> {
+        [this](const Graph&, const v1::TrainRequest&, TrainingData,
+               absl::Span<const float>) -> absl::StatusOr<std::unique_ptr<Trainer>> {
           return std::make_unique<ScriptedTrainer>(
               [this](TrainingObserver& observer, std::vector<v1::EpochRecord>& history) {
                 return script_(observer, history);
@@ -45,7 +45,7 @@ class JobsServiceTest : public ::testing::Test {
         Clock::Real(), JobRunnerOptions());
     EXPECT_TRUE(runner.ok()) << runner.status();
     runner_ = *std::move(runner);
-    service_ = std::make_unique<JobsService>(*runner_, datasets_);
+    service_ = std::make_unique<JobsService>(*runner_, datasets_, models_);
     server_ = std::make_unique<LoopbackServer>(*service_);
     stub_ = v1::Jobs::NewStub(server_->channel());
   }
