@@ -144,6 +144,7 @@ void Workload::CompareWithLedger(bool all) {
 }
 
 void Workload::LookAtVersions() {
+  auto missing = ledger_.versions();
   v1::ListModelsRequest request;
   request.set_page_size(1000);
   do {
@@ -153,10 +154,15 @@ void Workload::LookAtVersions() {
              request, response);
     if (!status.ok()) return;
     for (const v1::Model& model : response.models()) {
-      ledger_.ShownVersion(model.card().model(), model.card().job_id());
+      const v1::ModelVersion& version = model.card().model();
+      missing.erase({version.name(), version.version()});
+      ledger_.ShownVersion(version, model.card().job_id());
     }
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());
+  for (const auto& [id, version] : missing) {
+    ledger_.Fault(absl::StrCat("version ", id.first, ":", id.second, " is lost"));
+  }
 }
 
 void Workload::CheckCheckpoints(const std::string& state) {
