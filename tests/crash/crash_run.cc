@@ -65,10 +65,13 @@ void MakeReferences(const CrashFolders& folders, std::vector<JobKind>& kinds) {
 
 class CrashRun {
  public:
-  CrashRun(const CrashOptions& options, CrashFolders folders, const std::vector<JobKind>& kinds)
+  // `slowness`: how much longer lives have to be here than on a quick machine.
+  CrashRun(const CrashOptions& options, CrashFolders folders, const std::vector<JobKind>& kinds,
+           double slowness)
       : options_(options),
         folders_(std::move(folders)),
         kinds_(kinds),
+        slowness_(slowness),
         ledger_(kinds),
         random_(options.seed) {}
 
@@ -96,6 +99,7 @@ class CrashRun {
   const CrashOptions options_;
   const CrashFolders folders_;
   const std::vector<JobKind>& kinds_;
+  const double slowness_;
   Ledger ledger_;
   std::mt19937_64 random_;
   std::map<std::string, int64_t> calls_;  // of an unbroken life
@@ -142,7 +146,7 @@ absl::Status CrashRun::Prepare() {
 CrashRun::Plan CrashRun::NextPlan() {
   Plan plan;
   const double dice = Uniform();
-  plan.after = absl::Milliseconds(2000 * Uniform());
+  plan.after = slowness_ * absl::Milliseconds(2000 * Uniform());
   if (calls_.empty() || dice < 0.3) return plan;
   // Each kind of call now and then, and those that there are many of more often.
   std::vector<double> weights;
@@ -155,7 +159,7 @@ CrashRun::Plan CrashRun::NextPlan() {
     const double share = Uniform();
     const auto nth = 1 + static_cast<int64_t>(share * share * static_cast<double>(chosen->second));
     plan.at_start = KillPoint{chosen->first, nth};
-    plan.after = absl::Seconds(2.5);
+    plan.after = slowness_ * absl::Seconds(2.5);
   } else {
     plan.later = KillPoint{
         chosen->first,
@@ -174,7 +178,8 @@ std::string CrashRun::End(ServerLife& life, const Plan& plan) {
   if (plan.later.has_value() && !ended) {
     fs::remove(folders_.trace);
     life.KillAtNext(*plan.later);
-    if (life.AwaitEnd(absl::Seconds(2))) return DescribeEnd(folders_.trace, plan.later->call);
+    if (life.AwaitEnd(slowness_ * absl::Seconds(2)))
+      return DescribeEnd(folders_.trace, plan.later->call);
     life.Kill();
     return "random (the call was never made)";
   }
@@ -312,10 +317,15 @@ CrashReport RunCrashes(const CrashOptions& options) {
   const std::string data = options.folder + "/data";
   fs::create_directories(data);
   WriteIdxFiles(ReadSmallFashion(2000, 500), data);
+  const absl::Time begin = absl::Now();
   MakeReferences({options.folder + "/undisturbed", data, options.folder + "/trace"}, kinds);
   CrashReport report;
   if (::testing::Test::HasFailure()) return report;
-  CrashRun run(options, {options.folder + "/state", data, options.folder + "/trace"}, kinds);
+  // A sanitized build would else be killed each time before it has done anything.
+  constexpr absl::Duration kUsual = absl::Seconds(8);
+  const double slowness = std::clamp(absl::FDivDuration(absl::Now() - begin, kUsual), 1.0, 5.0);
+  CrashRun run(options, {options.folder + "/state", data, options.folder + "/trace"}, kinds,
+               slowness);
   return run.Run();
 }
 
