@@ -53,10 +53,9 @@ struct TrainedJob {
   bool other_machine = false;  // its checkpoint's bits can't go on here; `status` says why
 };
 
-// Trains the job to its end, from its checkpoint where it has one, and publishes it; once, also
-// where it was published before and the server ended before that was written down. Where it is to
-// stop or pause it is saved. `begin_publishing` is asked when it is trained; from its OK on nothing
-// ends the run. Blocks until all is done; never throws.
+// Trains the job to its end, from its checkpoint where it has one, and publishes it.
+// Where it is to stop or pause it is saved. `begin_publishing` is asked when it is trained; from
+// its OK on nothing ends the run. Blocks until all is done; never throws.
 TrainedJob TrainJob(const JobTraining& training, JobRun& run,
                     absl::FunctionRef<absl::Status()> begin_publishing);
 
