@@ -55,6 +55,19 @@ class Simulation {
   }
 
   SimulationResult Run() {
+    if (options_.scripted) {
+      RunScript();
+    } else {
+      RunEvents();
+    }
+    if (faults_.empty()) RunToTheEnd();
+    Close();
+    counts_.operations = disk_.operations();
+    return {std::move(faults_), counts_};
+  }
+
+ private:
+  void RunEvents() {
     // The first start makes everything, and may be cut short, too.
     if (Below(4) == 0) Threaten();
     Open();
@@ -64,13 +77,23 @@ class Simulation {
       if (Below(6) == 0) Threaten();
       Act();
     }
-    if (faults_.empty()) RunToTheEnd();
-    Close();
-    counts_.operations = disk_.operations();
-    return {std::move(faults_), counts_};
   }
 
- private:
+  void RunScript() {
+    // From the disk's first operation on.
+    fault_in_ = options_.fault_at;
+    survival_ = options_.survival;
+    disk_.CrashAt(options_.cut_at);
+    Open();
+    const auto ready = [this] {
+      if (runner_ == nullptr || disk_.crashed()) Reopen();
+      return faults_.empty();
+    };
+    for (int kind = 0; kind < kSmallJobKinds && ready(); ++kind) Submit(kind);
+    for (int kind = 0; kind < kSmallJobKinds && ready(); ++kind) RunOne();
+    if (ready()) LookAtAll();
+  }
+
   uint64_t Below(uint64_t bound) { return random_() % bound; }
   void Fault(const std::string& text) {
     faults_.push_back(absl::StrCat("after operation ", disk_.operations(), ": ", text));
@@ -100,6 +123,7 @@ class Simulation {
     ++counts_.disk_faults;
     disk_failed_ = true;
     if (!runs_.running().empty()) runs_.Of(runs_.running()).disk_failed = true;
+    if (!options_.fault.ok()) return options_.fault;
     return Below(2) == 0 ? absl::ResourceExhaustedError("no space left on device")
                          : absl::InternalError("input/output error");
   }
@@ -151,6 +175,9 @@ class Simulation {
     // Some of the ids come again, as those of clients that got no answer do.
     const int number = static_cast<int>(Below(static_cast<uint64_t>(submissions_) + 2));
     submissions_ = std::max(submissions_, number + 1);
+    Submit(number);
+  }
+  void Submit(int number) {
     v1::TrainRequest request = SmallJob(number % kSmallJobKinds);
     request.set_request_id(absl::StrCat("r", number));
     absl::StatusOr<ResolvedJob> job = ResolveJob(request, SmallDatasets());
@@ -277,7 +304,9 @@ class Simulation {
   // Clients, time and the disk go on while a job runs.
   void BetweenSteps() {
     clock_.Advance(absl::Milliseconds(Below(4000)));
-    if (quiet_ || stopping_ || disk_.crashed() || !faults_.empty() || Below(4) > 0) return;
+    if (options_.scripted || quiet_ || stopping_ || disk_.crashed() || !faults_.empty() ||
+        Below(4) > 0)
+      return;
     if (Below(8) == 0) Threaten();
     Act();
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "tests/simulation/simulated_disk.h"
 
 namespace convd {
@@ -24,6 +25,16 @@ struct SimulationCounts {
 struct SimulationOptions {
   uint64_t seed = 0;
   int64_t events = 60;  // before the last restart, after which everything runs to its end
+
+  // In place of what the seed would have happen: a job of each kind is submitted, and they run one
+  // after the other. Operation `fault_at` on the disk then fails with `fault`; at `cut_at` the
+  // power goes, and `survival` says what is left. 0: neither.
+  bool scripted = false;
+  int64_t fault_at = 0;
+  absl::Status fault;
+  int64_t cut_at = 0;
+  Survival survival = Survival::kBySeed;
+
   // Syncs that do nothing; see SimulatedDisk::OnOperation.
   std::function<bool(const SimulatedDisk::Operation&)> ignore_sync;
   // Sees every operation.

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <thread>
@@ -349,6 +350,59 @@ TEST_F(RestartTest, PriorityThenAgeSayWhoIsNext) {
   ASSERT_TRUE(runner_->Cancel(holding).ok());
   AwaitEnd(*runner_, b);
   EXPECT_THAT(order(), ElementsAre("holding", "c", "a", "d", "b"));
+}
+
+// peer-faults: a retried submit must not train twice.
+TEST_F(RestartTest, FiftySubmitsOfOneRequestAtOnceMakeOneJob) {
+  JobRunnerOptions nothing_runs;
+  nothing_runs.concurrent_jobs = 0;
+  Start(nothing_runs);
+  ResolvedJob job = JobFor("m");
+  job.request.set_request_id("once");
+  std::vector<std::string> ids(50);
+  std::vector<std::thread> threads;
+  for (std::string& id : ids) {
+    threads.emplace_back([&] { id = runner_->Submit(job)->id(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(runner_->List("", 100)->size(), 1u);
+  for (const std::string& id : ids) EXPECT_EQ(id, ids[0]);
+}
+
+TEST_F(RestartTest, TenThousandJobsWaitInLawfulOrder) {
+  JobRunnerOptions options;
+  options.concurrent_jobs = 0;
+  Start(options);
+  struct Waiting {
+    int64_t rank;  // seconds
+    std::string id;
+  };
+  std::vector<Waiting> expected;
+  for (int i = 0; i < 10'000; ++i) {
+    clock_.Advance(absl::Seconds(1));
+    ResolvedJob job = JobFor("m" + std::to_string(i));
+    job.request.set_priority(i * 7 % 11 - 5);
+    const auto queued = runner_->Submit(std::move(job));
+    ASSERT_TRUE(queued.ok()) << queued.status();
+    expected.push_back({i - 600 * queued->priority(), queued->id()});
+  }
+  EXPECT_EQ(runner_->Submit(JobFor("one more")).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  std::sort(expected.begin(), expected.end(), [](const Waiting& a, const Waiting& b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.id < b.id;
+  });
+  for (size_t i = 0; i < expected.size(); i += 97) {
+    EXPECT_EQ(runner_->Get(expected[i].id)->queue_position(), static_cast<int64_t>(i) + 1);
+  }
+  for (size_t i = 0; i < 20; ++i) {
+    ASSERT_TRUE(runner_->RunOne());
+    EXPECT_EQ(State(expected[i].id), v1::JOB_STATE_SUCCEEDED);
+  }
+  // The same after a restart.
+  runner_.reset();
+  Start(options);
+  EXPECT_EQ(runner_->Get(expected[20].id)->queue_position(), 1);
+  EXPECT_EQ(runner_->Get(expected.back().id)->queue_position(), 9'980);
 }
 
 TEST_F(RestartTest, ADatasetThatAJobNeedsIsInUse) {
