@@ -237,12 +237,11 @@ void CrashRun::CheckVersions(bool all) {
                                                      kinds_[version.kind], version.job_id)) {
       ledger_.Fault(fault);
     }
-    // Nobody promised that cancelling keeps a version from being published that was on disk already
-    // when the server was killed.
+    // Also where the server was killed between the version's publication and the job's end.
     const v1::JobState state = ledger_.State(version.job_id);
     if (all && state != v1::JOB_STATE_SUCCEEDED) {
-      ledger_.Note(absl::StrCat(id.first, ":", id.second, " is of job ", version.job_id,
-                                ", which is ", v1::JobState_Name(state)));
+      ledger_.Fault(absl::StrCat(id.first, ":", id.second, " is of job ", version.job_id,
+                                 ", which is ", v1::JobState_Name(state)));
     }
   }
 }
@@ -304,9 +303,6 @@ CrashReport CrashRun::Run() {
                   totals.epochs, " epochs and ", ledger_.versions().size(),
                   " versions shown and kept\n", report.faults.size(), " faults\n");
   for (const std::string& fault : report.faults) absl::StrAppend(&report.summary, fault, "\n");
-  for (const std::string& note : ledger_.notes()) {
-    absl::StrAppend(&report.summary, "note: ", note, "\n");
-  }
   return report;
 }
 

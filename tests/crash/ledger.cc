@@ -289,11 +289,6 @@ void Ledger::FaultLocked(const std::string& text) {
   std::fprintf(stderr, "FAULT %s\n", faults_.back().c_str());
 }
 
-void Ledger::Note(const std::string& text) {
-  absl::MutexLock lock(&mu_);
-  notes_.push_back(absl::StrCat("life ", life_, ": ", text));
-}
-
 std::map<Ledger::VersionId, Ledger::Version> Ledger::versions() {
   absl::MutexLock lock(&mu_);
   return versions_;
@@ -357,11 +352,6 @@ Ledger::Totals Ledger::totals() {
 std::vector<std::string> Ledger::faults() {
   absl::MutexLock lock(&mu_);
   return faults_;
-}
-
-std::vector<std::string> Ledger::notes() {
-  absl::MutexLock lock(&mu_);
-  return notes_;
 }
 
 }  // namespace convd

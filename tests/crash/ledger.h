@@ -47,8 +47,6 @@ class Ledger {
   void Killed(const std::map<std::string, int64_t>& checkpoints);
 
   void Fault(const std::string& text);
-  // What nobody promised otherwise, and is worth knowing.
-  void Note(const std::string& text);
 
   struct Version {
     std::string job_id;
@@ -71,7 +69,6 @@ class Ledger {
   };
   Totals totals();
   std::vector<std::string> faults();
-  std::vector<std::string> notes();
 
  private:
   enum class Wish { kNone, kPause, kCancel };
@@ -124,7 +121,7 @@ class Ledger {
   std::map<std::string, std::string> job_of_request_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, Entry> jobs_ ABSL_GUARDED_BY(mu_);
   std::map<VersionId, Version> versions_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> faults_ ABSL_GUARDED_BY(mu_), notes_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> faults_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace convd

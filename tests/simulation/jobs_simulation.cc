@@ -275,6 +275,11 @@ class Simulation {
         return CheckVersion(job, known.kind);
       case v1::JOB_STATE_CANCELLED:
         ++counts_.cancelled;
+        for (const v1::Model& model : models_->List("")) {
+          if (model.card().job_id() == job.id()) {
+            Fault(absl::StrCat(job.id(), " was cancelled, and published"));
+          }
+        }
         return;
       default:
         ++counts_.failed;
