@@ -335,6 +335,7 @@ absl::StatusOr<v1::Job> JobRunner::Act(const std::string& id,
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(const v1::JobState state, State(id));
     CONVD_RETURN_IF_ERROR(act(state));
+    CONVD_RETURN_IF_ERROR(store_.Settle());
     CONVD_ASSIGN_OR_RETURN(job, store_.Get(id, JobParts::kWhole));
     ShowLive(job);
   }

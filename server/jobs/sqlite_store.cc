@@ -108,6 +108,7 @@ class SqliteJobStore final : public JobStore {
   absl::Status Prepare();
 
   absl::StatusOr<v1::Job> Create(JobRecord record, absl::Time now) override;
+  absl::Status Settle() override;
   absl::Status Apply(const std::string& id, const JobChange& change) override;
   absl::Status SetWish(const std::string& id, v1::JobState wished) override;
   absl::Status SetPriority(const std::string& id, int32_t priority) override;
@@ -123,6 +124,11 @@ class SqliteJobStore final : public JobStore {
   absl::StatusOr<std::vector<LiveJob>> Live() override;
 
  private:
+  // Notes what became of a change.
+  absl::Status Written(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    unsettled_ = !status.ok();
+    return status;
+  }
   // What a row of kColumns holds.
   struct Row {
     int64_t number = 0;
@@ -137,6 +143,8 @@ class SqliteJobStore final : public JobStore {
 
   absl::Mutex mu_;
   const std::unique_ptr<SqliteDatabase> database_ ABSL_PT_GUARDED_BY(mu_);
+  // The last change failed, and may be found in the log after a restart all the same.
+  bool unsettled_ ABSL_GUARDED_BY(mu_) = false;
   SqliteStatement insert_ ABSL_GUARDED_BY(mu_);
   SqliteStatement last_ ABSL_GUARDED_BY(mu_);
   SqliteStatement find_ ABSL_GUARDED_BY(mu_);
@@ -245,8 +253,13 @@ absl::StatusOr<v1::Job> SqliteJobStore::Create(JobRecord record, absl::Time now)
                             .Blob(Outcome(job))
                             .Text(job.summary())
                             .Run());
-  CONVD_RETURN_IF_ERROR(transaction.Commit());
+  CONVD_RETURN_IF_ERROR(Written(transaction.Commit()));
   return job;
+}
+
+absl::Status SqliteJobStore::Settle() {
+  absl::MutexLock lock(&mu_);
+  return unsettled_ ? Written(database_->CommitNothing()) : absl::OkStatus();
 }
 
 absl::Status SqliteJobStore::Apply(const std::string& id, const JobChange& change) {
@@ -279,26 +292,27 @@ absl::Status SqliteJobStore::Apply(const std::string& id, const JobChange& chang
   bind_time(job.has_started(), job.started());
   bind_time(job.has_ended(), job.ended());
   CONVD_RETURN_IF_ERROR(change_.Blob(Outcome(job)).Int(row.number).Run());
-  return transaction.Commit();
+  return Written(transaction.Commit());
 }
 
 absl::Status SqliteJobStore::SetWish(const std::string& id, v1::JobState wished) {
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return set_wish_.Int(wished).Int(row.number).Run();
+  return Written(set_wish_.Int(wished).Int(row.number).Run());
 }
 
 absl::Status SqliteJobStore::SetPriority(const std::string& id, int32_t priority) {
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return set_priority_.Int(priority).Int(row.number).Run();
+  return Written(set_priority_.Int(priority).Int(row.number).Run());
 }
 
 absl::Status SqliteJobStore::AllowDifferentBits(const std::string& id) {
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(Row row, Find(id, JobParts::kListed));
   row.record.job.mutable_request()->set_allow_different_bits(true);
-  return set_request_.Blob(row.record.job.request().SerializeAsString()).Int(row.number).Run();
+  return Written(
+      set_request_.Blob(row.record.job.request().SerializeAsString()).Int(row.number).Run());
 }
 
 absl::Status SqliteJobStore::PutEpoch(const std::string& id, const v1::EpochRecord& record) {
@@ -316,7 +330,7 @@ absl::Status SqliteJobStore::PutEpoch(const std::string& id, const v1::EpochReco
   }
   CONVD_RETURN_IF_ERROR(
       put_epoch_.Int(row.number).Int(record.epoch()).Blob(record.SerializeAsString()).Run());
-  return transaction.Commit();
+  return Written(transaction.Commit());
 }
 
 absl::StatusOr<std::vector<v1::EpochRecord>> SqliteJobStore::ReadEpochs(const std::string& id,

@@ -72,6 +72,10 @@ class JobStore {
   // its priority the request's.
   virtual absl::StatusOr<v1::Job> Create(JobRecord record, absl::Time now) = 0;
 
+  // Before a state is confirmed that nothing had to be changed for: OK where no earlier change that
+  // failed can undo it at a restart.
+  virtual absl::Status Settle() = 0;
+
   // FAILED_PRECONDITION where the job's state may not change like this; NOT_FOUND.
   virtual absl::Status Apply(const std::string& id, const JobChange& change) = 0;
   // What a RUNNING job was asked to become; forgotten with its next change of state.

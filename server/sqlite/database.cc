@@ -130,7 +130,9 @@ absl::Status SqliteDatabase::Configure() {
   CONVD_RETURN_IF_ERROR(
       Execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cell_size_check = ON;"
               "PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 4194304;"));
-  CONVD_ASSIGN_OR_RETURN(SqliteStatement mode, Prepare("PRAGMA journal_mode = WAL"));
+  // To its end: the first row says "wal" before that is written to the file.
+  CONVD_RETURN_IF_ERROR(Execute("PRAGMA journal_mode = WAL"));
+  CONVD_ASSIGN_OR_RETURN(SqliteStatement mode, Prepare("PRAGMA journal_mode"));
   CONVD_ASSIGN_OR_RETURN(const bool row, mode.Step());
   const std::string_view got = row ? mode.BytesAt(0) : "";
   if (got != "wal" && path_ != ":memory:") {
@@ -182,6 +184,11 @@ absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(std::string_view sql) {
 absl::Status SqliteDatabase::Execute(const std::string& sql) {
   const int code = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? absl::OkStatus() : Error(code, "");
+}
+
+absl::Status SqliteDatabase::CommitNothing() {
+  CONVD_ASSIGN_OR_RETURN(const int64_t version, Pragma("user_version"));
+  return Execute(absl::StrCat("PRAGMA user_version = ", version));
 }
 
 absl::Status SqliteDatabase::Error(int code, std::string_view what) const {

@@ -82,6 +82,9 @@ class SqliteDatabase {
   absl::StatusOr<SqliteStatement> Prepare(std::string_view sql);
   // Any number of statements without parameters.
   absl::Status Execute(const std::string& sql);
+  // Commits nothing, in the place of the log that a commit which failed had: after that it can't
+  // come back at the next opening.
+  absl::Status CommitNothing();
   // Rows that the last INSERT, UPDATE or DELETE touched.
   int64_t changes() const { return sqlite3_changes64(connection_.get()); }
 

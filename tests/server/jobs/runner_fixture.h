@@ -38,6 +38,7 @@ class FailingStore final : public JobStore {
     }
     return inner_->Apply(id, change);
   }
+  absl::Status Settle() override { return inner_->Settle(); }
   absl::Status SetWish(const std::string& id, v1::JobState wished) override {
     return inner_->SetWish(id, wished);
   }
