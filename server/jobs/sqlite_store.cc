@@ -124,9 +124,10 @@ class SqliteJobStore final : public JobStore {
   absl::StatusOr<std::vector<LiveJob>> Live() override;
 
  private:
-  // Notes what became of a change.
+  // Notes what became of a change. That one is OK settles nothing: where it changes no byte SQLite
+  // writes none.
   absl::Status Written(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    unsettled_ = !status.ok();
+    unsettled_ = unsettled_ || !status.ok();
     return status;
   }
   // What a row of kColumns holds.
@@ -143,7 +144,7 @@ class SqliteJobStore final : public JobStore {
 
   absl::Mutex mu_;
   const std::unique_ptr<SqliteDatabase> database_ ABSL_PT_GUARDED_BY(mu_);
-  // The last change failed, and may be found in the log after a restart all the same.
+  // A change failed, and may be found in the log after a restart all the same.
   bool unsettled_ ABSL_GUARDED_BY(mu_) = false;
   SqliteStatement insert_ ABSL_GUARDED_BY(mu_);
   SqliteStatement last_ ABSL_GUARDED_BY(mu_);
@@ -259,7 +260,10 @@ absl::StatusOr<v1::Job> SqliteJobStore::Create(JobRecord record, absl::Time now)
 
 absl::Status SqliteJobStore::Settle() {
   absl::MutexLock lock(&mu_);
-  return unsettled_ ? Written(database_->CommitNothing()) : absl::OkStatus();
+  if (!unsettled_) return absl::OkStatus();
+  CONVD_RETURN_IF_ERROR(database_->CommitNothing());
+  unsettled_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status SqliteJobStore::Apply(const std::string& id, const JobChange& change) {
