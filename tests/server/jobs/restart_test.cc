@@ -143,8 +143,8 @@ TEST_F(RestartTest, WhatWasPublishedBeforeTheEndWasWrittenDownIsNotPublishedTwic
 TEST_F(RestartTest, AJobThatKeepsEndingTheServerIsGivenUp) {
   std::string id;
   for (int crash = 0; crash < 3; ++crash) {
-    Start();
     ScriptThreeEpochs("bad", 1);
+    Start();  // the job goes on at once
     if (crash == 0) id = Submit("bad");
     AwaitHolding();
     Kill();
@@ -162,8 +162,8 @@ TEST_F(RestartTest, AJobThatGetsOnBetweenCrashesIsNot) {
   std::string id;
   // It gets an epoch further each second time.
   for (const int64_t hold : {1, 1, 2, 2, 3, 3}) {
-    Start();
     ScriptThreeEpochs("slow", hold);
+    Start();  // the job goes on at once
     if (id.empty()) id = Submit("slow");
     AwaitHolding();
     Kill();
@@ -177,8 +177,8 @@ TEST_F(RestartTest, AJobThatGetsOnBetweenCrashesIsNot) {
 TEST_F(RestartTest, AnOrderlyStopIsNoCrash) {
   std::string id;
   for (int stop = 0; stop < 5; ++stop) {
-    Start();
     ScriptThreeEpochs("m", 1);
+    Start();  // the job goes on at once
     if (stop == 0) id = Submit("m");
     AwaitHolding();
     runner_.reset();
