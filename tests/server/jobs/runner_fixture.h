@@ -125,7 +125,8 @@ class RunnerTest : public ::testing::Test {
   std::string SubmitHolding(const std::string& model) {
     auto begun = std::make_shared<absl::Notification>();
     Script(model, [begun](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
-      begun->Notify();
+      // After a restart it runs again.
+      if (!begun->HasBeenNotified()) begun->Notify();
       return UntilCancelled(observer);
     });
     const std::string id = Submit(model);
