@@ -137,14 +137,7 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
                        "ended, or cancel some"));
     }
     CONVD_ASSIGN_OR_RETURN(created, store_.Create(std::move(record), clock_.Now()));
-    LiveJob& live = live_[created.id()];
-    live.id = created.id();
-    live.state = created.state();
-    live.created = absl::FromUnixSeconds(created.created().seconds()) +
-                   absl::Nanoseconds(created.created().nanos());
-    live.priority = created.priority();
-    live.train_dataset = job.request.dataset().name();
-    live.validation_dataset = job.request.validation().dataset().name();
+    const LiveJob& live = live_.emplace(created.id(), LiveJobOf(created)).first->second;
     waiting_.Add(PlaceOf(live));
     ShowLive(created);
     untold_.push_back(Listed(created.id()));

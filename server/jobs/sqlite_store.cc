@@ -423,17 +423,8 @@ absl::StatusOr<std::vector<LiveJob>> SqliteJobStore::Live() {
       live_.Reset();
       return row.status();
     }
-    const v1::Job& job = row->record.job;
-    LiveJob& live = jobs.emplace_back();
-    live.id = job.id();
-    live.state = job.state();
-    live.created =
-        absl::FromUnixNanos(job.created().seconds() * 1'000'000'000 + job.created().nanos());
-    live.priority = job.priority();
-    live.started = job.has_started();
+    LiveJob& live = jobs.emplace_back(LiveJobOf(row->record.job));
     live.wished = static_cast<v1::JobState>(live_.IntAt(kWished));
-    live.train_dataset = job.request().dataset().name();
-    live.validation_dataset = job.request().validation().dataset().name();
   }
 }
 
@@ -457,6 +448,19 @@ absl::StatusOr<std::unique_ptr<JobStore>> OpenStore(const std::string& path, con
 }
 
 }  // namespace
+
+LiveJob LiveJobOf(const v1::Job& job) {
+  LiveJob live;
+  live.id = job.id();
+  live.state = job.state();
+  live.created =
+      absl::FromUnixNanos(job.created().seconds() * 1'000'000'000 + job.created().nanos());
+  live.priority = job.priority();
+  live.started = job.has_started();
+  live.train_dataset = job.request().dataset().name();
+  live.validation_dataset = job.request().validation().dataset().name();
+  return live;
+}
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteJobStore(FileSystem& fs,
                                                              const std::string& folder,

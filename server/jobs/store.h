@@ -60,6 +60,9 @@ struct LiveJob {
   std::string train_dataset, validation_dataset;  // names; "" for none
 };
 
+// Of a job as the store gives it; what it was asked for isn't known from that.
+LiveJob LiveJobOf(const v1::Job& job);
+
 // What is kept of the jobs, and the only place that says what state a job is in: what was accepted
 // here is what others may see. A change is on disk when a call returns OK. A call that returns an
 // error has changed nothing that is seen before a restart; where the disk failed while it

@@ -48,7 +48,7 @@ class Watchers {
   void Remove(const std::string& job_id, const Wake* wake);
   void StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
-  // What comes next, with the lock let go: a posted call, or the wakes of all jobs that changed.
+  // Those of all jobs that changed since the last call.
   std::vector<std::shared_ptr<const Wake>> TakeWakes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const int64_t max_watchers_;

@@ -85,8 +85,6 @@ class SqliteDatabase {
   // Commits nothing, in the place of the log that a commit which failed had: after that it can't
   // come back at the next opening.
   absl::Status CommitNothing();
-  // Rows that the last INSERT, UPDATE or DELETE touched.
-  int64_t changes() const { return sqlite3_changes64(connection_.get()); }
 
  private:
   friend class SqliteStatement;
