@@ -248,14 +248,14 @@ TEST_F(ConvctlTest, CtrlCStopsWatchingAndTheJobGoesOn) {
 }
 
 TEST_F(ConvctlTest, AJobPausesResumesAndThenRunsToItsEnd) {
-  const std::unique_ptr<Subprocess> following = server_->StartConvctl(TrainArguments("25"));
+  const std::unique_ptr<Subprocess> following = server_->StartConvctl(TrainArguments("12"));
   ASSERT_NE(following, nullptr);
   const auto wait_for = [&](const std::string& beginning) {
     return following
         ->WaitForLine([&](const std::string& line) { return line.find(beginning) == 0; })
         .value_or("");
   };
-  ASSERT_NE(wait_for("Epoch 1/25 "), "") << following->err();
+  ASSERT_NE(wait_for("Epoch 1/12 "), "") << following->err();
   const std::string id = ExpectJson({"jobs"})["jobs"][0]["id"];
   EXPECT_THAT(Expect(0, {"pause", id}).out,
               ContainsRegex("^Job " + id + " (is paused; |pauses at its next cut)"));
@@ -275,10 +275,10 @@ TEST_F(ConvctlTest, AJobPausesResumesAndThenRunsToItsEnd) {
   const json job = ExpectJson({"jobs", id});
   EXPECT_EQ(job["state"], "JOB_STATE_SUCCEEDED");
   EXPECT_EQ(job["attempts"], 2);
-  EXPECT_EQ(job["history"].size(), 25u);
+  EXPECT_EQ(job["history"].size(), 12u);
   // The follower saw each epoch once, and no end of the server.
-  for (int epoch = 1; epoch <= 25; ++epoch) {
-    const std::string line = "\nEpoch " + std::to_string(epoch) + "/25 ";
+  for (int epoch = 1; epoch <= 12; ++epoch) {
+    const std::string line = "\nEpoch " + std::to_string(epoch) + "/12 ";
     const size_t first = following->out().find(line);
     ASSERT_NE(first, std::string::npos) << line;
     EXPECT_EQ(following->out().find(line, first + 1), std::string::npos) << line;
@@ -307,7 +307,7 @@ void RefuseConnections(const std::string& address, int count) {
 }
 
 TEST_F(ConvctlTest, AFollowerGoesOnWithTheJobAfterTheServersEnd) {
-  std::vector<std::string> train = TrainArguments("50");
+  std::vector<std::string> train = TrainArguments("12");
   train.insert(train.begin(), CONVD_BIN_DIR "/convctl");
   // gRPC usually looks at its sockets each 5 s though no call waits for them, which would hide that
   // the follower doesn't wait for the server.
@@ -333,8 +333,8 @@ TEST_F(ConvctlTest, AFollowerGoesOnWithTheJobAfterTheServersEnd) {
   for (const absl::string_view line : absl::StrSplit(following->out(), '\n')) {
     if (line.substr(0, 6) == "Epoch ") epochs.emplace_back(line.substr(6, line.find('/') - 6));
   }
-  ASSERT_EQ(epochs.size(), 50u) << following->out();
-  for (int i = 0; i < 50; ++i) EXPECT_EQ(epochs[i], std::to_string(i + 1));
+  ASSERT_EQ(epochs.size(), 12u) << following->out();
+  for (int i = 0; i < 12; ++i) EXPECT_EQ(epochs[i], std::to_string(i + 1));
 }
 
 TEST_F(ConvctlTest, TheLecturesNpzTrainsWithItsTailHeldOut) {
