@@ -10,7 +10,7 @@
 namespace convd {
 
 struct CrashOptions {
-  int64_t kills = 30;
+  int64_t kills = 1;
   uint64_t seed = 1;
   std::string folder;  // for all that the run writes; there, and empty
   // No further life begins after so long; what was begun is still finished and compared.

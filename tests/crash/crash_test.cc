@@ -21,7 +21,11 @@ namespace convd {
 namespace {
 
 CrashOptions& Options() {
-  static auto* const options = new CrashOptions();
+  static auto* const options = [] {
+    auto* const defaults = new CrashOptions();
+    defaults->kills = CONVD_CRASH_KILLS;
+    return defaults;
+  }();
   return *options;
 }
 
