@@ -19,12 +19,13 @@ void JobPrinter::OnEvent(const v1::JobEvent& event) {
     case v1::JobEvent::kJob: {
       const v1::Job& job = event.job();
       epochs_ = job.request().epochs();
-      // A watch that came back late finds it running again already.
+      // The server stopped, or it was paused and resumed before this watch looked. One that came
+      // back late finds it running again already.
       if (state_ == v1::JOB_STATE_RUNNING &&
           (job.state() == v1::JOB_STATE_QUEUED ||
            (job.state() == v1::JOB_STATE_RUNNING && job.attempts() > attempts_))) {
-        ShowLine(absl::StrCat("The server stopped; job ", Printable(job.id()),
-                              " goes on from its last checkpoint"));
+        ShowLine(absl::StrCat("Job ", Printable(job.id()),
+                              " was interrupted; it goes on from its last checkpoint"));
         state_line_.clear();
       }
       state_ = job.state();

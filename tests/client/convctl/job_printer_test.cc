@@ -78,7 +78,7 @@ TEST_F(JobPrinterTest, AJobThatIsQueuedAfterItRanWentOnAfterTheServersEnd) {
   printer.OnEvent(JobEvent(v1::JOB_STATE_QUEUED, 1));
   printer.OnEvent(JobEvent(v1::JOB_STATE_RUNNING));
   EXPECT_THAT(writes_, ElementsAre("Job j1 is running\n",
-                                   "The server stopped; job j1 goes on from its last checkpoint\n",
+                                   "Job j1 was interrupted; it goes on from its last checkpoint\n",
                                    "Job j1 is queued, number 1 in line\n", "Job j1 is running\n"));
 }
 
@@ -91,7 +91,7 @@ TEST_F(JobPrinterTest, SoDidOneThatRunsInAnotherAttempt) {
   printer.OnEvent(running);
   EXPECT_THAT(writes_,
               ElementsAre("\rJob j1 is running\x1b[K",
-                          "\rThe server stopped; job j1 goes on from its last checkpoint\x1b[K\n",
+                          "\rJob j1 was interrupted; it goes on from its last checkpoint\x1b[K\n",
                           "\rJob j1 is running\x1b[K"));
 }
 
