@@ -1,7 +1,6 @@
 #include "client/convctl/progress_bar.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +9,7 @@
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/terminal_text.h"
+#include "core/train/early_stopping.h"
 
 namespace convd {
 namespace {
@@ -51,30 +51,13 @@ double Share(int64_t done, int64_t total) {
 }
 
 // What early stopping looks at, the lower the better.
-double Monitored(const v1::EpochRecord& record, v1::EarlyStopping::Monitor monitor) {
-  switch (monitor) {
-    case v1::EarlyStopping::VAL_LOSS:
-      return record.val_loss();
-    case v1::EarlyStopping::VAL_ACCURACY:
-      return -record.val_accuracy();
-    case v1::EarlyStopping::ACCURACY:
-      return -record.accuracy();
-    default:
-      return record.loss();
-  }
-}
-
 // The epoch whose weights were published. REQUIRES: the job's history isn't empty.
 const v1::EpochRecord& PublishedEpoch(const v1::Job& job) {
   const v1::EpochRecord* published = &*job.history().rbegin();
-  const v1::EarlyStopping& early_stopping = job.request().early_stopping();
-  if (!early_stopping.restore_best()) return *published;
-  double best = std::numeric_limits<double>::infinity();
+  EarlyStopping early_stopping(job.request().early_stopping());
+  if (!early_stopping.restores_best()) return *published;
   for (const v1::EpochRecord& record : job.history()) {
-    const double monitored = Monitored(record, early_stopping.monitor());
-    if (!(monitored < best - early_stopping.min_delta())) continue;
-    best = monitored;
-    published = &record;
+    if (early_stopping.Add(record)) published = &record;
   }
   return *published;
 }

@@ -404,7 +404,6 @@ class PlanTrainer : public Trainer {
     const double an_epoch =
         epoch_ > 1 ? seconds_done_ / (epoch_ - 1) : seconds * data_.train.count / seen_;
     p.seconds_left = std::max(0.0, an_epoch * (p.epochs - epoch_ + 1) - seconds);
-    p.seconds = seconds_done_ + seconds;
     p.validating = validating;
     return p;
   }

@@ -51,7 +51,6 @@ struct TrainingProgress {
   double accuracy = 0;
   double images_per_second = 0;
   double seconds_left = 0;
-  double seconds = 0;  // that the job has run in all, over restarts
   bool validating = false;
 };
 
