@@ -86,6 +86,10 @@ absl::Status Parse(std::string_view bytes, const std::string& id, const char* wh
                                           message.GetTypeName()));
 }
 
+absl::Status NoJob(const std::string& id) {
+  return absl::NotFoundError(absl::StrCat("id: no job \"", id, "\""));
+}
+
 std::string Warnings(const v1::Job& job) {
   v1::Job only;
   *only.mutable_warnings() = job.warnings();
@@ -130,6 +134,12 @@ class SqliteJobStore final : public JobStore {
     unsettled_ = unsettled_ || !status.ok();
     return status;
   }
+  // What is there of every job, without reading what it was asked for.
+  struct Place {
+    int64_t number = 0;
+    v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
+  };
+  absl::StatusOr<Place> FindPlace(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What a row of kColumns holds.
   struct Row {
     int64_t number = 0;
@@ -149,6 +159,7 @@ class SqliteJobStore final : public JobStore {
   SqliteStatement insert_ ABSL_GUARDED_BY(mu_);
   SqliteStatement last_ ABSL_GUARDED_BY(mu_);
   SqliteStatement find_ ABSL_GUARDED_BY(mu_);
+  SqliteStatement place_ ABSL_GUARDED_BY(mu_);
   SqliteStatement change_ ABSL_GUARDED_BY(mu_);
   SqliteStatement set_wish_ ABSL_GUARDED_BY(mu_);
   SqliteStatement set_priority_ ABSL_GUARDED_BY(mu_);
@@ -176,6 +187,7 @@ absl::Status SqliteJobStore::Prepare() {
               insert_));
   CONVD_RETURN_IF_ERROR(prepare("SELECT id FROM job ORDER BY id DESC LIMIT 1", last_));
   CONVD_RETURN_IF_ERROR(prepare(select + "WHERE id = ?", find_));
+  CONVD_RETURN_IF_ERROR(prepare("SELECT number, state FROM job WHERE id = ?", place_));
   CONVD_RETURN_IF_ERROR(
       prepare("UPDATE job SET state = ?, attempts = ?, crashes = ?, started = ?, ended = ?, "
               "outcome = ?, wished = 0 WHERE number = ?",
@@ -220,10 +232,19 @@ absl::StatusOr<SqliteJobStore::Row> SqliteJobStore::Read(const SqliteStatement& 
   return read;
 }
 
+absl::StatusOr<SqliteJobStore::Place> SqliteJobStore::FindPlace(const std::string& id) {
+  CONVD_RETURN_IF_ERROR(CheckJobId(id));
+  CONVD_ASSIGN_OR_RETURN(const bool found, place_.Text(id).Step());
+  if (!found) return NoJob(id);
+  const Place place{place_.IntAt(0), static_cast<v1::JobState>(place_.IntAt(1))};
+  place_.Reset();
+  return place;
+}
+
 absl::StatusOr<SqliteJobStore::Row> SqliteJobStore::Find(const std::string& id, JobParts parts) {
   CONVD_RETURN_IF_ERROR(CheckJobId(id));
   CONVD_ASSIGN_OR_RETURN(const bool found, find_.Text(id).Step());
-  if (!found) return absl::NotFoundError(absl::StrCat("id: no job \"", id, "\""));
+  if (!found) return NoJob(id);
   absl::StatusOr<Row> row = Read(find_, parts);
   find_.Reset();
   return row;
@@ -301,14 +322,14 @@ absl::Status SqliteJobStore::Apply(const std::string& id, const JobChange& chang
 
 absl::Status SqliteJobStore::SetWish(const std::string& id, v1::JobState wished) {
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return Written(set_wish_.Int(wished).Int(row.number).Run());
+  CONVD_ASSIGN_OR_RETURN(const Place place, FindPlace(id));
+  return Written(set_wish_.Int(wished).Int(place.number).Run());
 }
 
 absl::Status SqliteJobStore::SetPriority(const std::string& id, int32_t priority) {
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return Written(set_priority_.Int(priority).Int(row.number).Run());
+  CONVD_ASSIGN_OR_RETURN(const Place place, FindPlace(id));
+  return Written(set_priority_.Int(priority).Int(place.number).Run());
 }
 
 absl::Status SqliteJobStore::AllowDifferentBits(const std::string& id) {
@@ -322,18 +343,17 @@ absl::Status SqliteJobStore::AllowDifferentBits(const std::string& id) {
 absl::Status SqliteJobStore::PutEpoch(const std::string& id, const v1::EpochRecord& record) {
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(SqliteTransaction transaction, SqliteTransaction::Begin(*database_));
-  CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  CONVD_ASSIGN_OR_RETURN(const bool any, last_epoch_.Int(row.number).Step());
+  CONVD_ASSIGN_OR_RETURN(const Place place, FindPlace(id));
+  CONVD_ASSIGN_OR_RETURN(const bool any, last_epoch_.Int(place.number).Step());
   const int64_t last = any ? last_epoch_.IntAt(0) : 0;
   last_epoch_.Reset();
-  if (row.record.job.state() != v1::JOB_STATE_RUNNING || record.epoch() < 1 ||
-      record.epoch() > last + 1) {
+  if (place.state != v1::JOB_STATE_RUNNING || record.epoch() < 1 || record.epoch() > last + 1) {
     return absl::FailedPreconditionError(
         absl::StrCat("job \"", id, "\": got the record of epoch ", record.epoch(),
                      "; want a running job, and a record of epoch 1 to ", last + 1));
   }
   CONVD_RETURN_IF_ERROR(
-      put_epoch_.Int(row.number).Int(record.epoch()).Blob(record.SerializeAsString()).Run());
+      put_epoch_.Int(place.number).Int(record.epoch()).Blob(record.SerializeAsString()).Run());
   return Written(transaction.Commit());
 }
 
@@ -367,8 +387,8 @@ absl::StatusOr<v1::Job> SqliteJobStore::Get(const std::string& id, JobParts part
 
 absl::StatusOr<v1::JobState> SqliteJobStore::State(const std::string& id) {
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return row.record.job.state();
+  CONVD_ASSIGN_OR_RETURN(const Place place, FindPlace(id));
+  return place.state;
 }
 
 absl::StatusOr<JobRecord> SqliteJobStore::GetRecord(const std::string& id) {
@@ -381,8 +401,8 @@ absl::StatusOr<std::vector<v1::EpochRecord>> SqliteJobStore::Epochs(const std::s
                                                                     int64_t after_epoch,
                                                                     int64_t limit) {
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const Row row, Find(id, JobParts::kListed));
-  return ReadEpochs(id, row.number, after_epoch, limit);
+  CONVD_ASSIGN_OR_RETURN(const Place place, FindPlace(id));
+  return ReadEpochs(id, place.number, after_epoch, limit);
 }
 
 absl::StatusOr<SentRequest> SqliteJobStore::FindRequest(const std::string& request_id) {

@@ -11,14 +11,14 @@ struct Transition {
 };
 
 constexpr Transition kTransitions[] = {
-    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING},  // a place is free
-    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_PAUSED},   // PauseJob, or its checkpoint is another CPU's
+    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING},     // a place is free
+    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_PAUSED},      // PauseJob
     {v1::JOB_STATE_QUEUED, v1::JOB_STATE_CANCELLED},   // CancelJob
-    {v1::JOB_STATE_QUEUED, v1::JOB_STATE_FAILED},      // it can't begin, or ended the server thrice
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_SUCCEEDED},  // after its version was published
-    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_FAILED},     // with an error
+    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_FAILED},  // with an error; or it ended the server thrice
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_CANCELLED},  // CancelJob, at the next cut
-    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSED},     // PauseJob, once the checkpoint is written
+    // PauseJob, once the checkpoint is written; or the one that is there is another machine's
+    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSED},
     {v1::JOB_STATE_RUNNING,
      v1::JOB_STATE_QUEUED},  // the server stopped: it goes on at the next start
     {v1::JOB_STATE_PAUSED, v1::JOB_STATE_QUEUED},     // ResumeJob
