@@ -88,10 +88,12 @@ class GrpcClient final : public Client {
         evaluator_(v1::Evaluator::NewStub(channel)),
         predictor_(v1::Predictor::NewStub(channel)) {}
 
-  absl::StatusOr<Health> CheckHealth() override {
-    CONVD_ASSIGN_OR_RETURN(const grpc::health::v1::HealthCheckResponse response,
-                           Call(*health_, &grpc::health::v1::Health::Stub::Check,
-                                grpc::health::v1::HealthCheckRequest(), kShortCall));
+  absl::StatusOr<Health> CheckHealth(const std::string& service) override {
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    CONVD_ASSIGN_OR_RETURN(
+        const grpc::health::v1::HealthCheckResponse response,
+        Call(*health_, &grpc::health::v1::Health::Stub::Check, request, kShortCall));
     switch (response.status()) {
       case grpc::health::v1::HealthCheckResponse::SERVING:
         return Health::kServing;

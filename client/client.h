@@ -59,7 +59,9 @@ class Client {
                                                          const ClientOptions& options = {});
   virtual ~Client() = default;
 
-  virtual absl::StatusOr<Health> CheckHealth() = 0;
+  // Of the server as a whole, or of one of its services by its full name, such as convd.v1.Jobs;
+  // NOT_FOUND where it has no such service.
+  virtual absl::StatusOr<Health> CheckHealth(const std::string& service = "") = 0;
 
   virtual absl::StatusOr<v1::Job> Train(const v1::TrainRequest& request) = 0;
   virtual absl::StatusOr<v1::Job> GetJob(const std::string& id) = 0;

@@ -37,7 +37,7 @@ absl::Status FlagError(absl::string_view flag, std::string_view got, absl::strin
 // Flags arrive as text, so that every error is this file's own sentence.
 struct Flags {
   std::string grpc_address, state, cpus, isa, concurrent_jobs, drain_seconds, max_message_mb;
-  std::string log_level, nice, max_waiting_jobs, checkpoint_seconds;
+  std::string log_level, nice, max_waiting_jobs, checkpoint_seconds, max_state_bytes;
 };
 
 absl::Status ReadInteger(absl::string_view flag, const std::string& text, int low, int high,
@@ -51,6 +51,31 @@ absl::Status ReadInteger(absl::string_view flag, const std::string& text, int lo
     return FlagError(flag, text, absl::StrCat("a whole number", unit, ", ", low, " to ", high));
   }
   value = static_cast<int>(number);
+  return absl::OkStatus();
+}
+
+// 0, or at least a MiB; with K, M, G or T for powers of 1,024.
+absl::Status ReadBytes(absl::string_view flag, const std::string& text, int64_t& value) {
+  if (text.empty()) return absl::OkStatus();
+  constexpr absl::string_view kUnits = "KMGT";
+  constexpr int64_t kLeast = int64_t{1} << 20;
+  constexpr int64_t kMost = int64_t{1} << 60;
+  absl::string_view digits = text;
+  int shift = 0;
+  if (const size_t unit = kUnits.find(text.back()); unit != absl::string_view::npos) {
+    digits.remove_suffix(1);
+    shift = 10 * (static_cast<int>(unit) + 1);
+  }
+  int64_t number = 0;
+  const bool plain = !digits.empty() && digits.size() <= 18 &&
+                     std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit);
+  if (!plain || !absl::SimpleAtoi(digits, &number) || number > kMost >> shift ||
+      (number > 0 && (number << shift) < kLeast)) {
+    return FlagError(flag, text,
+                     "a number of bytes such as 20G (with K, M, G or T for powers of 1,024), at "
+                     "least 1M; or 0 for no limit");
+  }
+  value = number << shift;
   return absl::OkStatus();
 }
 
@@ -106,6 +131,8 @@ absl::Status Check(const Flags& flags, Config& config) {
       ReadInteger("--concurrent-jobs", flags.concurrent_jobs, 1, 64, "", config.concurrent_jobs));
   CONVD_RETURN_IF_ERROR(ReadInteger("--max-waiting-jobs", flags.max_waiting_jobs, 1, 1'000'000, "",
                                     config.max_waiting_jobs));
+  CONVD_RETURN_IF_ERROR(
+      ReadBytes("--max-state-bytes", flags.max_state_bytes, config.max_state_bytes));
   int checkpoint = static_cast<int>(absl::ToInt64Seconds(config.checkpoint_interval));
   CONVD_RETURN_IF_ERROR(ReadInteger("--checkpoint-seconds", flags.checkpoint_seconds, 1, 86'400,
                                     " of seconds", checkpoint));
@@ -159,6 +186,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   app.add_option("--concurrent-jobs", flags.concurrent_jobs, "Jobs that train at a time [1]");
   app.add_option("--max-waiting-jobs", flags.max_waiting_jobs,
                  "Jobs that may be queued or paused [10000]");
+  app.add_option("--max-state-bytes", flags.max_state_bytes,
+                 "Bytes of the state folder from which on jobs and datasets are refused, such as "
+                 "20G; 0: no limit but the disk's [0]");
   app.add_option("--checkpoint-seconds", flags.checkpoint_seconds,
                  "Longest time that a job trains without being saved [30]");
   app.add_option("--drain-seconds", flags.drain_seconds,

@@ -1,6 +1,7 @@
 #ifndef CONVD_SERVER_CONFIG_H_
 #define CONVD_SERVER_CONFIG_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct Config {
   std::string isa;  // "avx2", "avx512"; "" leaves it to the CPU
   int concurrent_jobs = 1;
   int max_waiting_jobs = 10'000;  // queued and paused
+  int64_t max_state_bytes = 0;    // of what the state folder takes on the disk; 0: no limit
   absl::Duration checkpoint_interval = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);
   int max_message_mb = 64;  // both directions

@@ -1,9 +1,11 @@
 // convd: the server. Exit codes: 0 stopped as asked, 1 something failed, 2 a flag is wrong, 128 + n
 // stopped at once by a second signal n.
 
+#include <spdlog/sinks/dup_filter_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -30,7 +32,10 @@ int Fail(const absl::Status& status) {
 }
 
 void LogToStderr(const std::string& level) {
-  auto logger = spdlog::stderr_color_mt("convd");
+  // What is tried again each second need not say each time that it failed.
+  auto sink = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(std::chrono::minutes(10));
+  sink->add_sink(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("convd", std::move(sink));
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   logger->set_level(spdlog::level::from_str(level == "error" ? "err" : level));
   logger->flush_on(spdlog::level::trace);

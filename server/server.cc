@@ -20,6 +20,7 @@
 #include "core/time/clock.h"
 #include "core/train/trainer.h"
 #include "server/datasets/registry.h"
+#include "server/disk_budget.h"
 #include "server/jobs/runner.h"
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
@@ -31,10 +32,13 @@
 #include "server/rpc/listening.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/predictor_service.h"
+#include "server/rpc/readiness.h"
 #include "server/state_lock.h"
 
 namespace convd {
 namespace {
+
+constexpr absl::Duration kReadinessInterval = absl::Seconds(5);
 
 absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
@@ -77,6 +81,7 @@ class ConvdServer final : public Server {
   MemoryBudget memory_;
   std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
+  std::unique_ptr<DiskBudget> disk_;
   std::unique_ptr<ModelRepository> models_;
   std::unique_ptr<DatasetRegistry> datasets_;
   std::unique_ptr<JobStore> jobs_;
@@ -89,6 +94,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<EvaluatorService> evaluator_service_;
   std::unique_ptr<PredictorService> predictor_service_;
   ListeningServer listening_;
+  std::unique_ptr<Readiness> readiness_;
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
@@ -122,8 +128,10 @@ absl::Status ConvdServer::OpenState(const Config& config) {
   if (!models.ok()) return InFlag("--state", models.status());
   models_ = *std::move(models);
   for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
+  disk_ = std::make_unique<DiskBudget>(fs_, clock_, state_dir_, config.max_state_bytes);
   absl::StatusOr<std::unique_ptr<DatasetRegistry>> datasets =
-      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsWithin(memory_.bytes));
+      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsWithin(memory_.bytes),
+                            [this](int64_t bytes) { return disk_->Take(bytes); });
   if (!datasets.ok()) return InFlag("--state", datasets.status());
   datasets_ = *std::move(datasets);
   absl::StatusOr<std::unique_ptr<JobStore>> jobs = OpenSqliteJobStore(fs_, state_dir_);
@@ -165,6 +173,7 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
   JobRunnerOptions options;
   options.concurrent_jobs = config.concurrent_jobs;
   options.max_waiting = config.max_waiting_jobs;
+  options.take_room = [this](int64_t bytes) { return disk_->Take(bytes); };
   options.checkpoints.interval = config.checkpoint_interval;
   options.instruction_set = InstructionSet();
   options.library_versions = LibraryVersions();
@@ -206,12 +215,16 @@ absl::Status ConvdServer::Serve(const Config& config) {
       listening_,
       Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
                       evaluator_service_.get(), predictor_service_.get()}));
-  // The server as a whole, "", is SERVING of itself.
-  for (const char* service : {v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
-                              v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
+  // The server as a whole, "", is SERVING of itself: a full disk keeps nobody from predicting.
+  grpc::HealthCheckServiceInterface& health = *listening_.server->GetHealthCheckService();
+  for (const char* service : {v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
                               v1::Predictor::service_full_name()}) {
-    listening_.server->GetHealthCheckService()->SetServingStatus(service, true);
+    health.SetServingStatus(service, true);
   }
+  readiness_ = std::make_unique<Readiness>(
+      health,
+      std::vector<std::string>{v1::Jobs::service_full_name(), v1::Datasets::service_full_name()},
+      [this] { return disk_->Take(0); }, kReadinessInterval);
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
   if (!written.ok()) {
@@ -226,6 +239,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
+  readiness_ = nullptr;  // it would say otherwise
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   runner_->Stop();
   const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());

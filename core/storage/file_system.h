@@ -58,6 +58,11 @@ class FileSystem {
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
   // With symbolic links and .. resolved; the path must exist.
   virtual absl::StatusOr<std::string> Canonical(const std::string& path) = 0;
+  // What a folder takes on the disk, with all that is in it. Never follows symbolic links; leaves
+  // out folders that may not be read.
+  virtual absl::StatusOr<int64_t> TreeBytes(const std::string& path) = 0;
+  // What this process may still write to the disk that the path lies on.
+  virtual absl::StatusOr<int64_t> FreeBytes(const std::string& path) = 0;
 
   // The machine's; lives for ever.
   static FileSystem& Posix();

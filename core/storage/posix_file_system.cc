@@ -1,7 +1,9 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -376,6 +378,49 @@ class PosixFileSystem final : public FileSystem {
     if (resolved == nullptr) return ErrnoStatus(path, "can't be resolved", errno);
     absl::Cleanup release = [resolved] { std::free(resolved); };
     return std::string(resolved);
+  }
+
+  absl::StatusOr<int64_t> TreeBytes(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    // Of what lies there, not of what a link there leads to.
+    std::string name = path;
+    char* const roots[] = {name.data(), nullptr};
+    FTS* const tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, nullptr);
+    if (tree == nullptr) return ErrnoStatus(path, "can't be examined", errno);
+    absl::Cleanup close_tree = [tree] { fts_close(tree); };
+    constexpr int64_t kBlock = 512;  // whatever the file system's are
+    int64_t bytes = 0;
+    while (true) {
+      errno = 0;
+      const FTSENT* const entry = fts_read(tree);
+      if (entry == nullptr) break;
+      switch (entry->fts_info) {
+        case FTS_DP:  // counted on the way in
+          break;
+        case FTS_NS:
+        case FTS_ERR:
+          // What is removed meanwhile takes nothing.
+          if (entry->fts_level > FTS_ROOTLEVEL && entry->fts_errno == ENOENT) break;
+          return ErrnoStatus(entry->fts_path, "can't be examined", entry->fts_errno);
+        case FTS_DNR:  // its own blocks are known
+        default:
+          bytes += kBlock * int64_t{entry->fts_statp->st_blocks};
+      }
+    }
+    if (errno != 0) return ErrnoStatus(path, "can't be examined", errno);
+    return bytes;
+  }
+
+  absl::StatusOr<int64_t> FreeBytes(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    struct statvfs info;
+    if (RetryInterrupted([&] { return statvfs(path.c_str(), &info); }) != 0) {
+      return ErrnoStatus(path, "can't be examined", errno);
+    }
+    // Some file systems say that there is no end of blocks.
+    const uint64_t size = std::max<uint64_t>(1, info.f_frsize);
+    const uint64_t most = static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / size;
+    return static_cast<int64_t>(size * std::min<uint64_t>(info.f_bavail, most));
   }
 
  private:

@@ -45,7 +45,7 @@ std::vector<SplitFiles> FromProto(
 class DiskDatasetRegistry final : public DatasetRegistry {
  public:
   DiskDatasetRegistry(FileSystem& fs, const Clock& clock, const std::string& state_dir,
-                      DataDirs data_dirs, const DataLimits& limits)
+                      DataDirs data_dirs, const DataLimits& limits, TakeRoom take_room)
       : fs_(fs),
         clock_(clock),
         state_dir_(state_dir),
@@ -53,7 +53,8 @@ class DiskDatasetRegistry final : public DatasetRegistry {
         names_dir_(absl::StrCat(datasets_dir_, "/", kNamesFolder)),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
         data_dirs_(std::move(data_dirs)),
-        limits_(limits) {}
+        limits_(limits),
+        take_room_(std::move(take_room)) {}
 
   absl::Status Scan();
 
@@ -116,6 +117,7 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   const std::string tmp_dir_;
   const DataDirs data_dirs_;
   const DataLimits limits_;
+  const TakeRoom take_room_;
   std::atomic<int64_t> temporaries_{0};
   std::atomic<int> uploads_{0};
 
@@ -298,6 +300,7 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name
     if (has_name && has_content) return there->second.record;
   }
   if (!has_content) {
+    CONVD_RETURN_IF_ERROR(take_room_(record.size_bytes()));
     CONVD_RETURN_IF_ERROR(MoveContentIntoPlace(dataset, record));
     absl::MutexLock lock(&mu_);
     Content& content = contents_[sha256];
@@ -456,6 +459,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
       CONVD_RETURN_IF_ERROR(CheckName(field + "labels", file));
     }
   }
+  CONVD_RETURN_IF_ERROR(take_room_(0));
   if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
     return absl::ResourceExhaustedError(
@@ -464,6 +468,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   UploadPlan plan;
   plan.folder = NewTemporary();
   plan.max_bytes = limits_.upload_bytes;
+  plan.take_room = take_room_;
   plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
@@ -480,10 +485,10 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
 
 absl::StatusOr<std::unique_ptr<DatasetRegistry>> DatasetRegistry::Open(
     FileSystem& fs, const Clock& clock, const std::string& state_dir,
-    const std::vector<std::string>& data_dirs, const DataLimits& limits) {
+    const std::vector<std::string>& data_dirs, const DataLimits& limits, TakeRoom take_room) {
   CONVD_ASSIGN_OR_RETURN(DataDirs dirs, DataDirs::Open(fs, data_dirs, "--data-dir"));
-  auto registry =
-      std::make_unique<DiskDatasetRegistry>(fs, clock, state_dir, std::move(dirs), limits);
+  auto registry = std::make_unique<DiskDatasetRegistry>(fs, clock, state_dir, std::move(dirs),
+                                                        limits, std::move(take_room));
   CONVD_RETURN_IF_ERROR(registry->Scan());
   return registry;
 }

@@ -1,6 +1,8 @@
 #ifndef CONVD_SERVER_DATASETS_REGISTRY_H_
 #define CONVD_SERVER_DATASETS_REGISTRY_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +30,10 @@ class DatasetUpload {
   virtual absl::StatusOr<v1::Dataset> Commit() = 0;
 };
 
+// OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED. May read the disk; any
+// thread may call.
+using TakeRoom = std::function<absl::Status(int64_t bytes)>;
+
 // The server's datasets: name -> content-addressed folder under STATE/datasets. Any thread may
 // call.
 //
@@ -43,10 +49,12 @@ class DatasetRegistry {
   // Reads what is registered already, and removes what an interrupted call left under STATE; so one
   // process at a time per STATE. What is damaged is left out of the list, with a warning, and never
   // hides the others; it can be deleted, or registered again. `data_dirs` are the only folders that
-  // Register reads from; they must exist. `fs` and `clock` outlive the registry.
+  // Register reads from; they must exist. `take_room` is asked before anything large is written.
+  // `fs` and `clock` outlive the registry.
   static absl::StatusOr<std::unique_ptr<DatasetRegistry>> Open(
       FileSystem& fs, const Clock& clock, const std::string& state_dir,
-      const std::vector<std::string>& data_dirs, const DataLimits& limits = {});
+      const std::vector<std::string>& data_dirs, const DataLimits& limits = {},
+      TakeRoom take_room = [](int64_t) { return absl::OkStatus(); });
 
   // Decoded once into STATE. The same name with the same content is OK and changes nothing; with
   // another content ALREADY_EXISTS. PERMISSION_DENIED outside the data dirs, also where a symbolic

@@ -43,6 +43,7 @@ class DiskUpload final : public DatasetUpload {
       return absl::ResourceExhaustedError(
           absl::StrCat("the upload has more than ", plan_.max_bytes, " bytes, which is the limit"));
     }
+    CONVD_RETURN_IF_ERROR(plan_.take_room(static_cast<int64_t>(data.size())));
     auto there = files_.find(file);
     if (there == files_.end()) {
       if (files_.size() >= kMaxFiles) {

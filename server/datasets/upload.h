@@ -17,6 +17,7 @@ namespace convd {
 struct UploadPlan {
   std::string folder;     // made with the first file, removed at the first error and at the end
   int64_t max_bytes = 0;  // of all files together
+  TakeRoom take_room;     // asked before each write
   // Reads and publishes what lies in `folder`.
   absl::AnyInvocable<absl::StatusOr<v1::Dataset>()> publish;
   // Called by the destructor, when nothing is left on disk, with OK or what could not be removed.

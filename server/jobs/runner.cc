@@ -14,6 +14,16 @@ namespace convd {
 namespace {
 
 constexpr int32_t kMostPriority = 100;
+// Of a job's card, history and the folders' blocks.
+constexpr int64_t kRoomBesideWeights = int64_t{1} << 20;
+
+// What a job may take on the disk at once: two checkpoints and a third that is being written, of
+// weights, two moments and the best epoch's weights, and its version.
+int64_t RoomFor(const Graph& graph) {
+  constexpr int64_t kFloats = 3 * 4 + 1;
+  return kFloats * static_cast<int64_t>(sizeof(float)) * graph.parameter_count() +
+         kRoomBesideWeights;
+}
 
 absl::Status StoppingError() {
   return absl::UnavailableError("the server is stopping; try again when it is back");
@@ -123,12 +133,14 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   record.sent_sha256 = job.sent_sha256;
   record.data_sha256 = job.data_sha256;
   record.validation_sha256 = job.validation_sha256;
+  const absl::Status room = options_.take_room(RoomFor(job.graph));
   v1::Job created;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(std::optional<v1::Job> repeated, FindRepeated(job));
     if (repeated.has_value()) return *std::move(repeated);
     if (stopping_) return StoppingError();
+    CONVD_RETURN_IF_ERROR(room);
     const int64_t waiting = static_cast<int64_t>(live_.size() - running_.size());
     if (waiting >= options_.max_waiting) {
       return absl::ResourceExhaustedError(
@@ -409,10 +421,24 @@ void JobRunner::RunJobs() {
   }
 }
 
+void JobRunner::WarnOfNoBeginning(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (std::exchange(told_of_no_beginning_, true)) return;
+  }
+  options_.on_warning(
+      absl::StrCat("no job can begin, and what waits goes on waiting: ", status.message()));
+}
+
 bool JobRunner::RunOne() {
+  // A job that can't be saved would train for nothing; waiting costs it nothing.
+  if (absl::Status room = options_.take_room(0); !room.ok()) {
+    WarnOfNoBeginning(room);
+    return false;
+  }
   absl::StatusOr<std::shared_ptr<JobRun>> run = Begin();
   if (!run.ok()) {
-    options_.on_warning(absl::StrCat("a job can't begin: ", run.status().message()));
+    WarnOfNoBeginning(run.status());
     return false;
   }
   if (*run == nullptr) return false;
@@ -444,6 +470,7 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
                                       clock_, options_.checkpoints, options_.progress_interval,
                                       [this, id] { watchers_.WakeUp(id); });
   running_.emplace(id, run);
+  told_of_no_beginning_ = false;
   return run;
 }
 
@@ -453,51 +480,6 @@ absl::Status JobRunner::BeginPublishing(JobRun& run) {
   if (run.Cancelled()) return absl::CancelledError("the run was asked to end");
   run.publishing = true;
   return absl::OkStatus();
-}
-
-JobChange JobRunner::ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
-  JobChange change;
-  change.crashes = 0;
-  change.progress = run.latest().progress;
-  change.progress.set_seconds_left(0);
-  change.progress.set_validating(false);
-  absl::Status status = trained.status;
-  if (status.ok()) {
-    change.state = v1::JOB_STATE_SUCCEEDED;
-    change.result = trained.version;
-    return change;
-  }
-  change.state = trained.other_machine ? v1::JOB_STATE_PAUSED : v1::JOB_STATE_FAILED;
-  if (absl::IsCancelled(status)) {
-    // Of several reasons the user's own comes last: what broke must not pass for a wish.
-    if (!run.store_error().ok()) {
-      status = absl::Status(
-          run.store_error().code(),
-          absl::StrCat("the history could not be kept: ", run.store_error().message()));
-    } else {
-      switch (run.wish()) {
-        case JobRun::Wish::kCancel:
-          change.state = v1::JOB_STATE_CANCELLED;
-          return change;
-        case JobRun::Wish::kPause:
-          change.state = v1::JOB_STATE_PAUSED;
-          return change;
-        case JobRun::Wish::kStop:
-          change.state = v1::JOB_STATE_QUEUED;
-          return change;
-        case JobRun::Wish::kTimeout:
-          status = absl::DeadlineExceededError(
-              absl::StrCat("max_runtime: the job has run for ", static_cast<int64_t>(run.Seconds()),
-                           " s and has not come to its end; nothing was published"));
-          break;
-        case JobRun::Wish::kNone:
-          break;
-      }
-    }
-  }
-  change.error.set_code(static_cast<int>(status.code()));
-  change.error.set_message(std::string(status.message().data(), status.message().size()));
-  return change;
 }
 
 void JobRunner::Run(JobRun& run) {
@@ -513,7 +495,7 @@ void JobRunner::Run(JobRun& run) {
     }
     if (kept.ok()) break;
     options_.on_warning(
-        absl::StrCat("the end of job ", run.id(), " can't be kept: ", kept.message()));
+        absl::StrCat("the end of job ", run.id(), " can't be kept yet: ", kept.message()));
     absl::MutexLock lock(&mu_);
     const auto is_stopping = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopping_; };
     if (mu_.AwaitWithTimeout(absl::Condition(&is_stopping), options_.retry_interval)) {

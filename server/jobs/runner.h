@@ -42,6 +42,9 @@ struct JobRunnerOptions {
   // Between attempts to write down a change that the store could not keep.
   absl::Duration retry_interval = absl::Seconds(1);
   CheckpointPolicy checkpoints;
+  // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED: nothing is accepted
+  // or begun then. Reads the disk; called under no lock.
+  std::function<absl::Status(int64_t)> take_room = [](int64_t) { return absl::OkStatus(); };
   // What every card and checkpoint says of this server.
   std::string instruction_set;
   std::map<std::string, std::string> library_versions;
@@ -70,7 +73,7 @@ class JobRunner {
 
   // Queues the job and returns it. Where its request_id is that of an earlier job, that job is
   // returned instead, or ALREADY_EXISTS where it was asked for differently. RESOURCE_EXHAUSTED
-  // where too many wait, UNAVAILABLE once stopping.
+  // where too many wait or the disk has no room for it, UNAVAILABLE once stopping.
   absl::StatusOr<v1::Job> Submit(ResolvedJob job);
 
   // The job that the very same request made before, by its request_id and SentSha256; nothing where
@@ -105,7 +108,7 @@ class JobRunner {
   void Post(absl::AnyInvocable<void()> work) { watchers_.Post(std::move(work)); }
 
   // Begins the first job that waits and runs it to its end, its pause or the stop, on this thread;
-  // false where none waits, or stopping.
+  // false where none waits, the disk has no room, or stopping.
   bool RunOne();
 
  private:
@@ -127,13 +130,13 @@ class JobRunner {
   absl::Status RecoverRunning(LiveJob& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   void RunJobs();
+  // Once until a job begins, for it is tried each second.
+  void WarnOfNoBeginning(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes the first job that waits; null where there is none, or once stopping.
   absl::StatusOr<std::shared_ptr<JobRun>> Begin();
   // From here on a cancellation comes too late.
   absl::Status BeginPublishing(JobRun& run);
   void Run(JobRun& run);
-  // The change of state that a run has come to.
-  static JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained);
 
   // Makes the change in the store, and in what is kept here of jobs that live.
   absl::Status Apply(const std::string& id, const JobChange& change)
@@ -177,6 +180,7 @@ class JobRunner {
   std::deque<v1::Job> untold_ ABSL_GUARDED_BY(mu_);  // changes, for on_change
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool watches_ended_ ABSL_GUARDED_BY(mu_) = false;
+  bool told_of_no_beginning_ ABSL_GUARDED_BY(mu_) = false;
 
   std::vector<std::thread> threads_;  // last: they use the rest
 };

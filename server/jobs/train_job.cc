@@ -200,4 +200,49 @@ TrainedJob TrainJob(const JobTraining& training, JobRun& run,
   }
 }
 
+JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
+  JobChange change;
+  change.crashes = 0;
+  change.progress = run.latest().progress;
+  change.progress.set_seconds_left(0);
+  change.progress.set_validating(false);
+  absl::Status status = trained.status;
+  if (status.ok()) {
+    change.state = v1::JOB_STATE_SUCCEEDED;
+    change.result = trained.version;
+    return change;
+  }
+  change.state = trained.other_machine ? v1::JOB_STATE_PAUSED : v1::JOB_STATE_FAILED;
+  if (absl::IsCancelled(status)) {
+    // Of several reasons the user's own comes last: what broke must not pass for a wish.
+    if (!run.store_error().ok()) {
+      status = absl::Status(
+          run.store_error().code(),
+          absl::StrCat("the history could not be kept: ", run.store_error().message()));
+    } else {
+      switch (run.wish()) {
+        case JobRun::Wish::kCancel:
+          change.state = v1::JOB_STATE_CANCELLED;
+          return change;
+        case JobRun::Wish::kPause:
+          change.state = v1::JOB_STATE_PAUSED;
+          return change;
+        case JobRun::Wish::kStop:
+          change.state = v1::JOB_STATE_QUEUED;
+          return change;
+        case JobRun::Wish::kTimeout:
+          status = absl::DeadlineExceededError(
+              absl::StrCat("max_runtime: the job has run for ", static_cast<int64_t>(run.Seconds()),
+                           " s and has not come to its end; nothing was published"));
+          break;
+        case JobRun::Wish::kNone:
+          break;
+      }
+    }
+  }
+  change.error.set_code(static_cast<int>(status.code()));
+  change.error.set_message(std::string(status.message().data(), status.message().size()));
+  return change;
+}
+
 }  // namespace convd

@@ -59,6 +59,10 @@ struct TrainedJob {
 TrainedJob TrainJob(const JobTraining& training, JobRun& run,
                     absl::FunctionRef<absl::Status()> begin_publishing);
 
+// The change of state that a run has come to, but for its time. Of several reasons for an end that
+// of the highest wish.
+JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained);
+
 }  // namespace convd
 
 #endif  // CONVD_SERVER_JOBS_TRAIN_JOB_H_

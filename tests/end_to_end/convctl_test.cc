@@ -101,6 +101,10 @@ class ConvctlTest : public FashionServerTest {
 
 TEST_F(ConvctlTest, TheMainJobInTheShell) {
   EXPECT_EQ(Expect(0, {"health"}).out, "serving\n");
+  EXPECT_EQ(Expect(0, {"health", "jobs"}).out, "serving\n");
+  EXPECT_EQ(Expect(0, {"health", "convd.v1.Predictor"}).out, "serving\n");
+  EXPECT_THAT(Expect(1, {"health", "job"}).err,
+              HasSubstr("the server has none named convd.v1.Job; want jobs, datasets"));
   EXPECT_THAT(Expect(0, {"datasets", "upload", "uploaded", data_dir()}).out,
               HasSubstr("train 2,000, test 500"));
   EXPECT_THAT(Expect(0, {"datasets", "list"}).out, HasSubstr("uploaded"));

@@ -34,6 +34,7 @@ TEST(ConfigTest, NoFlagsGiveTheDocumentedDefaults) {
   EXPECT_EQ(config.cpus, 0);
   EXPECT_EQ(config.isa, "");
   EXPECT_EQ(config.concurrent_jobs, 1);
+  EXPECT_EQ(config.max_state_bytes, 0);
   EXPECT_EQ(config.drain, absl::Seconds(10));
   EXPECT_EQ(config.max_message_mb, 64);
   EXPECT_EQ(config.log_level, "info");
@@ -80,6 +81,19 @@ TEST(ConfigTest, EveryFlagIsTaken) {
   EXPECT_EQ(config.nice, 0);
 }
 
+TEST(ConfigTest, BytesMayHaveAUnit) {
+  const auto bytes = [](const std::string& text) {
+    return Parse({"--max-state-bytes", text})->config.max_state_bytes;
+  };
+  EXPECT_EQ(bytes("0"), 0);
+  EXPECT_EQ(bytes("1048576"), 1'048'576);
+  EXPECT_EQ(bytes("1024K"), 1'048'576);
+  EXPECT_EQ(bytes("3M"), 3'145'728);
+  EXPECT_EQ(bytes("20G"), 21'474'836'480);
+  EXPECT_EQ(bytes("2T"), 2'199'023'255'552);
+  EXPECT_EQ(bytes("1048576T"), int64_t{1} << 60);
+}
+
 TEST(ConfigTest, TheStateFolderFollowsTheXdgSpecification) {
   EXPECT_EQ(Parse({}, {{"XDG_STATE_HOME", "/x"}, {"HOME", "/h"}})->config.state_dir, "/x/convd");
   EXPECT_EQ(Parse({}, {{"XDG_STATE_HOME", "x"}, {"HOME", "/h"}})->config.state_dir,
@@ -115,6 +129,15 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--state", ""}, "--state", "want a value"},
       {{"--state", std::string(4000, 'd')}, "--state", "3072"},
       {{"--data-dir", ""}, "--data-dir", "want a value"},
+      {{"--max-state-bytes", "much"}, "--max-state-bytes", "\"much\""},
+      {{"--max-state-bytes", "G"}, "--max-state-bytes", "\"G\""},
+      {{"--max-state-bytes", "-1"}, "--max-state-bytes", "or 0 for no limit"},
+      {{"--max-state-bytes", "20GB"}, "--max-state-bytes", "such as 20G"},
+      {{"--max-state-bytes", "1.5G"}, "--max-state-bytes", "1.5G"},
+      {{"--max-state-bytes", "1023K"}, "--max-state-bytes", "at least 1M"},
+      {{"--max-state-bytes", "1048577T"}, "--max-state-bytes", "1048577T"},
+      {{"--max-state-bytes", "99999999999999999999"}, "--max-state-bytes", "99999"},
+      {{"--max-state-bytes", ""}, "--max-state-bytes", "want a value"},
       {{"--cpus", "-1"}, "--cpus", "-1"},
       {{"--cpus", "1.5"}, "--cpus", "1.5"},
       {{"--cpus", "two"}, "--cpus", "two"},

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/jobs.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -195,6 +196,46 @@ TEST_F(ServerTest, ServesWhereItsAddressFileCannotBeWritten) {
   ASSERT_TRUE(server.ok()) << server.status();
   EXPECT_FALSE(std::filesystem::exists(config_.state_dir + "/addresses"));
   EXPECT_EQ(Health((*server)->grpc_address()), grpc::health::v1::HealthCheckResponse::SERVING);
+}
+
+TEST_F(ServerTest, BeyondItsLimitItTakesNoJobsOrDatasetsAndServesWhatItHas) {
+  using Response = grpc::health::v1::HealthCheckResponse;
+  std::filesystem::create_directories(config_.state_dir);
+  const std::string large = config_.state_dir + "/large";
+  std::ofstream(large) << std::string(4 << 20, 'x');
+  config_.max_state_bytes = 3 << 20;
+  auto server = Server::Start(config_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  const std::string address = (*server)->grpc_address();
+  EXPECT_EQ(Health(address), Response::SERVING);
+  EXPECT_EQ(Health(address, "convd.v1.Predictor"), Response::SERVING);
+  EXPECT_EQ(Health(address, "convd.v1.Jobs"), Response::NOT_SERVING);
+
+  const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
+  const auto datasets = v1::Datasets::NewStub(channel);
+  grpc::ClientContext upload_context;
+  v1::Dataset dataset;
+  const auto upload = datasets->UploadDataset(&upload_context, &dataset);
+  v1::UploadDatasetRequest header;
+  header.mutable_header()->set_name("digits");
+  upload->Write(header);
+  upload->WritesDone();
+  const grpc::Status refused = upload->Finish();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(refused.error_message(), HasSubstr("--max-state-bytes allows 3.0 MiB"));
+
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service("convd.v1.Datasets");
+  const auto health = grpc::health::v1::Health::NewStub(channel);
+  const auto watch = health->Watch(&context, request);
+  Response response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), Response::NOT_SERVING);
+  std::filesystem::remove(large);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), Response::SERVING);
+  context.TryCancel();
 }
 
 TEST_F(ServerTest, AnAddressOfAnotherMachineIsToldAsSuch) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <limits>
 #include <set>
 #include <system_error>
 
@@ -364,6 +365,19 @@ void SimulatedDisk::Settle(Node& node, Survival survival) {
   node.entries = node.durable_entries;
   node.file.CutPower(survival, random_);
   for (const auto& [name, entry] : node.entries) Settle(*entry, survival);
+}
+
+absl::StatusOr<int64_t> SimulatedDisk::TreeBytes(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(CheckOn(path));
+  CONVD_ASSIGN_OR_RETURN(const Place place, Find(path, "can't be examined"));
+  return UsedBytes(*place.node);
+}
+
+absl::StatusOr<int64_t> SimulatedDisk::FreeBytes(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(CheckOn(path));
+  CONVD_RETURN_IF_ERROR(Find(path, "can't be examined").status());
+  return capacity_.has_value() ? std::max<int64_t>(0, *capacity_ - UsedBytes(*root_))
+                               : std::numeric_limits<int64_t>::max();
 }
 
 int64_t SimulatedDisk::UsedBytes(const Node& folder) {

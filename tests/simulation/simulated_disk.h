@@ -110,6 +110,10 @@ class SimulatedDisk : public FileSystem {
   absl::Status RemoveAll(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
   absl::StatusOr<std::string> Canonical(const std::string& path) override;
+  // What the files hold.
+  absl::StatusOr<int64_t> TreeBytes(const std::string& path) override;
+  // The rest of the capacity.
+  absl::StatusOr<int64_t> FreeBytes(const std::string& path) override;
 
  private:
   class OpenFile;

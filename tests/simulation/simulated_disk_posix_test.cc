@@ -43,6 +43,8 @@ TEST(SimulatedDisk, AnswersAsThePosixFileSystemDoes) {
     compare([&](FileSystem& fs) { return fs.List(path).status(); });
     compare([&](FileSystem& fs) { return fs.Size(path).status(); });
     compare([&](FileSystem& fs) { return fs.Canonical(path).status(); });
+    compare([&](FileSystem& fs) { return fs.TreeBytes(path).status(); });
+    compare([&](FileSystem& fs) { return fs.FreeBytes(path).status(); });
     compare([&](FileSystem& fs) { return fs.SyncDirectory(path); });
     EXPECT_EQ(Shown(disk.Canonical(path)), Shown(posix.Canonical(path)));
     compare([&](FileSystem& fs) { return fs.Create(path).status(); });

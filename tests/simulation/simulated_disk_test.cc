@@ -443,6 +443,21 @@ TEST(SimulatedDisk, GetsFull) {
   EXPECT_EQ(Content(disk, "/b"), "xyzdefghi");
 }
 
+TEST(SimulatedDisk, SaysWhatIsTakenAndWhatIsFree) {
+  SimulatedDisk disk(1);
+  ASSERT_TRUE(disk.CreateDirectories("/a/b").ok());
+  Write(disk, "/a/x", "123");
+  Write(disk, "/a/b/y", "4567");
+  Write(disk, "/z", "89");
+  EXPECT_EQ(*disk.TreeBytes("/a"), 7);
+  EXPECT_EQ(*disk.TreeBytes("/z"), 2);
+  EXPECT_GT(*disk.FreeBytes("/a"), int64_t{1} << 60);
+  disk.SetCapacity(12);
+  EXPECT_EQ(*disk.FreeBytes("/a"), 3);
+  disk.SetCapacity(5);
+  EXPECT_EQ(*disk.FreeBytes("/a"), 0);
+}
+
 TEST(SimulatedDisk, FilesCanBeReadAndWrittenAnywhere) {
   SimulatedDisk disk(1);
   EXPECT_TRUE(absl::IsNotFound(disk.OpenRandomAccess("/a", false).status()));

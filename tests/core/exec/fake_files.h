@@ -42,6 +42,8 @@ class FakeFiles final : public FileSystem {
   absl::Status RemoveAll(const std::string&) override { return No(); }
   absl::Status SyncDirectory(const std::string&) override { return No(); }
   absl::StatusOr<std::string> Canonical(const std::string&) override { return No(); }
+  absl::StatusOr<int64_t> TreeBytes(const std::string&) override { return No(); }
+  absl::StatusOr<int64_t> FreeBytes(const std::string&) override { return No(); }
 
  private:
   static absl::Status No() { return absl::UnimplementedError("these files can only be read"); }

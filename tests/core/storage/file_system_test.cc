@@ -275,6 +275,40 @@ TEST_F(FileSystemTest, RemoveAllOfALinkRemovesTheLinkAlone) {
   EXPECT_EQ(Get(Path("precious/file")), "x");
 }
 
+TEST_F(FileSystemTest, ATreeTakesWhatItsFilesDoButNotWhereItsLinksLead) {
+  ASSERT_TRUE(fs_.CreateDirectories(Path("precious")).ok());
+  Put(Path("precious/file"), std::string(10 << 20, 'x'));
+  ASSERT_TRUE(fs_.CreateDirectories(Path("tree/a/b")).ok());
+  std::filesystem::create_directory_symlink(Path("precious"), Path("tree/a/link"));
+  std::filesystem::create_symlink(Path("precious/file"), Path("tree/file-link"));
+  std::filesystem::create_directory_symlink(Path("tree"), Path("tree/a/loop"));
+  ASSERT_EQ(mkfifo(Path("tree/fifo").c_str(), 0600), 0);
+  const int64_t before = *fs_.TreeBytes(Path("tree"));
+  EXPECT_GE(before, 0);
+  EXPECT_LT(before, 1 << 20);
+  for (const char* name : {"tree/f", "tree/a/b/.f"}) {
+    auto file = *fs_.Create(Path(name));
+    ASSERT_TRUE(file->Append(std::string(1 << 20, 'x')).ok());
+    ASSERT_TRUE(file->Sync().ok());  // some file systems say only then what it takes
+  }
+  const int64_t more = *fs_.TreeBytes(Path("tree")) - before;
+  EXPECT_GE(more, 2 << 20);
+  EXPECT_LT(more, (2 << 20) + (256 << 10));
+  EXPECT_LT(*fs_.TreeBytes(Path("tree/file-link")), 1 << 20);
+  ExpectError(fs_.TreeBytes(Path("none")).status(), absl::StatusCode::kNotFound, "/none");
+}
+
+TEST_F(FileSystemTest, ADiskHasNoMoreFreeThanItHasRoom) {
+  const absl::StatusOr<int64_t> free = fs_.FreeBytes(folder_);
+  ASSERT_TRUE(free.ok()) << free.status();
+  EXPECT_GT(*free, 0);
+  EXPECT_LE(static_cast<uint64_t>(*free), std::filesystem::space(folder_).capacity);
+  if (fs_.Exists("/proc/self")) {
+    EXPECT_EQ(*fs_.FreeBytes("/proc"), 0);
+  }
+  ExpectError(fs_.FreeBytes(Path("none")).status(), absl::StatusCode::kNotFound, "/none");
+}
+
 TEST_F(FileSystemTest, DescriptorsAreNotLeftOpen) {
   const auto open_files = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});

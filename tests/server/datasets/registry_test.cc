@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <set>
 #include <thread>
 
@@ -49,7 +50,10 @@ class DatasetRegistryTest : public ::testing::Test {
   void Reopen(const DataLimits& limits = {}) {
     registry_ = nullptr;
     auto opened = DatasetRegistry::Open(FileSystem::Posix(), clock_, root_ + "/state",
-                                        {root_ + "/data"}, limits);
+                                        {root_ + "/data"}, limits, [this](int64_t bytes) {
+                                          if (bytes <= room_) return absl::OkStatus();
+                                          return absl::ResourceExhaustedError("no room");
+                                        });
     ASSERT_TRUE(opened.ok()) << opened.status();
     registry_ = *std::move(opened);
   }
@@ -81,6 +85,7 @@ class DatasetRegistryTest : public ::testing::Test {
 
   StoppedClock clock_;
   std::string root_;
+  int64_t room_ = std::numeric_limits<int64_t>::max();
   std::unique_ptr<DatasetRegistry> registry_;
 };
 
@@ -347,6 +352,38 @@ TEST_F(DatasetRegistryTest, UploadsThatCantBeAreRefusedAndLeaveNothingBehind) {
   ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kInvalidArgument,
               "header.files[0].images");
   EXPECT_EQ(Everything(), before);
+}
+
+TEST_F(DatasetRegistryTest, WithoutRoomNothingNewIsKept) {
+  const int64_t bytes = Register("there", "mnist")->size_bytes();
+  ASSERT_TRUE(registry_->Delete("there").ok());
+  const std::set<std::string> before = Everything();
+  room_ = bytes - 1;
+  ExpectError(Register("mnist", "mnist").status(), absl::StatusCode::kResourceExhausted, "no room");
+  EXPECT_EQ(Everything(), before);
+  room_ = bytes;
+  EXPECT_TRUE(Register("mnist", "mnist").ok());
+  room_ = 0;
+  // What is there already takes nothing more.
+  EXPECT_TRUE(Register("mnist", "mnist").ok());
+  EXPECT_TRUE(Register("another-name", "mnist").ok());
+}
+
+TEST_F(DatasetRegistryTest, AnUploadEndsWhereRoomDoes) {
+  const std::set<std::string> before = Everything();
+  v1::UploadHeader header;
+  header.set_name("mnist");
+  room_ = 10;
+  std::unique_ptr<DatasetUpload> upload = *registry_->BeginUpload(header);
+  EXPECT_TRUE(upload->Write("a", std::string(10, 'x')).ok());
+  ExpectError(upload->Write("a", std::string(11, 'x')), absl::StatusCode::kResourceExhausted,
+              "no room");
+  EXPECT_EQ(Everything(), before);
+  ExpectError(upload->Commit().status(), absl::StatusCode::kResourceExhausted, "no room");
+  upload = nullptr;
+  room_ = -1;
+  ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kResourceExhausted,
+              "no room");
 }
 
 TEST_F(DatasetRegistryTest, UploadsAtOnceAreBounded) {

@@ -1,5 +1,6 @@
 #include "tests/server/models/memory_file_system.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -273,6 +274,23 @@ absl::StatusOr<std::string> MemoryFileSystem::Canonical(const std::string& path)
   absl::MutexLock lock(&mu_);
   if (Find(path) == nullptr) return NotFound(path);
   return path;
+}
+
+absl::StatusOr<int64_t> MemoryFileSystem::TreeBytes(const std::string& path) {
+  absl::MutexLock lock(&mu_);
+  const std::shared_ptr<Node> node = Find(path);
+  if (node == nullptr) return NotFound(path);
+  return NodeBytes(*node);
+}
+
+absl::StatusOr<int64_t> MemoryFileSystem::FreeBytes(const std::string&) {
+  return std::numeric_limits<int64_t>::max();
+}
+
+int64_t MemoryFileSystem::NodeBytes(const Node& node) {
+  int64_t bytes = static_cast<int64_t>(node.data.size());
+  for (const auto& [name, entry] : node.entries) bytes += NodeBytes(*entry);
+  return bytes;
 }
 
 }  // namespace convd

@@ -51,6 +51,8 @@ class MemoryFileSystem : public FileSystem {
   absl::Status RemoveAll(const std::string& path) override;
   absl::Status SyncDirectory(const std::string& path) override;
   absl::StatusOr<std::string> Canonical(const std::string& path) override;
+  absl::StatusOr<int64_t> TreeBytes(const std::string& path) override;
+  absl::StatusOr<int64_t> FreeBytes(const std::string& path) override;
 
  private:
   friend class MemoryFile;
@@ -66,6 +68,7 @@ class MemoryFileSystem : public FileSystem {
   // The folder that holds `path`, or null.
   std::shared_ptr<Node> Parent(const std::string& path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static std::shared_ptr<Node> Survivor(const Node& node, bool entries_survive);
+  static int64_t NodeBytes(const Node& node);
   static void CollectFiles(const Node& node, const std::string& path,
                            std::vector<std::string>& files);
 

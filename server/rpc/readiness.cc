@@ -1,0 +1,50 @@
+#include "server/rpc/readiness.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "absl/strings/str_join.h"
+
+namespace convd {
+
+Readiness::Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std::string> services,
+                     std::function<absl::Status()> check, absl::Duration interval)
+    : health_(health), services_(std::move(services)), check_(std::move(check)) {
+  for (const std::string& service : services_) health_.SetServingStatus(service, true);
+  Check();
+  thread_ = std::thread([this, interval] {
+    for (;;) {
+      {
+        absl::MutexLock lock(&mu_);
+        if (mu_.AwaitWithTimeout(absl::Condition(&ended_), interval)) return;
+      }
+      Check();
+    }
+  });
+}
+
+Readiness::~Readiness() {
+  {
+    absl::MutexLock lock(&mu_);
+    ended_ = true;
+  }
+  thread_.join();
+}
+
+void Readiness::Check() {
+  absl::MutexLock lock(&check_mu_);
+  const absl::Status status = check_();
+  if (status.ok() == ready_) return;
+  ready_ = status.ok();
+  for (const std::string& service : services_) health_.SetServingStatus(service, ready_);
+  const std::string names = absl::StrJoin(services_, ", ");
+  if (ready_) {
+    spdlog::info("{}: serving again", names);
+  } else {
+    spdlog::warn("{}: not serving: {}", names,
+                 std::string(status.message().data(), status.message().size()));
+  }
+}
+
+}  // namespace convd

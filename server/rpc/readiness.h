@@ -1,0 +1,45 @@
+#ifndef CONVD_SERVER_RPC_READINESS_H_
+#define CONVD_SERVER_RPC_READINESS_H_
+
+#include <grpcpp/health_check_service_interface.h>
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+
+namespace convd {
+
+// Says through grpc.health.v1 which services take what they are there for: they are NOT_SERVING
+// while a check fails, such as the one of room on the disk. The health service outlives it.
+class Readiness {
+ public:
+  // Checks now, and then each `interval` on a thread of its own until it is destroyed.
+  Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std::string> services,
+            std::function<absl::Status()> check, absl::Duration interval);
+  ~Readiness();
+
+  // Checks once, and logs a change. Any thread may call.
+  void Check();
+
+ private:
+  grpc::HealthCheckServiceInterface& health_;
+  const std::vector<std::string> services_;
+  const std::function<absl::Status()> check_;
+
+  absl::Mutex check_mu_;
+  bool ready_ ABSL_GUARDED_BY(check_mu_) = true;
+
+  absl::Mutex mu_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;  // last: it uses the rest
+};
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_RPC_READINESS_H_
