@@ -20,6 +20,13 @@ using ::testing::Property;
 using ::testing::StartsWith;
 
 Graph PresetGraph(const std::string& name) { return *Graph::Create(*Preset(name)); }
+// keras-mnist's calls on smaller images, for what is explained many times.
+Graph SmallGraph() {
+  v1::Network network = *Preset("keras-mnist");
+  network.mutable_input()->set_height(12);
+  network.mutable_input()->set_width(12);
+  return *Graph::Create(network);
+}
 
 // Goes on by `step` each time that it is asked, and by what a test adds.
 class SteppingClock : public Clock {
@@ -194,7 +201,7 @@ TEST(Explain, RunsEachPlanOnceWhereThatTakesLong) {
 // A machine that is shared, or held back to its quota, stands still in the midst of a call, and
 // then there is no time left for further runs.
 TEST(Explain, GivesNoCallTheTimeOfAStallWhereItRanBesides) {
-  const Graph graph = PresetGraph("keras-mnist");
+  const Graph graph = SmallGraph();
   int seen = 0;
   for (int stalled = 1; stalled < 300; stalled += 5) {
     SteppingClock clock(absl::Milliseconds(1));
@@ -225,8 +232,8 @@ TEST(Explain, DoesNotCountWhatRunsAtCuts) {
 }
 
 TEST(Explain, EndsAndDividesByNothingWhereTheClockStandsStill) {
-  const absl::StatusOr<v1::Explanation> explanation = Explain(
-      PresetGraph("keras-mnist"), {.batch_size = 1}, SteppingClock(absl::ZeroDuration()), GoOn);
+  const absl::StatusOr<v1::Explanation> explanation =
+      Explain(SmallGraph(), {.batch_size = 1}, SteppingClock(absl::ZeroDuration()), GoOn);
   ASSERT_TRUE(explanation.ok()) << explanation.status();
   EXPECT_EQ(explanation->train().images(), 1);
   EXPECT_EQ(explanation->train().most_workers(), 1);
@@ -246,7 +253,7 @@ TEST(Explain, TakesTheMicroBatchThatATrainingWasGiven) {
 }
 
 TEST(Explain, StopsAtWhicheverCut) {
-  const Graph graph = PresetGraph("keras-mnist");
+  const Graph graph = SmallGraph();
   SteppingClock clock(absl::Milliseconds(1));
   int all = 0;
   ASSERT_TRUE(Explain(graph, {.batch_size = 1}, clock, [&] { return ++all > 0; }).ok());

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -198,11 +199,19 @@ class RecordingExecutor : public Executor {
   std::vector<int> cuts;
 };
 
-// Never goes on, so that as many runs are made as ever are.
-class StandingClock : public Clock {
+// Goes on by a tenth of a second each time that it is asked, so that few runs are made; or stands
+// still, so that as many are as ever.
+class SteppingClock : public Clock {
  public:
   absl::Time Now() const override { return absl::UnixEpoch(); }
-  absl::Duration Monotonic() const override { return absl::ZeroDuration(); }
+  absl::Duration Monotonic() const override {
+    return absl::Milliseconds(milliseconds_ += stands_still ? 0 : 100);
+  }
+
+  bool stands_still = false;  // set before the first call
+
+ private:
+  mutable std::atomic<int64_t> milliseconds_{0};
 };
 
 class ExplainModelTest : public ::testing::Test {
@@ -234,7 +243,7 @@ class ExplainModelTest : public ::testing::Test {
 
   FakeModels models_;
   RecordingExecutor executor_;
-  StandingClock clock_;
+  SteppingClock clock_;
   std::unique_ptr<ModelsService> service_;
   std::unique_ptr<LoopbackServer> server_;
   std::unique_ptr<v1::Models::Stub> stub_;
@@ -419,6 +428,7 @@ TEST_F(ExplainModelTest, StopsAtACutWhenTheCallerHasGone) {
     context.TryCancel();
     EXPECT_TRUE(List().ok());
   };
+  clock_.stands_still = true;
   Start();
   models_.Publish("m");
   v1::ExplainModelResponse response;
