@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tests/crash/data_ledger.h"
 #include "tests/crash/ledger.h"
 #include "tests/crash/server_life.h"
 #include "tests/crash/state_folder.h"
@@ -83,6 +84,7 @@ class CrashRun {
     absl::Duration after;               // a life's length, or until strace comes
     std::optional<KillPoint> at_start;  // strace is there from the start
     std::optional<KillPoint> later;     // strace comes to a running server
+    int concurrent_jobs = 1;
   };
 
   absl::Status Prepare();
@@ -101,6 +103,7 @@ class CrashRun {
   const std::vector<JobKind>& kinds_;
   const double slowness_;
   Ledger ledger_;
+  DataLedger data_{ledger_};
   std::mt19937_64 random_;
   std::map<std::string, int64_t> calls_;  // of an unbroken life
   std::map<std::string, int64_t> moments_;
@@ -118,11 +121,11 @@ absl::Status CrashRun::Prepare() {
   for (const bool first : {true, false}) {
     ledger_.BeginLife();
     const std::unique_ptr<ServerLife> life =
-        ServerLife::Start(folders_, std::nullopt, count && !first);
+        ServerLife::Start(folders_, 1, std::nullopt, count && !first);
     const std::string address = life == nullptr ? "" : life->AwaitAddress();
     if (address.empty()) return absl::InternalError("the server doesn't come up");
     {
-      Workload workload(address, *life, ledger_, random_);
+      Workload workload(address, *life, ledger_, data_, random_);
       if (first) {
         const absl::Status registered = workload.RegisterDataset(folders_.data);
         if (!registered.ok()) return registered;
@@ -147,6 +150,7 @@ CrashRun::Plan CrashRun::NextPlan() {
   Plan plan;
   const double dice = Uniform();
   plan.after = slowness_ * absl::Milliseconds(2000 * Uniform());
+  plan.concurrent_jobs = 1 + static_cast<int>(random_() % 2);
   if (calls_.empty() || dice < 0.3) return plan;
   // Each kind of call now and then, and those that there are many of more often.
   std::vector<double> weights;
@@ -190,7 +194,8 @@ std::string CrashRun::End(ServerLife& life, const Plan& plan) {
 void CrashRun::Live(const Plan& plan) {
   ledger_.BeginLife();
   const auto left = TemporaryFiles(folders_.state);
-  const std::unique_ptr<ServerLife> life = ServerLife::Start(folders_, plan.at_start);
+  const std::unique_ptr<ServerLife> life =
+      ServerLife::Start(folders_, plan.concurrent_jobs, plan.at_start);
   ASSERT_NE(life, nullptr);
   std::string moment;
   std::thread end([&] { moment = End(*life, plan); });
@@ -200,7 +205,7 @@ void CrashRun::Live(const Plan& plan) {
     for (const std::string& fault : OutlivedTemporaries(folders_.state, left)) {
       ledger_.Fault(fault);
     }
-    Workload workload(address, *life, ledger_, random_);
+    Workload workload(address, *life, ledger_, data_, random_);
     workload.CompareWithLedger(false);
     workload.CheckCheckpoints(folders_.state);
     const size_t most_live = 1 + random_() % 4;
@@ -250,13 +255,13 @@ void CrashRun::CheckVersions(bool all) {
 void CrashRun::LastLife() {
   ledger_.BeginLife();
   const auto left = TemporaryFiles(folders_.state);
-  const std::unique_ptr<ServerLife> life = ServerLife::Start(folders_, std::nullopt);
+  const std::unique_ptr<ServerLife> life = ServerLife::Start(folders_, 1, std::nullopt);
   ASSERT_NE(life, nullptr);
   const std::string address = life->AwaitAddress();
   ASSERT_FALSE(address.empty()) << life->OtherEnd();
   for (const std::string& fault : OutlivedTemporaries(folders_.state, left)) ledger_.Fault(fault);
   {
-    Workload workload(address, *life, ledger_, random_);
+    Workload workload(address, *life, ledger_, data_, random_);
     workload.CompareWithLedger(true);
     if (!workload.FinishAll(5 * kPatience)) ledger_.Fault("not all jobs come to their end");
     workload.CompareWithLedger(true);
@@ -297,11 +302,12 @@ CrashReport CrashRun::Run() {
   for (const auto& [moment, count] : moments_) {
     absl::StrAppend(&report.summary, "  ", count, "  ", moment, "\n");
   }
-  absl::StrAppend(&report.summary, totals.jobs, " jobs acknowledged: ", totals.succeeded,
-                  " succeeded, ", totals.cancelled, " cancelled, ", totals.given_up,
-                  " given up after three crashes; ", totals.resumed, " began more than once; ",
-                  totals.epochs, " epochs and ", ledger_.versions().size(),
-                  " versions shown and kept\n", report.faults.size(), " faults\n");
+  absl::StrAppend(
+      &report.summary, totals.jobs, " jobs acknowledged: ", totals.succeeded, " succeeded, ",
+      totals.cancelled, " cancelled, ", totals.given_up, " given up after three crashes; ",
+      totals.resumed, " began more than once; ", totals.epochs, " epochs and ",
+      ledger_.versions().size(), " versions shown and kept; ", data_.uploads(), " uploads and ",
+      data_.evaluations(), " evaluations acknowledged\n", report.faults.size(), " faults\n");
   for (const std::string& fault : report.faults) absl::StrAppend(&report.summary, fault, "\n");
   return report;
 }

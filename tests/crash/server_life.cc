@@ -27,11 +27,12 @@ std::string Injection(const KillPoint& point) {
 
 }  // namespace
 
-std::unique_ptr<ServerLife> ServerLife::Start(const CrashFolders& folders,
+std::unique_ptr<ServerLife> ServerLife::Start(const CrashFolders& folders, int concurrent_jobs,
                                               const std::optional<KillPoint>& point,
                                               bool count_only) {
   std::vector<std::string> command = ServerProcess::CommandLine(
-      folders.state, {"--data-dir", folders.data, "--checkpoint-seconds", "1"});
+      folders.state, {"--data-dir", folders.data, "--checkpoint-seconds", "1", "--concurrent-jobs",
+                      absl::StrCat(concurrent_jobs)});
   if (point.has_value() || count_only) {
     // -D: the server is this process's child, strace its grandchild.
     std::vector<std::string> traced = {StracePath(), "-D", "-f", "-y", "-o", folders.trace, "-e"};

@@ -23,7 +23,7 @@ struct CrashFolders {
 class ServerLife {
  public:
   // Killed at `point`, if given; with `count_only` strace writes down its calls and kills nothing.
-  static std::unique_ptr<ServerLife> Start(const CrashFolders& folders,
+  static std::unique_ptr<ServerLife> Start(const CrashFolders& folders, int concurrent_jobs,
                                            const std::optional<KillPoint>& point,
                                            bool count_only = false);
   ~ServerLife();

@@ -10,6 +10,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/storage/sha256.h"
 #include "tests/end_to_end/small_fashion.h"
 
@@ -127,7 +128,9 @@ std::vector<std::string> DamagedVersions(const std::string& state,
       if (const int64_t number = NumberOf(version); number > 0) {
         numbers.insert(number);
         for (std::string& fault : CheckManifest(folder)) faults.push_back(std::move(fault));
-      } else {
+      } else if (absl::string_view stem = version;
+                 !absl::ConsumeSuffix(&stem, ".evaluations.textproto") ||
+                 NumberOf(std::string(stem)) <= 0) {
         faults.push_back(absl::StrCat(folder, " is no version"));
       }
     }

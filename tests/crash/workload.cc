@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/watched_job.h"
 #include "tests/crash/state_folder.h"
+#include "tests/end_to_end/small_fashion.h"
 
 namespace convd {
 namespace {
@@ -23,9 +26,9 @@ size_t Below(std::mt19937_64& random, size_t bound) { return random() % bound; }
 
 }  // namespace
 
-Workload::Workload(const std::string& address, ServerLife& life, Ledger& ledger,
+Workload::Workload(const std::string& address, ServerLife& life, Ledger& ledger, DataLedger& data,
                    std::mt19937_64& random)
-    : life_(life), ledger_(ledger), random_(random) {
+    : life_(life), ledger_(ledger), data_(data), random_(random) {
   grpc::ChannelArguments arguments;
   // Else channels to the same port of an earlier life would be taken again.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -33,6 +36,7 @@ Workload::Workload(const std::string& address, ServerLife& life, Ledger& ledger,
   jobs_ = v1::Jobs::NewStub(channel_);
   models_ = v1::Models::NewStub(channel_);
   datasets_ = v1::Datasets::NewStub(channel_);
+  evaluator_ = v1::Evaluator::NewStub(channel_);
 }
 
 Workload::~Workload() {
@@ -44,7 +48,10 @@ template <typename Request, typename Response, typename Method>
 absl::Status Workload::Call(const Method& method, const Request& request, Response& response) {
   grpc::ClientContext context;
   context.set_deadline(Deadline());
-  const grpc::Status status = method(&context, request, &response);
+  return Judge(method(&context, request, &response));
+}
+
+absl::Status Workload::Judge(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   const absl::Status result(static_cast<absl::StatusCode>(status.error_code()),
                             status.error_message());
@@ -64,6 +71,95 @@ absl::Status Workload::RegisterDataset(const std::string& folder) {
   return Call(
       [this](auto* c, const auto& q, auto* r) { return datasets_->RegisterDataset(c, q, r); },
       request, dataset);
+}
+
+void Workload::Upload() {
+  const auto [name, content] = data_.NewDataset();
+  LabelledPixels pixels;
+  pixels.labels = std::string("\0\1\2", 3);
+  pixels.pixels = std::string(pixels.labels.size() * 784, static_cast<char>('a' + content));
+  data_.Uploading(name, content);
+  grpc::ClientContext context;
+  context.set_deadline(Deadline());
+  v1::Dataset dataset;
+  const auto writer = datasets_->UploadDataset(&context, &dataset);
+  v1::UploadDatasetRequest part;
+  part.mutable_header()->set_name(name);
+  bool sent = writer->Write(part);
+  for (const auto& [file, bytes] : {std::pair{"train-images-idx3-ubyte", IdxImages(pixels)},
+                                    std::pair{"train-labels-idx1-ubyte", IdxLabels(pixels)}}) {
+    part.mutable_chunk()->set_file(file);
+    part.mutable_chunk()->set_data(bytes);
+    sent = sent && writer->Write(part);
+  }
+  writer->WritesDone();
+  if (Judge(writer->Finish()).ok()) data_.Uploaded(name, dataset.sha256());
+}
+
+void Workload::Delete(const std::string& dataset) {
+  data_.Deleting(dataset);
+  v1::DeleteDatasetRequest request;
+  request.set_name(dataset);
+  v1::DeleteDatasetResponse response;
+  const absl::Status status =
+      Call([this](auto* c, const auto& q, auto* r) { return datasets_->DeleteDataset(c, q, r); },
+           request, response);
+  if (status.ok()) data_.Deleted(dataset);
+}
+
+void Workload::LookAtDatasets() {
+  std::map<std::string, std::string> shown;
+  v1::ListDatasetsRequest request;
+  request.set_page_size(1000);
+  v1::ListDatasetsResponse response;
+  const absl::Status status =
+      Call([this](auto* c, const auto& q, auto* r) { return datasets_->ListDatasets(c, q, r); },
+           request, response);
+  if (!status.ok()) return;
+  for (const v1::Dataset& dataset : response.datasets()) shown[dataset.name()] = dataset.sha256();
+  data_.Shown(shown);
+}
+
+void Workload::Evaluate(const Ledger::VersionId& version) {
+  v1::EvaluateRequest request;
+  request.mutable_model()->set_name(version.first);
+  request.mutable_model()->set_version(version.second);
+  request.mutable_dataset()->set_name("fashion");
+  request.mutable_dataset()->set_split("test");
+  v1::EvaluateResponse response;
+  const absl::Status status =
+      Call([this](auto* c, const auto& q, auto* r) { return evaluator_->Evaluate(c, q, r); },
+           request, response);
+  if (status.ok()) data_.Evaluated(response.evaluation());
+}
+
+void Workload::LookAtEvaluations(const Ledger::VersionId& version) {
+  v1::GetModelRequest request;
+  request.mutable_model()->set_name(version.first);
+  request.mutable_model()->set_version(version.second);
+  v1::Model model;
+  const absl::Status status =
+      Call([this](auto* c, const auto& q, auto* r) { return models_->GetModel(c, q, r); }, request,
+           model);
+  if (status.ok()) {
+    data_.Shown(version, {model.evaluations().begin(), model.evaluations().end()});
+  }
+}
+
+void Workload::DoSomethingWithData() {
+  constexpr size_t kMostDatasets = 8;
+  const auto versions = ledger_.versions();
+  if (!versions.empty() && Below(random_, 2) == 0) {
+    Evaluate(
+        std::next(versions.begin(), static_cast<int64_t>(Below(random_, versions.size())))->first);
+    return;
+  }
+  const std::vector<std::string> datasets = data_.datasets();
+  if (datasets.size() >= kMostDatasets || (!datasets.empty() && Below(random_, 4) == 0)) {
+    Delete(datasets[Below(random_, datasets.size())]);
+  } else {
+    Upload();
+  }
 }
 
 void Workload::Send(const std::string& request_id) {
@@ -141,6 +237,15 @@ void Workload::CompareWithLedger(bool all) {
     if (ok_ && (all || Below(random_, 3) == 0)) Send(ledger_.ARequestId(id));
   }
   if (ok_) LookAtVersions();
+  if (ok_) LookAtDatasets();
+  std::vector<Ledger::VersionId> evaluated = data_.evaluated();
+  if (!all) {
+    std::shuffle(evaluated.begin(), evaluated.end(), random_);
+    evaluated.resize(std::min<size_t>(evaluated.size(), 5));
+  }
+  for (const Ledger::VersionId& version : evaluated) {
+    if (ok_) LookAtEvaluations(version);
+  }
 }
 
 void Workload::LookAtVersions() {
@@ -221,6 +326,7 @@ void Workload::Act(const std::string& id, Ledger::Action action) {
 }
 
 void Workload::DoSomething(size_t most_live) {
+  if (Below(random_, 8) == 0) return DoSomethingWithData();
   const std::vector<std::string> live = ledger_.live();
   if (live.size() < most_live) {
     // The last kind takes longer than the others together, and would keep them from running.

@@ -13,8 +13,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/datasets.grpc.pb.h"
+#include "convd/v1/evaluator.grpc.pb.h"
 #include "convd/v1/jobs.grpc.pb.h"
 #include "convd/v1/models.grpc.pb.h"
+#include "tests/crash/data_ledger.h"
 #include "tests/crash/ledger.h"
 #include "tests/crash/server_life.h"
 
@@ -24,7 +26,8 @@ namespace convd {
 // Any call may find it dead; then ok() is false, and nothing more is asked. One thread calls.
 class Workload {
  public:
-  Workload(const std::string& address, ServerLife& life, Ledger& ledger, std::mt19937_64& random);
+  Workload(const std::string& address, ServerLife& life, Ledger& ledger, DataLedger& data,
+           std::mt19937_64& random);
   ~Workload();  // ends the watches
 
   bool ok() const { return ok_; }
@@ -46,9 +49,17 @@ class Workload {
   void Act(const std::string& id, Ledger::Action action);
 
  private:
-  // A call with a deadline. What a dying server makes of a call isn't counted.
+  // A call's end. What a dying server makes of one isn't counted.
+  absl::Status Judge(const grpc::Status& status);
+  // With a deadline.
   template <typename Request, typename Response, typename Method>
   absl::Status Call(const Method& method, const Request& request, Response& response);
+  void Upload();
+  void Delete(const std::string& dataset);
+  void Evaluate(const Ledger::VersionId& version);
+  void LookAtDatasets();
+  void LookAtEvaluations(const Ledger::VersionId& version);
+  void DoSomethingWithData();
   void Send(const std::string& request_id);
   void Look(const std::string& id);
   void LookAtAll();
@@ -56,12 +67,14 @@ class Workload {
 
   ServerLife& life_;
   Ledger& ledger_;
+  DataLedger& data_;
   std::mt19937_64& random_;
   bool ok_ = true;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Jobs::Stub> jobs_;
   std::unique_ptr<v1::Models::Stub> models_;
   std::unique_ptr<v1::Datasets::Stub> datasets_;
+  std::unique_ptr<v1::Evaluator::Stub> evaluator_;
   std::list<grpc::ClientContext> watch_contexts_;
   std::list<std::thread> watches_;
 };
