@@ -54,11 +54,11 @@ absl::Status ReadInteger(absl::string_view flag, const std::string& text, int lo
   return absl::OkStatus();
 }
 
-// 0, or at least a MiB; with K, M, G or T for powers of 1,024.
+// 0, or at least 16 MiB; with K, M, G or T for powers of 1,024.
 absl::Status ReadBytes(absl::string_view flag, const std::string& text, int64_t& value) {
   if (text.empty()) return absl::OkStatus();
   constexpr absl::string_view kUnits = "KMGT";
-  constexpr int64_t kLeast = int64_t{1} << 20;
+  constexpr int64_t kLeast = int64_t{16} << 20;  // twice the start's reserve
   constexpr int64_t kMost = int64_t{1} << 60;
   absl::string_view digits = text;
   int shift = 0;
@@ -73,7 +73,7 @@ absl::Status ReadBytes(absl::string_view flag, const std::string& text, int64_t&
       (number > 0 && (number << shift) < kLeast)) {
     return FlagError(flag, text,
                      "a number of bytes such as 20G (with K, M, G or T for powers of 1,024), at "
-                     "least 1M; or 0 for no limit");
+                     "least 16M; or 0 for no limit");
   }
   value = number << shift;
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,7 @@
 #include "server/rpc/models_service.h"
 #include "server/rpc/predictor_service.h"
 #include "server/rpc/readiness.h"
+#include "server/start_reserve.h"
 #include "server/state_lock.h"
 
 namespace convd {
@@ -121,6 +123,9 @@ absl::Status ConvdServer::OpenState(const Config& config) {
   if (!canonical.ok()) return InFlag("--state", canonical.status());
   state_dir_ = *canonical;
   CONVD_ASSIGN_OR_RETURN(lock_, StateLock::Acquire(state_dir_));
+  if (absl::Status freed = FreeStartReserve(fs_, state_dir_); !freed.ok()) {
+    return InFlag("--state", freed);
+  }
   // What an earlier server that could not end in order left there would lead to nobody.
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   absl::StatusOr<std::unique_ptr<ModelRepository>> models =
@@ -195,6 +200,10 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
 }
 
 absl::Status ConvdServer::Serve(const Config& config) {
+  if (absl::Status filled = FillStartReserve(fs_, state_dir_); !filled.ok()) {
+    spdlog::warn("the next start may find no room: {}",
+                 std::string(filled.message().data(), filled.message().size()));
+  }
   jobs_service_ = std::make_unique<JobsService>(*runner_, *datasets_, *models_, job_memory_);
   datasets_service_ = std::make_unique<DatasetsService>(
       *datasets_, [this](const std::string& name) { return runner_->CheckUnused(name); });
@@ -239,16 +248,20 @@ absl::Status ConvdServer::Serve(const Config& config) {
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
-  readiness_ = nullptr;  // it would say otherwise
+  runner_->Stop();  // who sees that it isn't ready any more finds it so
+  readiness_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
-  runner_->Stop();
-  const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
-  if (!runner_->AwaitIdle(0.8 * left)) {
-    spdlog::warn("a job has not come to its next cut yet");
-  }
-  runner_->EndWatches();
+  // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
+  std::thread jobs_end([&] {
+    const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
+    if (!runner_->AwaitIdle(0.8 * left)) {
+      spdlog::warn("a job has not come to its next cut yet");
+    }
+    runner_->EndWatches();
+  });
   // Answers what was accepted; refuses what comes.
   ShutDown(listening_, deadline);
+  jobs_end.join();
 }
 
 }  // namespace

@@ -23,8 +23,9 @@ class Server {
   // As bound: HOST:PORT, never port 0.
   virtual const std::string& grpc_address() const = 0;
 
-  // Readiness goes first; then new jobs are refused and running ones end at their next cut, watches
-  // end, and calls that were accepted are answered; those that aren't by `deadline` are cancelled.
+  // From now on it isn't ready, and new calls are refused. Running jobs end at their next cut and
+  // are saved, then watches end; calls that were accepted are answered, those that aren't by
+  // `deadline` cancelled.
   virtual void Stop(absl::Time deadline) = 0;
 };
 

@@ -154,6 +154,9 @@ absl::Status DiskDatasetRegistry::Scan() {
   // What is published later is only as durable as the folders above it.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(datasets_dir_));
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(state_dir_));
+  // A process that ended between a name's rename and the folder's sync left it in the kernel's
+  // cache alone, and from here on it is shown.
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(names_dir_));
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> left, fs_.List(tmp_dir_));
   ScanTemporaries(left);
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(names_dir_));

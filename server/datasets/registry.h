@@ -8,8 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "convd/v1/datasets.pb.h"
 #include "core/data/dataset.h"
 #include "core/data/limits.h"
@@ -69,11 +71,18 @@ class DatasetRegistry {
   virtual std::vector<v1::Dataset> List() = 0;  // by name
   virtual absl::Status Delete(const std::string& name) = 0;
 
+  // Held shared by who accepts what names a dataset, from the look at the dataset to the
+  // acceptance; held exclusively by who deletes one, from the look for its users to the deletion.
+  absl::Mutex& in_use() ABSL_LOCK_RETURNED(in_use_) { return in_use_; }
+
   // Mapped into memory; stays valid while the pointer is held, also after Delete.
   virtual absl::StatusOr<std::shared_ptr<const Dataset>> Load(const std::string& name) = 0;
 
   // What was left out, removed or found damaged since the last call, in words for the log.
   virtual std::vector<std::string> TakeWarnings() { return {}; }
+
+ private:
+  absl::Mutex in_use_;
 };
 
 }  // namespace convd

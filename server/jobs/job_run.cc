@@ -70,7 +70,10 @@ absl::Status JobRun::WriteCheckpoint(const Trainer& trainer) {
       checkpoints_.Write(header, [&](JobCheckpoints::Sink sink) { return trainer.Save(sink); });
   last_saved_ = clock_.Monotonic();
   not_before_ = last_saved_ + (last_saved_ - start) * (1 / policy_.max_share - 1);
-  if (written.ok()) return written;
+  if (written.ok()) {
+    saved_ = true;
+    return written;
+  }
   return absl::Status(written.code(),
                       absl::StrCat("the checkpoint can't be written: ", written.message()));
 }

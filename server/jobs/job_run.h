@@ -22,9 +22,9 @@ namespace convd {
 
 // When a running job is saved.
 struct CheckpointPolicy {
-  // Within an epoch; at its end it is saved in any case.
+  // Within an epoch; at its end it is saved, too.
   absl::Duration interval = absl::Seconds(30);
-  // But never so often that saving would take more than this share of the time.
+  // But neither so often that saving would take more than this share of the time.
   double max_share = 0.02;
 };
 
@@ -54,6 +54,9 @@ class JobRun final : public TrainingObserver {
     uint64_t count = 0;  // of progress reports so far
   };
   Latest latest() const;
+
+  // A checkpoint was written since this attempt began.
+  bool saved() const { return saved_.load(); }
 
   // Of the thread that runs the job. `seconds` is what the job had run when it was saved last.
   void SetSecondsBefore(double seconds);
@@ -88,6 +91,7 @@ class JobRun final : public TrainingObserver {
 
   mutable std::atomic<Wish> wish_{Wish::kNone};
   std::atomic<bool> store_failed_{false};
+  std::atomic<bool> saved_{false};
   // By whoever ends a step, and the job's thread between steps.
   bool wanted_ = false;
   absl::Duration last_saved_;

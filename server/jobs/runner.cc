@@ -2,11 +2,14 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/nn/graph.h"
+#include "core/nn/presets.h"
 #include "core/status/status_macros.h"
 #include "server/jobs/transitions.h"
 
@@ -19,11 +22,17 @@ constexpr int64_t kRoomBesideWeights = int64_t{1} << 20;
 
 // What a job may take on the disk at once: two checkpoints and a third that is being written, of
 // weights, two moments and the best epoch's weights, and its version.
-int64_t RoomFor(const Graph& graph) {
+int64_t RoomFor(const v1::TrainRequest& request) {
   constexpr int64_t kFloats = 3 * 4 + 1;
-  return kFloats * static_cast<int64_t>(sizeof(float)) * graph.parameter_count() +
-         kRoomBesideWeights;
+  const absl::StatusOr<Graph> graph = Graph::Create(
+      request.has_preset() ? Preset(request.preset()).value_or(v1::Network()) : request.network());
+  // What is wrong with it is told when the job begins.
+  const int64_t parameters = graph.ok() ? graph->parameter_count() : 0;
+  return kFloats * static_cast<int64_t>(sizeof(float)) * parameters + kRoomBesideWeights;
 }
+
+// It may be what ended the server in its last attempt, and hasn't shown yet that it isn't.
+bool IsSuspect(const JobRun& run) { return run.begun().crashes > 1 && !run.saved(); }
 
 absl::Status StoppingError() {
   return absl::UnavailableError("the server is stopping; try again when it is back");
@@ -37,6 +46,12 @@ absl::Status HasEnded(const std::string& id, v1::JobState state) {
   const std::string_view name = StateName(state);
   return CantBecome(id,
                     absl::StrCat("has ended (", absl::string_view(name.data(), name.size()), ")"));
+}
+
+absl::Status AlreadySent(const std::string& id) {
+  return absl::AlreadyExistsError(
+      absl::StrCat("request_id: job \"", id,
+                   "\" was submitted with this id and another request; want a new id"));
 }
 
 WaitingLine::Place PlaceOf(const LiveJob& job) {
@@ -133,7 +148,7 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   record.sent_sha256 = job.sent_sha256;
   record.data_sha256 = job.data_sha256;
   record.validation_sha256 = job.validation_sha256;
-  const absl::Status room = options_.take_room(RoomFor(job.graph));
+  const absl::Status room = options_.take_room(RoomFor(job.request));
   v1::Job created;
   {
     absl::MutexLock lock(&mu_);
@@ -169,6 +184,13 @@ absl::StatusOr<std::optional<v1::Job>> JobRunner::FindSent(const std::string& re
   return std::optional<v1::Job>(std::move(job));
 }
 
+absl::Status JobRunner::CheckUnsent(const std::string& request_id) {
+  if (request_id.empty()) return absl::OkStatus();
+  absl::MutexLock lock(&mu_);
+  CONVD_ASSIGN_OR_RETURN(const SentRequest sent, store_.FindRequest(request_id));
+  return sent.job_id.empty() ? absl::OkStatus() : AlreadySent(sent.job_id);
+}
+
 absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const ResolvedJob& asked) {
   const v1::TrainRequest& request = asked.request;
   if (request.request_id().empty()) return std::optional<v1::Job>();
@@ -181,9 +203,7 @@ absl::StatusOr<std::optional<v1::Job>> JobRunner::FindRepeated(const ResolvedJob
   if (job.request().allow_different_bits()) asked_for.set_allow_different_bits(true);
   if (!same_words &&
       !google::protobuf::util::MessageDifferencer::Equals(job.request(), asked_for)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat("request_id: job \"", sent.job_id,
-                     "\" was submitted with this id and another request; want a new id"));
+    return AlreadySent(sent.job_id);
   }
   ShowLive(job);
   return std::optional<v1::Job>(std::move(job));
@@ -336,17 +356,26 @@ absl::StatusOr<v1::Job> JobRunner::SetPriority(const std::string& id, int32_t pr
 absl::StatusOr<v1::Job> JobRunner::Act(const std::string& id,
                                        absl::FunctionRef<absl::Status(v1::JobState)> act) {
   v1::Job job;
+  absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(const v1::JobState state, State(id));
-    CONVD_RETURN_IF_ERROR(act(state));
-    CONVD_RETURN_IF_ERROR(store_.Settle());
-    CONVD_ASSIGN_OR_RETURN(job, store_.Get(id, JobParts::kWhole));
-    ShowLive(job);
+    const auto acted = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) -> absl::Status {
+      CONVD_ASSIGN_OR_RETURN(const v1::JobState state, State(id));
+      // Its end could not be written down before the stop; the next start finds out what it was.
+      if (state == v1::JOB_STATE_RUNNING && running_.count(id) == 0) return StoppingError();
+      CONVD_RETURN_IF_ERROR(act(state));
+      CONVD_RETURN_IF_ERROR(store_.Settle());
+      CONVD_ASSIGN_OR_RETURN(job, store_.Get(id, JobParts::kWhole));
+      ShowLive(job);
+      return absl::OkStatus();
+    };
+    status = acted();
   }
+  // Also where it is not certain that the change is on disk: it is seen.
   TellChanges();
   // The place of all behind it may have changed, too.
   watchers_.WakeAll();
+  CONVD_RETURN_IF_ERROR(status);
   if (IsFinal(job.state())) checkpoints_.Remove(id);
   return job;
 }
@@ -431,11 +460,6 @@ void JobRunner::WarnOfNoBeginning(const absl::Status& status) {
 }
 
 bool JobRunner::RunOne() {
-  // A job that can't be saved would train for nothing; waiting costs it nothing.
-  if (absl::Status room = options_.take_room(0); !room.ok()) {
-    WarnOfNoBeginning(room);
-    return false;
-  }
   absl::StatusOr<std::shared_ptr<JobRun>> run = Begin();
   if (!run.ok()) {
     WarnOfNoBeginning(run.status());
@@ -454,6 +478,13 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
   if (stopping_ || waiting_.empty()) return std::shared_ptr<JobRun>();
   const std::string id = waiting_.first();
   CONVD_ASSIGN_OR_RETURN(JobRecord record, store_.GetRecord(id));
+  // Until it is saved anew it has the server to itself, so that no other job is taken for what ends
+  // the server.
+  const bool suspects = std::any_of(running_.begin(), running_.end(),
+                                    [](const auto& run) { return IsSuspect(*run.second); });
+  if (suspects || (record.crashes > 0 && !running_.empty())) return std::shared_ptr<JobRun>();
+  // A job that can't be saved would train for nothing; waiting costs it nothing.
+  CONVD_RETURN_IF_ERROR(options_.take_room(RoomFor(record.job.request())));
   JobChange change;
   change.state = v1::JOB_STATE_RUNNING;
   change.time = clock_.Now();
@@ -484,11 +515,13 @@ absl::Status JobRunner::BeginPublishing(JobRun& run) {
 
 void JobRunner::Run(JobRun& run) {
   const TrainedJob trained = TrainJob(training_, run, [&] { return BeginPublishing(run); });
-  JobChange change = ChangeAtEnd(run, trained);
+  JobChange change;
   for (;;) {
     absl::Status kept;
     {
       absl::MutexLock lock(&mu_);
+      // Under the lock that wishes are granted under, so that none is granted in vain.
+      change = ChangeAtEnd(run, trained);
       change.time = clock_.Now();
       kept = Apply(run.id(), change);
       if (kept.ok()) running_.erase(run.id());

@@ -42,8 +42,8 @@ struct JobRunnerOptions {
   // Between attempts to write down a change that the store could not keep.
   absl::Duration retry_interval = absl::Seconds(1);
   CheckpointPolicy checkpoints;
-  // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED: nothing is accepted
-  // or begun then. Reads the disk; called under no lock.
+  // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED: then no job is
+  // accepted or begun that needs them. Reads the disk; must not call the runner.
   std::function<absl::Status(int64_t)> take_room = [](int64_t) { return absl::OkStatus(); };
   // What every card and checkpoint says of this server.
   std::string instruction_set;
@@ -81,6 +81,10 @@ class JobRunner {
   // before the request is resolved, since what it was resolved with may be gone.
   absl::StatusOr<std::optional<v1::Job>> FindSent(const std::string& request_id,
                                                   const std::string& sent_sha256);
+
+  // ALREADY_EXISTS, naming the job, where one was made by a request of this id. Asked where a
+  // request can't be resolved: with that id it would be another one anyway.
+  absl::Status CheckUnsent(const std::string& request_id);
 
   absl::StatusOr<v1::Job> Get(const std::string& id, JobParts parts = JobParts::kWhole);
   // Newest first; see JobStore::List.

@@ -212,18 +212,20 @@ JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
     change.result = trained.version;
     return change;
   }
+  // It was told that it is, so nothing that broke meanwhile counts.
+  if (run.wish() == JobRun::Wish::kCancel) {
+    change.state = v1::JOB_STATE_CANCELLED;
+    return change;
+  }
   change.state = trained.other_machine ? v1::JOB_STATE_PAUSED : v1::JOB_STATE_FAILED;
   if (absl::IsCancelled(status)) {
-    // Of several reasons the user's own comes last: what broke must not pass for a wish.
+    // What broke must not pass for a wish.
     if (!run.store_error().ok()) {
       status = absl::Status(
           run.store_error().code(),
           absl::StrCat("the history could not be kept: ", run.store_error().message()));
     } else {
       switch (run.wish()) {
-        case JobRun::Wish::kCancel:
-          change.state = v1::JOB_STATE_CANCELLED;
-          return change;
         case JobRun::Wish::kPause:
           change.state = v1::JOB_STATE_PAUSED;
           return change;
@@ -235,6 +237,7 @@ JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
               absl::StrCat("max_runtime: the job has run for ", static_cast<int64_t>(run.Seconds()),
                            " s and has not come to its end; nothing was published"));
           break;
+        case JobRun::Wish::kCancel:
         case JobRun::Wish::kNone:
           break;
       }

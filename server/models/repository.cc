@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -155,6 +156,12 @@ absl::Status DiskModelRepository::Scan() {
                      : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
   CONVD_ASSIGN_OR_RETURN(FoundModels found, FindVersions(fs_, models_dir_));
+  // A process that ended between a version's rename and the folder's sync left it in the kernel's
+  // cache alone, and from here on it is shown.
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
+  std::set<std::string> names;
+  for (const FoundVersion& f : found.versions) names.insert(f.id.name());
+  for (const std::string& name : names) CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(name)));
   absl::MutexLock lock(&mu_);
   for (std::string& ignored : found.ignored) Warn(std::move(ignored));
   for (FoundVersion& f : found.versions) {

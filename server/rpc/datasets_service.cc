@@ -124,8 +124,11 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerCon
   const auto run = [this, context, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
     CONVD_RETURN_IF_ERROR(CheckName("name", request->name()));
-    CONVD_RETURN_IF_ERROR(check_unused_(request->name()));
-    CONVD_RETURN_IF_ERROR(datasets_.Delete(request->name()));
+    {
+      absl::MutexLock in_use(&datasets_.in_use());
+      CONVD_RETURN_IF_ERROR(check_unused_(request->name()));
+      CONVD_RETURN_IF_ERROR(datasets_.Delete(request->name()));
+    }
     spdlog::info("dataset {}: deleted", request->name());
     LogWarnings(datasets_);
     return absl::OkStatus();

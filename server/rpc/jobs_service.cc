@@ -88,9 +88,15 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
     response = *std::move(repeated);
     return absl::OkStatus();
   }
-  CONVD_ASSIGN_OR_RETURN(ResolvedJob job, ResolveJob(request, datasets_, memory_, &models_));
+  // What it names must not be deleted before it is accepted.
+  absl::ReaderMutexLock in_use(&datasets_.in_use());
+  absl::StatusOr<ResolvedJob> job = ResolveJob(request, datasets_, memory_, &models_);
+  if (!job.ok()) {
+    CONVD_RETURN_IF_ERROR(runner_.CheckUnsent(request.request_id()));
+    return job.status();
+  }
   CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
-  CONVD_ASSIGN_OR_RETURN(response, runner_.Submit(std::move(job)));
+  CONVD_ASSIGN_OR_RETURN(response, runner_.Submit(*std::move(job)));
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 // How the server starts, and how it ends.
 
 #include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
 #include <signal.h>
 
 #include <filesystem>
@@ -8,6 +9,8 @@
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "convd/v1/datasets.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/end_to_end/fashion_server.h"
 
 namespace convd {
@@ -135,6 +138,67 @@ TEST(StopTest, AnIdleConnectionDoesNotHoldUpTheEnd) {
 }
 
 class BusyStopTest : public FashionServerTest {};
+
+TEST_F(BusyStopTest, AStoppingServerIsNotReadyAndTakesNothingNew) {
+  const v1::Job job = StartEndlessJob("fashion");
+  WaitUntilAtWork(job.id());
+  // An upload that was begun keeps the server from ending until it is told that it is over.
+  const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+  const auto health = grpc::health::v1::Health::NewStub(channel);
+  grpc::ClientContext health_context;
+  grpc::health::v1::HealthCheckRequest request;
+  const auto watch = health->Watch(&health_context, request);
+  grpc::health::v1::HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::SERVING);
+  grpc::ClientContext upload_context;
+  v1::Dataset dataset;
+  const auto upload = v1::Datasets::NewStub(channel)->UploadDataset(&upload_context, &dataset);
+  v1::UploadDatasetRequest part;
+  part.mutable_header()->set_name("kept");
+  ASSERT_TRUE(upload->Write(part));
+
+  server_->process().Signal(SIGTERM);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::NOT_SERVING);
+  // Old connections and new ones.
+  absl::Status refused = client_->Train(SmallTraining("new", 1)).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  ClientOptions at_once;
+  at_once.reconnect_timeout = absl::ZeroDuration();
+  const absl::Time end = absl::Now() + kPatience;
+  do {
+    const auto late = Client::Connect(server_->address(), at_once);
+    refused = late.ok() ? (*late)->ListModels("").status() : late.status();
+  } while (refused.ok() && absl::Now() < end);  // the listener closes a moment later
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+
+  upload->WritesDone();
+  EXPECT_EQ(upload->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);  // it has no files
+  EXPECT_EQ(server_->process().Wait(), 0) << server_->process().err();
+}
+
+TEST_F(BusyStopTest, ASecondSignalEndsTheServerAtOnceAndNothingIsLost) {
+  const v1::Job job = StartEndlessJob("fashion");
+  WaitUntilAtWork(job.id());
+  const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+  grpc::ClientContext upload_context;
+  v1::Dataset dataset;
+  const auto upload = v1::Datasets::NewStub(channel)->UploadDataset(&upload_context, &dataset);
+  v1::UploadDatasetRequest part;
+  part.mutable_header()->set_name("kept");
+  ASSERT_TRUE(upload->Write(part));
+  server_->process().Signal(SIGTERM);
+  ASSERT_TRUE(server_->process().WaitForError("stopping, within"));
+  server_->process().Signal(SIGTERM);
+  EXPECT_EQ(server_->process().Wait(), 128 + SIGTERM);
+
+  server_ = ServerProcess::Start(state(), {"--data-dir", data_dir()});
+  ASSERT_NE(server_, nullptr);
+  client_ = server_->Connect();
+  WaitUntilAtWork(job.id());
+  EXPECT_EQ(client_->GetJob(job.id())->attempts(), 2);
+}
 
 TEST_F(BusyStopTest, SigtermEndsATrainingServerWithOpenWatchesInTime) {
   const v1::Job job = StartEndlessJob("fashion");

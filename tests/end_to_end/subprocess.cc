@@ -131,6 +131,15 @@ std::optional<std::string> Subprocess::WaitForLine(
   }
 }
 
+bool Subprocess::WaitForError(const std::string& text, absl::Duration patience) {
+  absl::MutexLock lock(&mu_);
+  const auto there = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return err_.text.find(text) != std::string::npos || err_.ended;
+  };
+  mu_.AwaitWithTimeout(absl::Condition(&there), patience);
+  return err_.text.find(text) != std::string::npos;
+}
+
 std::string Subprocess::out() const {
   absl::MutexLock lock(&mu_);
   return out_.text;

@@ -39,6 +39,9 @@ class Subprocess {
   std::optional<std::string> WaitForLine(const std::function<bool(const std::string&)>& wanted,
                                          absl::Duration patience = kPatience);
 
+  // True as soon as stderr has `text` in it; false when output ends, or patience does.
+  bool WaitForError(const std::string& text, absl::Duration patience = kPatience);
+
   // All that it has written so far.
   std::string out() const;
   std::string err() const;

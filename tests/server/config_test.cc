@@ -86,9 +86,9 @@ TEST(ConfigTest, BytesMayHaveAUnit) {
     return Parse({"--max-state-bytes", text})->config.max_state_bytes;
   };
   EXPECT_EQ(bytes("0"), 0);
-  EXPECT_EQ(bytes("1048576"), 1'048'576);
-  EXPECT_EQ(bytes("1024K"), 1'048'576);
-  EXPECT_EQ(bytes("3M"), 3'145'728);
+  EXPECT_EQ(bytes("16777216"), 16'777'216);
+  EXPECT_EQ(bytes("16384K"), 16'777'216);
+  EXPECT_EQ(bytes("30M"), 31'457'280);
   EXPECT_EQ(bytes("20G"), 21'474'836'480);
   EXPECT_EQ(bytes("2T"), 2'199'023'255'552);
   EXPECT_EQ(bytes("1048576T"), int64_t{1} << 60);
@@ -134,7 +134,7 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--max-state-bytes", "-1"}, "--max-state-bytes", "or 0 for no limit"},
       {{"--max-state-bytes", "20GB"}, "--max-state-bytes", "such as 20G"},
       {{"--max-state-bytes", "1.5G"}, "--max-state-bytes", "1.5G"},
-      {{"--max-state-bytes", "1023K"}, "--max-state-bytes", "at least 1M"},
+      {{"--max-state-bytes", "16383K"}, "--max-state-bytes", "at least 16M"},
       {{"--max-state-bytes", "1048577T"}, "--max-state-bytes", "1048577T"},
       {{"--max-state-bytes", "99999999999999999999"}, "--max-state-bytes", "99999"},
       {{"--max-state-bytes", ""}, "--max-state-bytes", "want a value"},

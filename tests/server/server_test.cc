@@ -202,8 +202,8 @@ TEST_F(ServerTest, BeyondItsLimitItTakesNoJobsOrDatasetsAndServesWhatItHas) {
   using Response = grpc::health::v1::HealthCheckResponse;
   std::filesystem::create_directories(config_.state_dir);
   const std::string large = config_.state_dir + "/large";
-  std::ofstream(large) << std::string(4 << 20, 'x');
-  config_.max_state_bytes = 3 << 20;
+  std::ofstream(large) << std::string(20 << 20, 'x');
+  config_.max_state_bytes = 20 << 20;
   auto server = Server::Start(config_);
   ASSERT_TRUE(server.ok()) << server.status();
   const std::string address = (*server)->grpc_address();
@@ -222,7 +222,7 @@ TEST_F(ServerTest, BeyondItsLimitItTakesNoJobsOrDatasetsAndServesWhatItHas) {
   upload->WritesDone();
   const grpc::Status refused = upload->Finish();
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_THAT(refused.error_message(), HasSubstr("--max-state-bytes allows 3.0 MiB"));
+  EXPECT_THAT(refused.error_message(), HasSubstr("--max-state-bytes allows 20.0 MiB"));
 
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckRequest request;

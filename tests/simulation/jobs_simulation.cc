@@ -110,8 +110,8 @@ class Simulation {
         fault_in_ = when;
         return;
       case 1:
-        // The process is killed and the machine goes on: what was written is there.
-        survival_ = Survival::kEverything;
+        // The process is killed, and the machine goes on.
+        survival_.reset();
         break;
       default:
         survival_ = Below(4) == 0 ? Survival::kNothing : Survival::kBySeed;
@@ -275,16 +275,25 @@ class Simulation {
         return CheckVersion(job, known.kind);
       case v1::JOB_STATE_CANCELLED:
         ++counts_.cancelled;
-        for (const v1::Model& model : models_->List("")) {
-          if (model.card().job_id() == job.id()) {
-            Fault(absl::StrCat(job.id(), " was cancelled, and published"));
-          }
-        }
-        return;
-      default:
+        return CheckUnpublished(job);
+      default: {
         ++counts_.failed;
-        if (run.deaths + deaths_at_begin_ >= kMaxCrashes || run.disk_failed) return;
-        return Fault(absl::StrCat(job.id(), " failed: ", job.error().message()));
+        if (known.asked == v1::JOB_STATE_CANCELLED) {
+          Fault(absl::StrCat(job.id(), " was cancelled, and failed"));
+        }
+        const bool given_up = job.error().code() == static_cast<int>(absl::StatusCode::kAborted);
+        if (given_up ? run.deaths + deaths_at_begin_ < kMaxCrashes : !run.disk_failed) {
+          Fault(absl::StrCat(job.id(), " failed: ", job.error().message()));
+        }
+        return CheckUnpublished(job);
+      }
+    }
+  }
+
+  void CheckUnpublished(const v1::Job& job) {
+    for (const v1::Model& model : models_->List("")) {
+      if (model.card().job_id() != job.id()) continue;
+      Fault(absl::StrCat(job.id(), " is ", std::string(StateName(job.state())), ", and published"));
     }
   }
 
@@ -379,8 +388,13 @@ class Simulation {
     for (int attempt = 0; attempt < 20; ++attempt) {
       Close();  // an orderly end may be cut short, too
       if (disk_.crashed()) {
-        ++(survival_ == Survival::kEverything ? counts_.kills : counts_.power_cuts);
-        disk_.Restart(survival_);
+        if (survival_.has_value()) {
+          ++counts_.power_cuts;
+          disk_.Restart(*survival_);
+        } else {
+          ++counts_.kills;
+          disk_.RestartProcess();
+        }
       }
       runs_.OnRestart();
       if (attempt > 3) EndThreats();
@@ -416,6 +430,12 @@ class Simulation {
       for (const std::string& id : *jobs) {
         if (ids.count(id) == 0) Fault(absl::StrCat("checkpoints/", id, " is of no job that lives"));
       }
+    }
+    for (const auto& [id, known] : ledger_) {
+      if (known.final_state != v1::JOB_STATE_SUCCEEDED) continue;
+      const absl::StatusOr<v1::Job> job = store_->Get(id, JobParts::kListed);
+      if (!job.ok()) return Must(job.status());
+      if (!models_->Get(job->result()).ok()) Fault(absl::StrCat(id, "'s version is gone"));
     }
     std::set<std::string> published;
     for (const v1::Model& model : models_->List("")) {
@@ -454,9 +474,9 @@ class Simulation {
   Runs runs_;
   int submissions_ = 0;
   int64_t deaths_at_begin_ = 0;
-  int64_t fault_in_ = 0;  // operations; 0: none is armed
-  Survival survival_ = Survival::kBySeed;
-  bool disk_failed_ = false;  // since the start
+  int64_t fault_in_ = 0;                                  // operations; 0: none is armed
+  std::optional<Survival> survival_ = Survival::kBySeed;  // of the next cut; unset: a kill
+  bool disk_failed_ = false;                              // since the start
   bool stopping_ = false;
   bool quiet_ = false;  // nothing happens while jobs run
   std::vector<std::string> faults_;

@@ -325,6 +325,10 @@ void SimulatedDisk::ApplyDurably(const Change& change) {
 void SimulatedDisk::Restart(Survival survival) {
   CutEntries(survival);
   Settle(*root_, survival);
+  RestartProcess();
+}
+
+void SimulatedDisk::RestartProcess() {
   crashed_ = false;
   crash_at_ = fail_at_ = 0;
   ++restarts_;

@@ -75,6 +75,9 @@ class SimulatedDisk : public FileSystem {
   // Turns the machine on again with what the cut left; cuts the power first where it is on. Files
   // opened before are UNAVAILABLE for good. What is there now is durable. Ends CrashAt and FailAt.
   void Restart(Survival survival = Survival::kBySeed);
+  // Only the process ended: all that it did is there, and what wasn't synced may still be lost.
+  // Files opened before are UNAVAILABLE for good. Ends CrashAt and FailAt.
+  void RestartProcess();
   bool crashed() const { return crashed_; }
   // Begun so far.
   int64_t operations() const { return operations_; }

@@ -158,6 +158,52 @@ TEST_F(RestartTest, AJobThatKeepsEndingTheServerIsGivenUp) {
   EXPECT_EQ(AwaitEnd(*runner_, Submit("good")).state(), v1::JOB_STATE_SUCCEEDED);
 }
 
+// Else the two would be counted alike, and given up together.
+TEST_F(RestartTest, AJobThatMayHaveEndedTheServerRunsAlone) {
+  JobRunnerOptions two;
+  two.concurrent_jobs = 2;
+  std::string bad, good;
+  for (int crash = 0; crash < 3; ++crash) {
+    ScriptThreeEpochs("bad", 1);
+    ScriptThreeEpochs("good", 1);
+    Start(two);
+    if (crash == 0) {
+      bad = Submit("bad");
+      AwaitHolding();
+      good = Submit("good");
+    }
+    AwaitHolding();
+    if (crash > 0) {
+      EXPECT_EQ(State(bad), v1::JOB_STATE_RUNNING);
+      EXPECT_EQ(State(good), v1::JOB_STATE_QUEUED);
+    }
+    Kill();
+  }
+  hold_ = 0;
+  Start(two);
+  EXPECT_EQ(AwaitEnd(*runner_, bad).state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(AwaitEnd(*runner_, good).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_THAT(order(), ElementsAre("bad", "good", "bad", "bad", "good"));
+}
+
+TEST_F(RestartTest, ASuspectThatWasSavedAnewHasCompanyAgain) {
+  JobRunnerOptions two;
+  two.concurrent_jobs = 2;
+  ScriptThreeEpochs("m", 1);
+  Start(two);
+  const std::string first = Submit("m");
+  AwaitHolding();
+  Kill();
+  // It is saved after its first epoch, and holds in the second.
+  ScriptThreeEpochs("m", 2);
+  Start(two);
+  AwaitHolding();
+  Script("other",
+         [](TrainingObserver&, std::vector<v1::EpochRecord>&) { return absl::OkStatus(); });
+  EXPECT_EQ(AwaitEnd(*runner_, Submit("other")).state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(State(first), v1::JOB_STATE_RUNNING);
+}
+
 TEST_F(RestartTest, AJobThatGetsOnBetweenCrashesIsNot) {
   std::string id;
   // It gets an epoch further each second time.

@@ -370,6 +370,46 @@ TEST_F(RunnerTest, AnEpochThatCannotBeKeptFailsTheJob) {
   EXPECT_TRUE(models_.cards().empty());
 }
 
+TEST_F(RunnerTest, ACancelledJobIsCancelledWhateverElseBreaks) {
+  Start();
+  absl::Notification begun, cancelled;
+  Script("m", [&](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    begun.Notify();
+    cancelled.WaitForNotification();
+    return absl::DataLossError("epoch 1, step 3: the loss is nan");
+  });
+  const std::string id = Submit("m");
+  begun.WaitForNotification();
+  ASSERT_TRUE(runner_->Cancel(id).ok());
+  cancelled.Notify();
+  const v1::Job job = AwaitEnd(*runner_, id);
+  EXPECT_EQ(job.state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_FALSE(job.has_error());
+}
+
+// It may have been published, which the next start finds out.
+TEST_F(RunnerTest, AJobWhoseEndTheStopCutOffIsNotActedOn) {
+  absl::Notification tried;
+  JobRunnerOptions options;
+  options.on_warning = [&](const std::string&) {
+    if (!tried.HasBeenNotified()) tried.Notify();
+  };
+  Start(std::move(options));
+  Script("m", [this](TrainingObserver&, std::vector<v1::EpochRecord>&) {
+    store_.failures = 1'000'000;
+    return absl::OkStatus();
+  });
+  const std::string id = Submit("m");
+  tried.WaitForNotification();
+  runner_->Stop();
+  ASSERT_TRUE(runner_->AwaitIdle(absl::InfiniteDuration()));
+  store_.failures = 0;
+  EXPECT_EQ(models_.cards().size(), 1u);
+  EXPECT_TRUE(absl::IsUnavailable(runner_->Cancel(id).status()));
+  EXPECT_TRUE(absl::IsUnavailable(runner_->Pause(id).status()));
+  EXPECT_EQ(State(id), v1::JOB_STATE_RUNNING);
+}
+
 TEST_F(RunnerTest, AStoreThatFailsForAWhileHoldsJobsUpAndLosesNone) {
   absl::Mutex mu;
   std::vector<std::string> warnings;

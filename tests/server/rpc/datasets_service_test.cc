@@ -4,11 +4,13 @@
 #include <grpcpp/support/server_interceptor.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -140,6 +142,34 @@ TEST_F(DatasetsServiceTest, RegistersAndForgets) {
   EXPECT_TRUE(Delete("mnist").ok());
   ExpectError(Get("mnist"), grpc::StatusCode::NOT_FOUND, "\"mnist\"");
   ExpectError(Delete("mnist"), grpc::StatusCode::NOT_FOUND, "\"mnist\"");
+}
+
+// A job that names it may be about to be accepted.
+TEST_F(DatasetsServiceTest, ADeletionWaitsForThoseWhoAreLookingAtTheDataset) {
+  std::atomic<bool> looking{true};
+  DatasetsService service(*registry_, [&](const std::string&) {
+    EXPECT_FALSE(looking);
+    return absl::FailedPreconditionError("name: a job needs it");
+  });
+  LoopbackServer server(service);
+  const auto stub = v1::Datasets::NewStub(server.channel());
+  ASSERT_TRUE(Register("mnist").ok());
+  registry_->in_use().ReaderLock();
+  grpc::Status status;
+  std::thread deletion([&] {
+    grpc::ClientContext context;
+    v1::DeleteDatasetRequest request;
+    request.set_name("mnist");
+    v1::DeleteDatasetResponse response;
+    status = stub->DeleteDataset(&context, request, &response);
+  });
+  // Time for one that doesn't wait to be seen.
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(Get("mnist").ok());
+  looking = false;
+  registry_->in_use().ReaderUnlock();
+  deletion.join();
+  ExpectError(status, grpc::StatusCode::FAILED_PRECONDITION, "a job needs it");
+  EXPECT_TRUE(Get("mnist").ok());
 }
 
 TEST_F(DatasetsServiceTest, NamesThatCantBeAreRefusedEverywhere) {

@@ -164,10 +164,10 @@ TEST_F(JobsServiceTest, ARepeatedRequestIsRecognizedWhateverBecameOfItsDataset) 
   EXPECT_EQ(again.id(), first.id());
   EXPECT_EQ(again.request().dataset().split(), "train");
 
-  // Another request is none, whatever its id; where it can be checked it is told that it is taken.
+  // Another request is none, and is told that its id is taken, whether it can be checked or not.
   v1::TrainRequest other = request;
   other.set_epochs(7);
-  EXPECT_EQ(train(other, &again).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(train(other, &again).error_code(), grpc::StatusCode::ALREADY_EXISTS);
   datasets_.Put("digits", {SplitOf("train", 60, 2, 2, 2), SplitOf("test", 20, 2, 2, 2)}, 2);
   status = train(other, &again);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::ALREADY_EXISTS);
