@@ -40,6 +40,7 @@ class ScriptedTrainer final : public Trainer {
   }
   // How many epochs it has behind it, and what they were.
   absl::Status Save(absl::FunctionRef<absl::Status(std::string_view)> sink) const override {
+    if (on_save) on_save();
     v1::ModelCard saved;
     saved.mutable_history()->Add(history_.begin(), history_.end());
     return sink(saved.SerializeAsString());
@@ -56,6 +57,8 @@ class ScriptedTrainer final : public Trainer {
   const v1::Quantization& quantization() const override { return quantization_; }
   const std::vector<v1::ServedAccuracy>& served() const override { return served_; }
   const std::vector<std::string>& warnings() const override { return warnings_; }
+
+  std::function<void()> on_save;
 
  private:
   const Script script_;

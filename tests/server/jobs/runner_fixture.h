@@ -109,6 +109,7 @@ class RunnerTest : public ::testing::Test {
                                        return absl::OkStatus();
                                      });
           if (request.model() == "digits") trainer->Warn("something is left out");
+          trainer->on_save = on_save_;
           trainer_ = trainer.get();
           return trainer;
         },
@@ -159,6 +160,7 @@ class RunnerTest : public ::testing::Test {
   absl::Mutex mu_;
   std::map<std::string, convd::Script> scripts_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> order_ ABSL_GUARDED_BY(mu_);  // models, as their jobs began
+  std::function<void()> on_save_ ABSL_GUARDED_BY(mu_);   // called by every trainer's Save
   std::vector<float> initial_ ABSL_GUARDED_BY(mu_);      // weights, of the last job
   std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
   std::atomic<const Trainer*> trainer_{nullptr};  // of the job that began last

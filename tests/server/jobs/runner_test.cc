@@ -370,6 +370,40 @@ TEST_F(RunnerTest, AnEpochThatCannotBeKeptFailsTheJob) {
   EXPECT_TRUE(models_.cards().empty());
 }
 
+TEST_F(RunnerTest, SavingTakesTwoPercentOfTheTimeAtMost) {
+  constexpr absl::Duration kSave = absl::Milliseconds(300), kStep = absl::Milliseconds(10);
+  int saves = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    on_save_ = [&] {
+      ++saves;
+      clock_.Advance(kSave);
+    };
+  }
+  absl::Duration took;
+  // Epochs of a second, which would each be saved if that cost nothing.
+  Script("m", [&](TrainingObserver& observer, std::vector<v1::EpochRecord>& history) {
+    const absl::Duration begin = clock_.Monotonic();
+    for (int step = 1; step <= 100'000; ++step) {
+      clock_.Advance(kStep);
+      if (step % 100 == 0) {
+        history.push_back(Epoch(step / 100));
+        observer.OnEpoch(history.back());
+      } else if (!observer.WantsCheckpoint()) {
+        continue;
+      }
+      CONVD_RETURN_IF_ERROR(observer.OnCheckpoint(*trainer_));
+    }
+    took = clock_.Monotonic() - begin;
+    return absl::OkStatus();
+  });
+  Start();
+  EXPECT_EQ(AwaitEnd(*runner_, Submit("m")).state(), v1::JOB_STATE_SUCCEEDED);
+  // 1,000 s, of which a save may take 0.3 each 15.
+  EXPECT_LE(saves * kSave, 0.02 * took);
+  EXPECT_GE(saves, 60);
+}
+
 TEST_F(RunnerTest, ACancelledJobIsCancelledWhateverElseBreaks) {
   Start();
   absl::Notification begun, cancelled;
