@@ -50,7 +50,6 @@ double Share(int64_t done, int64_t total) {
   return total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
 }
 
-// What early stopping looks at, the lower the better.
 // The epoch whose weights were published. REQUIRES: the job's history isn't empty.
 const v1::EpochRecord& PublishedEpoch(const v1::Job& job) {
   const v1::EpochRecord* published = &*job.history().rbegin();
