@@ -218,7 +218,11 @@ class GrpcClient final : public Client {
   // gRPC's own words for a lost connection speak of sockets; the address is what users know.
   absl::Status Explain(const grpc::Status& status) const {
     absl::Status explained = FromGrpcStatus(status);
-    if (explained.code() != absl::StatusCode::kUnavailable) return explained;
+    // Not by us: gRPC cancels what arrives in the moment in which a server stops.
+    if (absl::IsCancelled(explained)) {
+      explained = absl::UnavailableError("the server ended the call; it is stopping");
+    }
+    if (!absl::IsUnavailable(explained)) return explained;
     return absl::UnavailableError(absl::StrCat("convd at ", address_, ": ", explained.message()));
   }
 

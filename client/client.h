@@ -48,8 +48,8 @@ struct LocalFile {
 enum class Health { kServing, kNotServing, kUnknown };
 
 // A connection to one convd server. Calls block and return the server's code and message; on top of
-// those: UNAVAILABLE where the server can't be reached or was lost, DEADLINE_EXCEEDED past the
-// timeout. Any thread may call, several at once.
+// those: UNAVAILABLE where the server can't be reached, was lost or ended the call in stopping,
+// DEADLINE_EXCEEDED past the timeout. Any thread may call, several at once.
 class Client {
  public:
   // `address` is HOST:PORT, [IPV6]:PORT or unix:PATH; INVALID_ARGUMENT for another form,
