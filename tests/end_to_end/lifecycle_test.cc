@@ -137,26 +137,34 @@ TEST(StopTest, AnIdleConnectionDoesNotHoldUpTheEnd) {
   EXPECT_LT(absl::Now() - begin, absl::Seconds(3));
 }
 
-class BusyStopTest : public FashionServerTest {};
+class BusyStopTest : public FashionServerTest {
+ protected:
+  // An upload that was begun keeps the server from ending until it is told that it is over.
+  void BeginUpload() {
+    channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+    upload_ = v1::Datasets::NewStub(channel_)->UploadDataset(&upload_context_, &uploaded_);
+    v1::UploadDatasetRequest part;
+    part.mutable_header()->set_name("kept");
+    ASSERT_TRUE(upload_->Write(part));
+  }
+
+  std::shared_ptr<grpc::Channel> channel_;
+  grpc::ClientContext upload_context_;
+  v1::Dataset uploaded_;
+  std::unique_ptr<grpc::ClientWriter<v1::UploadDatasetRequest>> upload_;
+};
 
 TEST_F(BusyStopTest, AStoppingServerIsNotReadyAndTakesNothingNew) {
   const v1::Job job = StartEndlessJob("fashion");
   WaitUntilAtWork(job.id());
-  // An upload that was begun keeps the server from ending until it is told that it is over.
-  const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
-  const auto health = grpc::health::v1::Health::NewStub(channel);
+  BeginUpload();
+  const auto health = grpc::health::v1::Health::NewStub(channel_);
   grpc::ClientContext health_context;
   grpc::health::v1::HealthCheckRequest request;
   const auto watch = health->Watch(&health_context, request);
   grpc::health::v1::HealthCheckResponse response;
   ASSERT_TRUE(watch->Read(&response));
   EXPECT_EQ(response.status(), grpc::health::v1::HealthCheckResponse::SERVING);
-  grpc::ClientContext upload_context;
-  v1::Dataset dataset;
-  const auto upload = v1::Datasets::NewStub(channel)->UploadDataset(&upload_context, &dataset);
-  v1::UploadDatasetRequest part;
-  part.mutable_header()->set_name("kept");
-  ASSERT_TRUE(upload->Write(part));
 
   server_->process().Signal(SIGTERM);
   ASSERT_TRUE(watch->Read(&response));
@@ -173,21 +181,15 @@ TEST_F(BusyStopTest, AStoppingServerIsNotReadyAndTakesNothingNew) {
   } while (refused.ok() && absl::Now() < end);  // the listener closes a moment later
   EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
 
-  upload->WritesDone();
-  EXPECT_EQ(upload->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);  // it has no files
+  upload_->WritesDone();
+  EXPECT_EQ(upload_->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);  // it has no files
   EXPECT_EQ(server_->process().Wait(), 0) << server_->process().err();
 }
 
 TEST_F(BusyStopTest, ASecondSignalEndsTheServerAtOnceAndNothingIsLost) {
   const v1::Job job = StartEndlessJob("fashion");
   WaitUntilAtWork(job.id());
-  const auto channel = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
-  grpc::ClientContext upload_context;
-  v1::Dataset dataset;
-  const auto upload = v1::Datasets::NewStub(channel)->UploadDataset(&upload_context, &dataset);
-  v1::UploadDatasetRequest part;
-  part.mutable_header()->set_name("kept");
-  ASSERT_TRUE(upload->Write(part));
+  BeginUpload();
   server_->process().Signal(SIGTERM);
   ASSERT_TRUE(server_->process().WaitForError("stopping, within"));
   server_->process().Signal(SIGTERM);
