@@ -167,8 +167,9 @@ class Simulation {
     const int64_t begun = runs_.begun();
     runner_->RunOne();
     runs_.End();
-    // The power went while a job's begin was written down: it may count as an attempt.
-    if (disk_.crashed() && runs_.begun() == begun) ++deaths_at_begin_;
+    // The power went, or the disk failed, while a job's begin was written down: it may count as an
+    // attempt after the next start.
+    if ((disk_.crashed() || disk_failed_) && runs_.begun() == begun) ++deaths_at_begin_;
   }
 
   void Submit() {
