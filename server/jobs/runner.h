@@ -21,6 +21,7 @@
 #include "convd/v1/jobs.pb.h"
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
+#include "server/datasets/registry.h"
 #include "server/jobs/checkpoints.h"
 #include "server/jobs/job_run.h"
 #include "server/jobs/resolve.h"
@@ -44,7 +45,7 @@ struct JobRunnerOptions {
   CheckpointPolicy checkpoints;
   // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED: then no job is
   // accepted or begun that needs them. Reads the disk; must not call the runner.
-  std::function<absl::Status(int64_t)> take_room = [](int64_t) { return absl::OkStatus(); };
+  TakeRoom take_room = [](int64_t) { return absl::OkStatus(); };
   // What every card and checkpoint says of this server.
   std::string instruction_set;
   std::map<std::string, std::string> library_versions;

@@ -33,7 +33,7 @@ Readiness::~Readiness() {
 }
 
 void Readiness::Check() {
-  absl::MutexLock lock(&check_mu_);
+  absl::MutexLock lock(&mu_);
   const absl::Status status = check_();
   if (status.ok() == ready_) return;
   ready_ = status.ok();

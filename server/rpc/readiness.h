@@ -32,10 +32,8 @@ class Readiness {
   const std::vector<std::string> services_;
   const std::function<absl::Status()> check_;
 
-  absl::Mutex check_mu_;
-  bool ready_ ABSL_GUARDED_BY(check_mu_) = true;
-
-  absl::Mutex mu_;
+  absl::Mutex mu_;  // held while the check runs
+  bool ready_ ABSL_GUARDED_BY(mu_) = true;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;  // last: it uses the rest
 };

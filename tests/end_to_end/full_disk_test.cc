@@ -22,89 +22,60 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class FullDiskTest : public ::testing::Test {
+// The disk is the server's state folder.
+class FullDiskTest : public FashionServerTest {
  protected:
   void SetUp() override {
-    std::filesystem::create_directories(disk());
+    std::filesystem::create_directories(state());
     // Seen by this process and those that it starts, and gone with them.
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", nullptr, MS_REC | MS_PRIVATE, "") != 0 ||
-        mount("tmpfs", disk().c_str(), "tmpfs", 0, "size=96m") != 0) {
+        mount("tmpfs", state().c_str(), "tmpfs", 0, "size=96m") != 0) {
       GTEST_SKIP() << "no disk can be mounted here: " << strerror(errno);
     }
     mounted_ = true;
-    const SmallFashion data = ReadSmallFashion();
-    std::filesystem::create_directories(folder_ / "data");
-    WriteIdxFiles(data, folder_ / "data");
-    image_ = data.test.Raw(0, 1);
-    server_ = Start();
-    ASSERT_NE(server_, nullptr);
-    client_ = server_->Connect();
-    v1::RegisterDatasetRequest registration;
-    registration.set_name("fashion");
-    registration.set_path(folder_ / "data");
-    ASSERT_STATUS_OK(client_->RegisterDataset(registration));
+    FashionServerTest::SetUp();
   }
   void TearDown() override {
     server_ = nullptr;
-    if (mounted_) umount2(disk().c_str(), MNT_DETACH);
+    if (mounted_) umount2(state().c_str(), MNT_DETACH);
   }
 
-  std::string disk() const { return folder_ / "disk"; }
-  std::unique_ptr<ServerProcess> Start() {
-    return ServerProcess::Start(disk() + "/state", {"--data-dir", folder_ / "data"});
-  }
   // Until nothing more fits.
   void Fill() {
-    std::ofstream file(disk() + "/filler", std::ios::binary | std::ios::app);
+    std::ofstream file(state() + "/filler", std::ios::binary | std::ios::app);
     const std::string piece(4096, 'x');
     while (file.write(piece.data(), static_cast<std::streamsize>(piece.size())) && file.flush()) {
     }
-    EXPECT_EQ(std::filesystem::space(disk()).available, 0u);
+    EXPECT_EQ(std::filesystem::space(state()).available, 0u);
   }
-  void MakeRoom() { std::filesystem::remove(disk() + "/filler"); }
+  void MakeRoom() { std::filesystem::remove(state() + "/filler"); }
   absl::Status Predict() {
     v1::PredictRequest request;
     request.mutable_model()->set_name("there");
-    *request.mutable_images() = image_;
+    *request.mutable_images() = data_.test.Raw(0, 1);
     return client_->Predict(request).status();
   }
 
-  const TempFolder folder_;
-  v1::Images image_;
   bool mounted_ = false;
-  std::unique_ptr<ServerProcess> server_;
-  std::unique_ptr<Client> client_;
 };
 
 TEST_F(FullDiskTest, AServerThatWasKilledStartsAgainAndItsJobsWaitForRoom) {
-  const auto there = client_->Train(SmallTraining("there", 1));
-  ASSERT_STATUS_OK(there);
-  ASSERT_STATUS_OK(client_->Watch(there->id(), [](const v1::JobEvent&) {}));
-  const auto running = client_->Train(SmallTraining("endless", 100'000));
-  ASSERT_STATUS_OK(running);
-  Cancellation cancellation;
-  client_
-      ->Watch(
-          running->id(),
-          [&](const v1::JobEvent& event) {
-            if (event.has_epoch()) cancellation.Cancel();
-          },
-          &cancellation)
-      .status()
-      .IgnoreError();
+  const v1::Job there = TrainToTheEnd(SmallTraining("there", 1));
+  const v1::Job running = StartEndlessJob("endless");
+  WaitUntilAtWork(running.id());
   // Else the job would meet the full disk first, and fail.
   server_->process().Signal(SIGSTOP);
   Fill();
   server_->process().Signal(SIGKILL);
   server_->process().Wait();
 
-  server_ = Start();
+  server_ = ServerProcess::Start(state(), {"--data-dir", data_dir()});
   ASSERT_NE(server_, nullptr);
   client_ = server_->Connect();
   Fill();
   ASSERT_STATUS_OK(Predict());
-  EXPECT_EQ(client_->GetJob(running->id())->state(), v1::JOB_STATE_QUEUED);
-  EXPECT_EQ(client_->GetJob(there->id())->state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(client_->GetJob(running.id())->state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(client_->GetJob(there.id())->state(), v1::JOB_STATE_SUCCEEDED);
   const absl::Status refused = client_->Train(SmallTraining("new", 1)).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("disk has 0.0 MiB free"));
@@ -112,33 +83,18 @@ TEST_F(FullDiskTest, AServerThatWasKilledStartsAgainAndItsJobsWaitForRoom) {
   EXPECT_EQ(*client_->CheckHealth(), Health::kServing);
 
   MakeRoom();
-  bool ran = false;
-  Cancellation enough;
-  client_
-      ->Watch(
-          running->id(),
-          [&](const v1::JobEvent& event) {
-            ran = ran || (event.has_job() && event.job().state() == v1::JOB_STATE_RUNNING);
-            if (ran) enough.Cancel();
-          },
-          &enough)
-      .status()
-      .IgnoreError();
-  EXPECT_TRUE(ran);
+  WaitUntilAtWork(running.id());
 }
 
 TEST_F(FullDiskTest, TheJobThatMeetsItFailsAndNothingElse) {
-  const auto there = client_->Train(SmallTraining("there", 1));
-  ASSERT_STATUS_OK(there);
-  ASSERT_STATUS_OK(client_->Watch(there->id(), [](const v1::JobEvent&) {}));
-  const auto unlucky = client_->Train(SmallTraining("unlucky", 100'000));
-  ASSERT_STATUS_OK(unlucky);
+  TrainToTheEnd(SmallTraining("there", 1));
+  const v1::Job unlucky = StartEndlessJob("unlucky");
   const auto waiting = client_->Train(SmallTraining("waiting", 1));
   ASSERT_STATUS_OK(waiting);
   absl::Notification filled;
   absl::StatusOr<v1::Job> end;
   std::thread watch([&] {
-    end = client_->Watch(unlucky->id(), [&](const v1::JobEvent& event) {
+    end = client_->Watch(unlucky.id(), [&](const v1::JobEvent& event) {
       if (!event.has_epoch() || filled.HasBeenNotified()) return;
       Fill();
       filled.Notify();
@@ -147,7 +103,7 @@ TEST_F(FullDiskTest, TheJobThatMeetsItFailsAndNothingElse) {
   filled.WaitForNotification();
   // Its end may have to wait for room to be written down in.
   const absl::Time late = absl::Now() + kPatience;
-  while (absl::Now() < late && client_->GetJob(unlucky->id())->state() == v1::JOB_STATE_RUNNING &&
+  while (absl::Now() < late && client_->GetJob(unlucky.id())->state() == v1::JOB_STATE_RUNNING &&
          !absl::StrContains(server_->process().err(), "can't be kept yet")) {
     ASSERT_STATUS_OK(Predict());
   }
