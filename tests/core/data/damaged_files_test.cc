@@ -67,8 +67,10 @@ std::vector<Case> Cases() {
       {"CIFAR-10", cifar, any},
       {"gzip", Sample("plain.gz"), any},
   };
-  for (const char* name : {"u8.npz", "u8_deflated.npz", "f64_big_endian_fortran.npz",
-                           "labels_column.npz", "grey_flat.npz"}) {
+  for (const char* name :
+       {"u8.npz", "u8_deflated.npz", "f64_big_endian_fortran.npz", "labels_column.npz",
+        "grey_flat.npz", "matrix_b1_fortran.npz", "matrix_le_i2_c.npz", "matrix_be_f2_fortran.npz",
+        "npy_3.npz", "zip64.npz", "piped.npz"}) {
     cases.push_back({name, Sample(name), any});
   }
   for (const char* name : {"grey.png", "palette.png", "grey_1_bit.png", "rgb_interlaced.png",
