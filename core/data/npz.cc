@@ -1,7 +1,6 @@
 #include "core/data/npz.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "core/data/heap_array.h"
 #include "core/data/image_storage.h"
+#include "core/data/labels.h"
 #include "core/data/npy.h"
 #include "core/data/pixels.h"
 #include "core/data/zip_archive.h"
@@ -138,8 +138,8 @@ absl::StatusOr<PixelLayout> FindLayout(const Array& x) {
   }
   switch (rank) {
     case 2: {
-      const int64_t side = std::llround(std::sqrt(static_cast<double>(shape[1])));
-      if (side * side != shape[1]) {
+      const int64_t side = SquareSide(shape[1]);
+      if (side == 0) {
         return refuse(absl::StrCat("its ", shape[1],
                                    " pixels an image aren't a square of one channel, so their "
                                    "shape can't be told; want count x height x width, or count x "
@@ -205,25 +205,10 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, const std::string&
   if (shape.empty() || shape.size() > 2 || (shape.size() == 2 && shape[1] != 1)) {
     return refuse("want an array of count labels");
   }
-  if (!IsReadNumber(header.type)) {
-    return refuse("labels are bool, integers, or whole numbers as float16, float32 or float64");
-  }
   if (shape[0] != images) {
     return refuse(absl::StrCat(x, " has ", images, " images; want as many labels"));
   }
-  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(images, y.name));
-  for (int64_t i = 0; i < images; ++i) {
-    const double value = NpyElement(header, y.data(), i);
-    // Not a number is none of it.
-    if (!(value >= 0 && value < static_cast<double>(limits.classes)) ||
-        value != std::floor(value)) {
-      return absl::InvalidArgumentError(absl::StrCat(y.name, ": the label of sample ", i, " is ",
-                                                     value, "; want a whole number of 0 to ",
-                                                     limits.classes - 1));
-    }
-    labels[i] = static_cast<int32_t>(value);
-  }
-  return labels;
+  return ConvertLabels(y.name, header.type, y.data(), images, limits);
 }
 
 }  // namespace

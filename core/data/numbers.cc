@@ -64,4 +64,13 @@ double NumberAt(const NumberType& type, const char* at) {
   }
 }
 
+std::string NumberText(double value) {
+  // Up to there doubles hold all integers.
+  constexpr double kWhole = 9007199254740992;
+  if (std::abs(value) <= kWhole && value == std::floor(value)) {
+    return absl::StrCat(static_cast<int64_t>(value));
+  }
+  return absl::StrCat(value);
+}
+
 }  // namespace convd

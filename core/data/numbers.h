@@ -23,6 +23,9 @@ bool IsReadNumber(const NumberType& type);
 // integers beyond 2^53 are rounded. REQUIRES: IsReadNumber(type). Any thread may call.
 double NumberAt(const NumberType& type, const char* at);
 
+// "-1", "2147483647", "1.5", "1e+300": for messages. Any thread may call.
+std::string NumberText(double value);
+
 }  // namespace convd
 
 #endif  // CONVD_CORE_DATA_NUMBERS_H_

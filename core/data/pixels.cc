@@ -32,6 +32,10 @@ void ForEachElement(const PixelLayout& layout, Take take) {
 absl::Status ToBytes(const std::string& name, const NumberType& type, const char* data,
                      const PixelLayout& layout, char* out) {
   if (type.kind == 'u' && type.bytes == 1) {
+    if (layout.contiguous()) {
+      std::memcpy(out, data, static_cast<size_t>(layout.elements()));
+      return absl::OkStatus();
+    }
     ForEachElement(layout, [&](int64_t to, int64_t from) {
       out[to] = data[from];
       return true;
@@ -56,15 +60,15 @@ absl::Status ToBytes(const std::string& name, const NumberType& type, const char
   const int64_t row = pixel / layout.size[2];
   return absl::InvalidArgumentError(absl::StrCat(
       name, ": image ", row / layout.size[1], ", row ", row % layout.size[1], ", column ",
-      pixel % layout.size[2], ", channel ", wrong % channels, " is ", value, " (", type.Text(),
-      "); want integers of 0 to 255, or float32, which are taken as they are"));
+      pixel % layout.size[2], ", channel ", wrong % channels, " is ", NumberText(value), " (",
+      type.Text(), "); want integers of 0 to 255, or float32, which are taken as they are"));
 }
 
 absl::Status ToFloats(const std::string& name, const NumberType& type, const char* data,
                       const PixelLayout& layout, float* out) {
   const int64_t* const size = layout.size;
   if (type.bytes == 4 && !type.big_endian && layout.contiguous()) {
-    std::memcpy(out, data, static_cast<size_t>(size[0] * size[1] * size[2] * size[3]) * 4);
+    std::memcpy(out, data, static_cast<size_t>(layout.elements()) * 4);
   } else {
     ForEachElement(layout, [&](int64_t to, int64_t from) {
       const double value = NumberAt(type, data + from * type.bytes);
@@ -98,6 +102,12 @@ bool PixelLayout::contiguous() const {
   return true;
 }
 
+int64_t SquareSide(int64_t pixels) {
+  // A double has more than half as many digits as the largest square, and so the root of each.
+  const int64_t side = std::llround(std::sqrt(static_cast<double>(pixels)));
+  return side <= std::numeric_limits<int32_t>::max() && side * side == pixels ? side : 0;
+}
+
 absl::StatusOr<ElementType> PixelType(const std::string& name, const NumberType& type) {
   if (IsReadNumber(type)) return type.kind == 'f' ? ElementType::kFloat32 : ElementType::kUint8;
   return absl::InvalidArgumentError(
@@ -109,7 +119,7 @@ absl::StatusOr<HeapArray<char>> ConvertPixels(const std::string& name, const Num
                                               const char* data, const PixelLayout& layout,
                                               const DataLimits& limits) {
   CONVD_ASSIGN_OR_RETURN(const ElementType element, PixelType(name, type));
-  const int64_t elements = layout.size[0] * layout.size[1] * layout.size[2] * layout.size[3];
+  const int64_t elements = layout.elements();
   const bool bytes = element == ElementType::kUint8;
   const int64_t size = bytes ? elements : elements * int64_t{sizeof(float)};
   // float16 becomes twice what the file is known to be within.

@@ -20,7 +20,11 @@ struct PixelLayout {
 
   // Whether the elements lie in NHWC order already.
   bool contiguous() const;
+  int64_t elements() const { return size[0] * size[1] * size[2] * size[3]; }
 };
+
+// The side of a square of so many pixels; 0 where they aren't one's. REQUIRES: 0 <= pixels.
+int64_t SquareSide(int64_t pixels);
 
 // What pixels of a type become, whatever file they come from:
 //   integers      uint8, each of which must be 0 to 255

@@ -64,6 +64,10 @@ std::vector<Case> Cases() {
   std::vector<Case> cases = {
       {"IDX images", IdxHeader(8, {2, 3, 4}) + std::string(24, 'x'), any},
       {"IDX labels", IdxHeader(0xB, {3}) + std::string("\0\1\0\2\0\3", 6), labels},
+      {"IDX images as numbers", Sample("images_f8.idx"), any},
+      {"IDX images as integers", Sample("images_i2.idx"), any},
+      {"IDX squares", IdxHeader(0xD, {2, 4}) + std::string(32, 'x'), any},
+      {"IDX labels as numbers", Sample("labels_f4.idx"), labels},
       {"CIFAR-10", cifar, any},
       {"gzip", Sample("plain.gz"), any},
   };

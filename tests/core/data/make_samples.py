@@ -5,8 +5,8 @@ usage: make_samples.py   (needs python3-numpy and python3-pil; the files are com
 
 Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
 sample n is (7 n + 3) mod 10. The tests know no more than that. What JPEG files decode to is in .raw files beside them,
-decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, with pixels mod
-101, so that int8 holds them, and bool True where that is odd.
+decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, and images_KIND.idx
+images of every type, with pixels mod 101, so that int8 holds them, and bool True where that is odd.
 """
 import gzip
 import io
@@ -193,6 +193,15 @@ def matrix():
     write("piped.npz", pipe.getvalue())
 
 
+def idx():
+    """Every type of IDX, its elements by NumPy; the headers are the format's description."""
+    x = pixels(3, 4, 5, 1)[..., 0] % 101
+    for code, kind in ((8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8")):
+        values = (x + 0.25 if "f" in kind else x).astype(">" + kind)
+        write(f"images_{kind}.idx", struct.pack(">HBB3I", 0, code, 3, *x.shape) + values.tobytes())
+        write(f"labels_{kind}.idx", struct.pack(">HBBI", 0, code, 1, 3) + labels(3).astype(">" + kind).tobytes())
+
+
 def gzips():
     data = bytes(range(256)) * 8
     one = gzip.compress(data, mtime=0)
@@ -272,5 +281,6 @@ def images():
 os.makedirs(HERE, exist_ok=True)
 arrays()
 matrix()
+idx()
 gzips()
 images()

@@ -46,5 +46,13 @@ TEST(NumbersTest, HalvesOfEveryClassAreExact) {
   EXPECT_TRUE(std::isnan(NumberAt(kHalf, "\x7c\x01")));
 }
 
+TEST(NumbersTest, WholeNumbersAreWrittenOut) {
+  EXPECT_EQ(NumberText(-1), "-1");
+  EXPECT_EQ(NumberText(2147483647), "2147483647");
+  EXPECT_EQ(NumberText(1.5), "1.5");
+  EXPECT_EQ(NumberText(1e300), "1e+300");
+  EXPECT_EQ(NumberText(std::nan("")), "nan");
+}
+
 }  // namespace
 }  // namespace convd

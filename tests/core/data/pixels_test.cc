@@ -46,6 +46,16 @@ TEST(PixelsTest, ElementsAreTakenByTheirStrides) {
   EXPECT_EQ(std::string(pixels->data(), 6), "rgbRGB");
 }
 
+TEST(PixelsTest, SquaresHaveASide) {
+  EXPECT_EQ(SquareSide(784), 28);
+  EXPECT_EQ(SquareSide(783), 0);
+  EXPECT_EQ(SquareSide(0), 0);
+  // (2^31 - 1)^2, and what is near it or beyond.
+  EXPECT_EQ(SquareSide(4611686014132420609), 2147483647);
+  EXPECT_EQ(SquareSide(4611686014132420608), 0);
+  EXPECT_EQ(SquareSide(9223372036854775807), 0);
+}
+
 TEST(PixelsTest, AFloat64BeyondFloat32KeepsItsSignInTheError) {
   const double values[3] = {0, -1e300, 1};
   ExpectInvalid(
