@@ -53,7 +53,7 @@ uint32_t BigEndian32(std::string_view bytes) {
 absl::StatusOr<IdxHeader> ParseHeader(std::string_view bytes, const std::string& name) {
   if (bytes.size() >= 4 || DetectFileFormat(bytes) != FileFormat::kUnknown) {
     if (DetectFileFormat(bytes) != FileFormat::kIdx) {
-      // Files that aren't taken for IDX, since a CIFAR-10 batch may begin so, and yet may be meant.
+      // Files that aren't taken for IDX, since a CIFAR file may begin so, and yet may be meant.
       if (bytes.size() >= 4 && bytes[0] == 0 && bytes[1] == 0 && FindType(bytes[2]) != nullptr) {
         return absl::InvalidArgumentError(absl::StrCat(name, ": begins as an IDX file of ",
                                                        static_cast<unsigned char>(bytes[3]),

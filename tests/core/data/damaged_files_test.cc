@@ -3,7 +3,7 @@
 
 #include <functional>
 
-#include "core/data/cifar10.h"
+#include "core/data/cifar.h"
 #include "core/data/idx.h"
 #include "core/data/image_decode.h"
 #include "core/data/image_file.h"
@@ -69,6 +69,7 @@ std::vector<Case> Cases() {
       {"IDX squares", IdxHeader(0xD, {2, 4}) + std::string(32, 'x'), any},
       {"IDX labels as numbers", Sample("labels_f4.idx"), labels},
       {"CIFAR-10", cifar, any},
+      {"CIFAR-100", Sample("cifar100.bin"), any},
       {"gzip", Sample("plain.gz"), any},
   };
   for (const char* name :
@@ -97,8 +98,8 @@ TEST(DamagedFilesTest, CutAnywhereTheyAreRefused) {
   for (const Case& c : Cases()) {
     SCOPED_TRACE(c.what);
     for (size_t n = 0; n < c.bytes.size(); ++n) {
-      // A CIFAR-10 batch cut between two records is a shorter batch.
-      if (n > 0 && n % kCifar10RecordBytes == 0) continue;
+      // A CIFAR file cut between two records is a shorter one.
+      if (n > 0 && DetectCifar(c.bytes.substr(0, n)) != CifarKind::kNone) continue;
       const auto images = c.read(c.bytes.substr(0, n));
       ASSERT_FALSE(images.ok()) << n;
       ExpectSense(images);

@@ -5,8 +5,8 @@ usage: make_samples.py   (needs python3-numpy and python3-pil; the files are com
 
 Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
 sample n is (7 n + 3) mod 10. The tests know no more than that. What JPEG files decode to is in .raw files beside them,
-decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, and images_KIND.idx
-images of every type, with pixels mod 101, so that int8 holds them, and bool True where that is odd.
+decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, and
+images_KIND.idx images of every type, with pixels mod 101, so that int8 holds them, and bool True where that is odd.
 """
 import gzip
 import io
@@ -202,6 +202,14 @@ def idx():
         write(f"labels_{kind}.idx", struct.pack(">HBBI", 0, code, 1, 3) + labels(3).astype(">" + kind).tobytes())
 
 
+def cifar():
+    """Three records of CIFAR-100, by the description of its binary version: coarse label, fine label, planes."""
+    planes = pixels(3, 32, 32, 3).transpose(0, 3, 1, 2).reshape(3, -1)
+    coarse = np.array([[19], [0], [7]], np.uint8)
+    fine = np.array([[99], [0], [42]], np.uint8)
+    write("cifar100.bin", np.concatenate([coarse, fine, planes], axis=1).tobytes())
+
+
 def gzips():
     data = bytes(range(256)) * 8
     one = gzip.compress(data, mtime=0)
@@ -282,5 +290,6 @@ os.makedirs(HERE, exist_ok=True)
 arrays()
 matrix()
 idx()
+cifar()
 gzips()
 images()
