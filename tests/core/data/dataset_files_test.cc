@@ -144,6 +144,8 @@ TEST_F(DatasetFilesTest, FindsCifar100sFilesAlsoInTheirSubfolder) {
       ASSERT_EQ(again->labels.size(), 100u);
       EXPECT_EQ(again->labels[42], "class 42");
     }
+    Put(subfolder + "zipped", Sample("cifar100.bin.gz"));
+    EXPECT_THAT(Read(subfolder + "zipped")->splits[0].images.labels, ElementsAre(99, 0, 42));
     // The names are CIFAR-100's only.
     Put(subfolder + "b.bin", Batch("\1"));
     EXPECT_EQ(Read(subfolder + "b.bin")->labels.size(), 2u);

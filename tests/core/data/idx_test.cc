@@ -84,6 +84,18 @@ TEST(IdxTest, EveryTypeIsReadAsNumpyWritesIt) {
   }
 }
 
+TEST(IdxTest, TypesAreReadOutOfGzip) {
+  for (const std::string kind : {"u1", "f4"}) {
+    const auto images = ReadIdxImages(Sample("images_" + kind + ".idx.gz"), "f");
+    const auto plain = ReadIdxImages(Sample("images_" + kind + ".idx"), "f");
+    ASSERT_TRUE(images.ok()) << images.status();
+    ASSERT_EQ(images->type, plain->type);
+    ASSERT_EQ(images->count, 3);
+    ASSERT_EQ(images->image_bytes(), plain->image_bytes());
+    EXPECT_EQ(std::memcmp(images->pixels, plain->pixels, 3 * plain->image_bytes()), 0);
+  }
+}
+
 TEST(IdxTest, NumbersThatAreNoPixelsAreNamed) {
   ExpectInvalid(ReadIdxImages(IdxHeader(9, {1, 1, 2}) + "\x01\xff", "f").status(),
                 "f: image 0, row 0, column 1, channel 0 is -1 (int8); want integers of 0 to 255");

@@ -198,8 +198,11 @@ def idx():
     x = pixels(3, 4, 5, 1)[..., 0] % 101
     for code, kind in ((8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8")):
         values = (x + 0.25 if "f" in kind else x).astype(">" + kind)
-        write(f"images_{kind}.idx", struct.pack(">HBB3I", 0, code, 3, *x.shape) + values.tobytes())
+        whole = struct.pack(">HBB3I", 0, code, 3, *x.shape) + values.tobytes()
+        write(f"images_{kind}.idx", whole)
         write(f"labels_{kind}.idx", struct.pack(">HBBI", 0, code, 1, 3) + labels(3).astype(">" + kind).tobytes())
+        if kind in ("u1", "f4"):
+            write(f"images_{kind}.idx.gz", gzip.compress(whole, mtime=0))
 
 
 def cifar():
@@ -207,7 +210,9 @@ def cifar():
     planes = pixels(3, 32, 32, 3).transpose(0, 3, 1, 2).reshape(3, -1)
     coarse = np.array([[19], [0], [7]], np.uint8)
     fine = np.array([[99], [0], [42]], np.uint8)
-    write("cifar100.bin", np.concatenate([coarse, fine, planes], axis=1).tobytes())
+    records = np.concatenate([coarse, fine, planes], axis=1).tobytes()
+    write("cifar100.bin", records)
+    write("cifar100.bin.gz", gzip.compress(records, mtime=0))
 
 
 def gzips():
