@@ -105,7 +105,7 @@ void AddEvaluateCommand(CLI::App& app, Command& chosen) {
       ->type_name("N");
   evaluate
       ->add_option("--images,--idx", flags->images_file,
-                   "Send this local IDX, CIFAR-10 or npz file's images instead")
+                   "Send this local IDX, CIFAR or npz file's images instead")
       ->type_name("FILE");
   evaluate->add_option("--labels", flags->labels_file, "Their IDX labels; the others hold theirs")
       ->type_name("FILE");

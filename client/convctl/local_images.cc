@@ -7,11 +7,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "client/convctl/exit_code.h"
-#include "core/data/cifar10.h"
 #include "core/data/file_format.h"
 #include "core/data/gzip.h"
 #include "core/data/idx.h"
 #include "core/data/image_decode.h"
+#include "core/data/image_file.h"
 #include "core/data/limits.h"
 #include "core/data/npz.h"
 #include "core/status/status_macros.h"
@@ -40,16 +40,13 @@ absl::StatusOr<ImageSet> ReadImages(std::string_view bytes, const std::string& p
     return absl::InvalidArgumentError(
         absl::StrCat(path, " is no IDX file, and holds its own labels; leave --labels out"));
   }
-  if (format == FileFormat::kIdx) return ReadIdxImages(plain.view, path, limits);
   if (format == FileFormat::kZip) {
     CONVD_ASSIGN_OR_RETURN(const auto splits, NpzSplits(plain.view, path, limits));
     // As Evaluate chooses a dataset's.
     const bool test = std::find(splits.begin(), splits.end(), "test") != splits.end();
     return ReadNpz(plain.view, path, limits, test ? "test" : "");
   }
-  if (format == FileFormat::kUnknown) return ReadCifar10(plain.view, path, limits);
-  return absl::InvalidArgumentError(absl::StrCat(path, ": is ", DescribeFileFormat(plain.view),
-                                                 "; want an IDX, CIFAR-10 or npz file"));
+  return ReadImageFile({plain.view, path}, nullptr, limits);
 }
 
 }  // namespace

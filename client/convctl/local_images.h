@@ -13,10 +13,9 @@
 
 namespace convd {
 
-// All images of a local IDX, CIFAR-10 or npz file, plain or gzip
-// (of an npz that names splits, "test").
-// Labels come from `labels_path` for IDX ("": none) and from the file itself for the others. A
-// usage error (exit_code.h) names the file.
+// All images of a local IDX, CIFAR or npz file, plain or gzip (of an npz that names splits,
+// "test"). Labels come from `labels_path` for IDX ("": none) and from the file itself for the
+// others. A usage error (exit_code.h) names the file.
 absl::StatusOr<ImageSet> ReadLocalImages(const std::string& path, const std::string& labels_path);
 
 // Those of them with `indices` (from 0), in that order. A usage error names the file, or the index

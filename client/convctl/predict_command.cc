@@ -181,7 +181,7 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   predict
       ->add_option("--images,--idx", flags->images_file,
-                   "Take images out of this local IDX, CIFAR-10 or npz file instead")
+                   "Take images out of this local IDX, CIFAR or npz file instead")
       ->type_name("FILE");
   predict->add_option("--index", flags->indices, "Which of them, from 0")
       ->delimiter(',')

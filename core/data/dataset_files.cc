@@ -8,7 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/data/cifar10.h"
+#include "core/data/cifar.h"
 #include "core/data/gzip.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
@@ -20,8 +20,10 @@
 namespace convd {
 namespace {
 
-constexpr char kCifarFolder[] = "cifar-10-batches-bin";
-constexpr char kLabelNamesFile[] = "batches.meta.txt";
+constexpr char kCifar10Folder[] = "cifar-10-batches-bin";
+constexpr char kCifar100Folder[] = "cifar-100-binary";
+constexpr char kCifar10NamesFile[] = "batches.meta.txt";
+constexpr char kCifar100NamesFile[] = "fine_label_names.txt";
 constexpr int64_t kMaxLabelNamesBytes = int64_t{4} << 20;
 
 // A folder's files by name.
@@ -101,25 +103,49 @@ absl::Status FindCifar10(const Folder& folder, const std::string& name, DatasetF
   if (!train.images.empty()) files.splits.push_back(std::move(train));
   const DataFile test = folder.Find({"test_batch.bin"});
   if (Found(test)) files.splits.push_back({"test", {test}, {}});
-  if (!files.splits.empty() && folder.Has(kLabelNamesFile)) {
-    files.label_names = folder.File(kLabelNamesFile);
+  if (!files.splits.empty() && folder.Has(kCifar10NamesFile)) {
+    files.cifar10_names = folder.File(kCifar10NamesFile);
   }
   return absl::OkStatus();
+}
+
+// CIFAR-100's two files, those of them that are there.
+void FindCifar100(const Folder& folder, DatasetFiles& files) {
+  for (const char* split : {"train", "test"}) {
+    const DataFile file = folder.Find({absl::StrCat(split, ".bin")});
+    if (Found(file)) files.splits.push_back({split, {file}, {}});
+  }
+  if (!files.splits.empty() && folder.Has(kCifar100NamesFile)) {
+    files.cifar100_names = folder.File(kCifar100NamesFile);
+  }
+}
+
+// The class names that lie beside a file, whatever it turns out to be.
+void FindNamesBeside(FileSystem& fs, const std::string& path, DatasetFiles& files) {
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  for (const auto& [name, found] : {std::pair{kCifar10NamesFile, &files.cifar10_names},
+                                    std::pair{kCifar100NamesFile, &files.cifar100_names}}) {
+    if (fs.Exists(folder + name)) *found = {folder + name, name};
+  }
 }
 
 absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& path,
                                             const std::string& name) {
   CONVD_ASSIGN_OR_RETURN(const Folder folder, Folder::Open(fs, path, ""));
+  const auto has_folder = [&](const char* subfolder) {
+    return folder.Has(subfolder) && fs.IsDirectory(absl::StrCat(path, "/", subfolder));
+  };
+  const auto open = [&](const char* subfolder) {
+    return Folder::Open(fs, absl::StrCat(path, "/", subfolder), absl::StrCat(subfolder, "/"));
+  };
   std::vector<std::pair<std::string, DatasetFiles>> found;
   DatasetFiles files;
   CONVD_RETURN_IF_ERROR(FindMnist(folder, name, files));
   if (!files.splits.empty()) found.emplace_back("MNIST's IDX files", std::move(files));
   files = {};
   CONVD_RETURN_IF_ERROR(FindCifar10(folder, name, files));
-  const std::string subfolder = absl::StrCat(path, "/", kCifarFolder);
-  if (files.splits.empty() && folder.Has(kCifarFolder) && fs.IsDirectory(subfolder)) {
-    CONVD_ASSIGN_OR_RETURN(const Folder batches,
-                           Folder::Open(fs, subfolder, absl::StrCat(kCifarFolder, "/")));
+  if (files.splits.empty() && has_folder(kCifar10Folder)) {
+    CONVD_ASSIGN_OR_RETURN(const Folder batches, open(kCifar10Folder));
     CONVD_RETURN_IF_ERROR(FindCifar10(batches, name, files));
   }
   if (!files.splits.empty()) found.emplace_back("CIFAR-10's batches", std::move(files));
@@ -130,6 +156,16 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
     files.splits_within = true;
     found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(files));
   }
+  files = {};
+  FindCifar100(folder, files);
+  if (files.splits.empty() && has_folder(kCifar100Folder)) {
+    CONVD_ASSIGN_OR_RETURN(const Folder batches, open(kCifar100Folder));
+    FindCifar100(batches, files);
+  }
+  // Other things are called train.bin, too.
+  if (!files.splits.empty() && (found.empty() || Found(files.cifar100_names))) {
+    found.emplace_back("CIFAR-100's files", std::move(files));
+  }
   if (found.size() == 1) return std::move(found[0].second);
   if (found.empty()) {
     return absl::NotFoundError(absl::StrCat(
@@ -137,7 +173,8 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
         ": has no images under the usual names: looked for MNIST's train-images-idx3-ubyte, "
         "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or with .gz), "
         "CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (or in ",
-        kCifarFolder, "), and an .npz file; name the files where they are called otherwise"));
+        kCifar10Folder, "), CIFAR-100's train.bin and test.bin (or in ", kCifar100Folder,
+        "), and an .npz file; name the files where they are called otherwise"));
   }
   if (found.size() > 5) found.resize(5);
   return absl::InvalidArgumentError(absl::StrCat(
@@ -204,9 +241,7 @@ absl::StatusOr<DatasetFiles> CheckNamedFiles(FileSystem& fs, const std::string& 
     CONVD_RETURN_IF_ERROR(check("images", split.images, checked.images));
     CONVD_RETURN_IF_ERROR(check("labels", split.labels, checked.labels));
   }
-  const std::string& first = result.splits[0].images[0].path;
-  const std::string beside = absl::StrCat(first.substr(0, first.rfind('/') + 1), kLabelNamesFile);
-  if (fs.Exists(beside)) result.label_names = {beside, kLabelNamesFile};
+  FindNamesBeside(fs, result.splits[0].images[0].path, result);
   return result;
 }
 
@@ -225,11 +260,11 @@ absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const Dat
 // One file of images with its labels, each of which is checked against `classes`.
 absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, const DataFile& images,
                                   const DataFile* labels, int64_t classes, const DataLimits& limits,
-                                  bool& all_cifar10) {
+                                  std::set<ImageFileKind>& kinds) {
   CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
   const NamedBytes named_images{image_bytes, images.name};
   if (labels != nullptr) {
-    all_cifar10 = false;
+    kinds.insert(ImageFileKind::kIdx);
     CONVD_ASSIGN_OR_RETURN(const std::string label_bytes, fs.Read(labels->path, limits.file_bytes));
     const NamedBytes named_labels{label_bytes, labels->name};
     CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, &named_labels, limits));
@@ -242,7 +277,7 @@ absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, cons
     return absl::InvalidArgumentError(
         absl::StrCat(images.name, ": is an IDX file, which has no labels; name its labels file"));
   }
-  all_cifar10 = all_cifar10 && kind == ImageFileKind::kCifar10;
+  kinds.insert(kind);
   CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, nullptr, limits, split));
   CONVD_RETURN_IF_ERROR(CheckLabels(images.name, part.labels, classes));
   return part;
@@ -269,14 +304,14 @@ absl::StatusOr<std::vector<DatasetFiles::Split>> WorkOutSplits(FileSystem& fs,
 
 absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split& files,
                                        int64_t classes, const DataLimits& limits,
-                                       bool& all_cifar10) {
+                                       std::set<ImageFileKind>& kinds) {
   std::vector<ImageSet> parts;
   std::vector<std::string> names;
   int64_t bytes = 0;
   for (size_t i = 0; i < files.images.size(); ++i) {
     const DataFile* const labels = files.labels.empty() ? nullptr : &files.labels[i];
-    CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadPart(fs, files.name, files.images[i], labels, classes,
-                                                   limits, all_cifar10));
+    CONVD_ASSIGN_OR_RETURN(
+        ImageSet part, ReadPart(fs, files.name, files.images[i], labels, classes, limits, kinds));
     bytes += DecodedBytes(part);
     CONVD_RETURN_IF_ERROR(CheckDatasetBytes(files.images[i].name, bytes, limits));
     parts.push_back(std::move(part));
@@ -309,8 +344,7 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
   DatasetFiles result;
   result.splits.push_back({"train", {{path, name}}, {}});
   result.splits_within = true;
-  const std::string beside = absl::StrCat(path.substr(0, path.rfind('/') + 1), kLabelNamesFile);
-  if (fs.Exists(beside)) result.label_names = {beside, kLabelNamesFile};
+  FindNamesBeside(fs, path, result);
   return result;
 }
 
@@ -324,12 +358,12 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
   }
   const int64_t classes =
       label_names.empty() ? limits.classes : static_cast<int64_t>(label_names.size());
-  bool all_cifar10 = true;
+  std::set<ImageFileKind> kinds;
   int64_t bytes = 0;
   CONVD_ASSIGN_OR_RETURN(const std::vector<DatasetFiles::Split> splits,
                          WorkOutSplits(fs, files, limits));
   for (const DatasetFiles::Split& split : splits) {
-    CONVD_ASSIGN_OR_RETURN(DatasetSplit read, ReadSplit(fs, split, classes, limits, all_cifar10));
+    CONVD_ASSIGN_OR_RETURN(DatasetSplit read, ReadSplit(fs, split, classes, limits, kinds));
     const ImageSet& images = read.images;
     if (!dataset.splits.empty() && ShapeText(images) != ShapeText(dataset.splits[0].images)) {
       return absl::InvalidArgumentError(
@@ -342,10 +376,11 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
     dataset.splits.push_back(std::move(read));
   }
   if (dataset.splits.empty()) return absl::InvalidArgumentError("files: got no splits");
-  if (dataset.labels.empty() && all_cifar10 && Found(files.label_names)) {
-    CONVD_ASSIGN_OR_RETURN(const std::string text,
-                           fs.Read(files.label_names.path, kMaxLabelNamesBytes));
-    CONVD_ASSIGN_OR_RETURN(dataset.labels, ReadLabelNames(text, files.label_names.name, limits));
+  for (const auto& [kind, names] : {std::pair{ImageFileKind::kCifar10, &files.cifar10_names},
+                                    std::pair{ImageFileKind::kCifar100, &files.cifar100_names}}) {
+    if (!dataset.labels.empty() || kinds != std::set{kind} || !Found(*names)) continue;
+    CONVD_ASSIGN_OR_RETURN(const std::string text, fs.Read(names->path, kMaxLabelNamesBytes));
+    CONVD_ASSIGN_OR_RETURN(dataset.labels, ReadLabelNames(text, names->name, limits));
   }
   if (dataset.labels.empty()) {
     int32_t largest = 0;

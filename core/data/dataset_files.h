@@ -15,7 +15,8 @@ namespace convd {
 // bytes.
 struct SplitFiles {
   std::string split;
-  // IDX images, CIFAR-10 batches, or npz files; several are one after another in the split.
+  // IDX images, CIFAR-10 or CIFAR-100 files, or npz files; several are one after another in the
+  // split.
   std::vector<std::string> images;
   std::vector<std::string> labels;  // IDX labels, one an images file; else none
 };
@@ -36,8 +37,10 @@ struct DatasetFiles {
   std::vector<Split> splits;
   // The one split is one file, and stands for all that are in it: those that an npz names.
   bool splits_within = false;
-  // CIFAR-10's batches.meta.txt, where it lies beside the first images; else its path is empty.
-  DataFile label_names;
+  // batches.meta.txt and fine_label_names.txt, where they lie beside the first images; else the
+  // path is empty.
+  DataFile cifar10_names;
+  DataFile cifar100_names;
 };
 
 // What to read for `path`, a folder or a file, called `name` in messages. Opens no file.
@@ -47,9 +50,12 @@ struct DatasetFiles {
 //   without .gz): splits train and test;
 //   CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (.gz too), also in a
 //   subfolder cifar-10-batches-bin: splits train and test;
+//   CIFAR-100's train.bin and test.bin (.gz too), also in a subfolder cifar-100-binary, with
+//   fine_label_names.txt beside them or nothing else of these: splits train and test;
 //   one .npz file: split train, or those that it names (npz.h: x_train, y_train, x_test, y_test);
-// and a file is read as an .npz, likewise, or as a CIFAR-10 batch: split train. There need not be a
-// test split. Where `files` names an npz with splits of its own, each takes the one of its name.
+// and a file is read as an .npz, likewise, or as a CIFAR-10 or CIFAR-100 file: split train. There
+// need not be a test split. Where `files` names an npz with splits of its own, each takes the one
+// of its name.
 //
 // NOT_FOUND names what was looked for; INVALID_ARGUMENT names the field that can't be right
 // (files[0].split, ...), or the kinds where there is more than one. Any thread may call.
@@ -59,9 +65,9 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
                                               const DataLimits& limits = {});
 
 // Reads them all into memory. Classes are those that `label_names` names, else those of
-// batches.meta.txt (for CIFAR-10), else "0" to the largest label. All splits have the same shape
-// and element type. INVALID_ARGUMENT names file, sample and label where one is beyond the classes.
-// Any thread may call.
+// batches.meta.txt (for CIFAR-10) or fine_label_names.txt (for CIFAR-100), else "0" to the largest
+// label. All splits have the same shape and element type. INVALID_ARGUMENT names file, sample and
+// label where one is beyond the classes. Any thread may call.
 absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
                                          const std::vector<std::string>& label_names,
                                          const DataLimits& limits = {});

@@ -16,7 +16,7 @@ enum class FileFormat {
   kPng,
   kJpeg,
   kWebPage,  // HTML or XML: what a failed download leaves
-  kUnknown,  // CIFAR-10's batches have no magic
+  kUnknown,  // CIFAR-10's and CIFAR-100's files have no magic
 };
 
 // Never looks at the name. Any thread may call.

@@ -17,11 +17,16 @@ namespace convd {
 // RESOURCE_EXHAUSTED, past a limit) and begin with `name`. Results own their data. Any thread may
 // call.
 
-// Unlabelled images: uint8, rank 3 (count, height, width) or 4 (channels last).
+// Whether the bytes, which aren't gzip, are an IDX header and exactly the elements that it says.
+bool IsWholeIdx(std::string_view bytes);
+
+// Unlabelled images of rank 3 (count, height, width), 4 (channels last), or 2 (count, and the
+// pixels of a square). uint8, int8, int16, int32, float32 or float64 become pixels as pixels.h has
+// it.
 absl::StatusOr<ImageSet> ReadIdxImages(std::string_view bytes, const std::string& name,
                                        const DataLimits& limits = {});
 
-// Labels: any integer type, rank 1, each in [0, limits.classes).
+// Labels: whole numbers of any of these types, rank 1 (or count x 1), each in [0, limits.classes).
 absl::StatusOr<HeapArray<int32_t>> ReadIdxLabels(std::string_view bytes, const std::string& name,
                                                  const DataLimits& limits = {});
 

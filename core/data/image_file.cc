@@ -1,9 +1,7 @@
 #include "core/data/image_file.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
-#include "core/data/cifar10.h"
+#include "core/data/cifar.h"
 #include "core/data/file_format.h"
 #include "core/data/gzip.h"
 #include "core/data/idx.h"
@@ -13,11 +11,21 @@
 namespace convd {
 namespace {
 
-// CIFAR-10's batches have no magic, and one may begin like an IDX file: label 0 and pixels that are
-// nearly black. Then the size decides: an IDX file ends where its header says.
-bool IsCifar10InSpiteOfItsStart(std::string_view plain) {
-  if (plain.size() % kCifar10RecordBytes != 0) return false;
-  return !ReadIdxImages(plain, "").ok() && !ReadIdxLabels(plain, "").ok();
+// For what begins neither as an IDX file of that size nor as any other kind, which are CIFAR's
+// files.
+absl::StatusOr<ImageFileKind> DetectByRecords(std::string_view plain, const std::string& name) {
+  switch (DetectCifar(plain)) {
+    case CifarKind::kCifar10:
+      return ImageFileKind::kCifar10;
+    case CifarKind::kCifar100:
+      return ImageFileKind::kCifar100;
+    case CifarKind::kNone:
+      break;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, ": is ", DescribeFileFormat(plain),
+      "; want an IDX file of images, an npz with X and Y, or whole records of CIFAR-10 (",
+      kCifar10RecordBytes, " bytes) or CIFAR-100 (", kCifar100RecordBytes, " bytes)"));
 }
 
 }  // namespace
@@ -39,23 +47,17 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
   switch (format) {
     case FileFormat::kZip:
       return ImageFileKind::kNpz;
-    case FileFormat::kIdx: {
-      if (!zipped) {
-        return IsCifar10InSpiteOfItsStart(bytes) ? ImageFileKind::kCifar10 : ImageFileKind::kIdx;
-      }
-      CONVD_ASSIGN_OR_RETURN(const HeapArray<char> plain,
-                             InflateGzip(bytes, name, limits.decompressed_bytes));
-      const std::string_view view(plain.data(), static_cast<size_t>(plain.size()));
-      return IsCifar10InSpiteOfItsStart(view) ? ImageFileKind::kCifar10 : ImageFileKind::kIdx;
-    }
+    case FileFormat::kIdx:
     case FileFormat::kUnknown: {
-      // A record begins with its label. One beyond the classes is for the batch's reader to refuse,
-      // where all else is right.
-      if (static_cast<unsigned char>(prefix[0]) <= 9) return ImageFileKind::kCifar10;
       CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
                              InflateIfGzip(bytes, name, limits.decompressed_bytes));
-      if (plain.view.size() % kCifar10RecordBytes == 0) return ImageFileKind::kCifar10;
-      break;
+      // CIFAR's files have no magic, and one may begin like an IDX file: with label 0 and pixels
+      // that are nearly black. Then the size decides: an IDX file ends where its header says.
+      if (format == FileFormat::kIdx &&
+          (IsWholeIdx(plain.view) || DetectCifar(plain.view) == CifarKind::kNone)) {
+        return ImageFileKind::kIdx;
+      }
+      return DetectByRecords(plain.view, name);
     }
     default:
       break;
@@ -63,7 +65,8 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
   return absl::InvalidArgumentError(
       absl::StrCat(name, ": is ", zipped ? "a gzip file that holds one that is " : "",
                    DescribeFileFormat(zipped ? std::string_view(prefix) : bytes),
-                   "; want an IDX file of images, a CIFAR-10 batch, or an npz with X and Y"));
+                   "; want an IDX file of images, an npz with X and Y, or a CIFAR-10 or CIFAR-100 "
+                   "file"));
 }
 
 absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedBytes* labels,
@@ -78,6 +81,8 @@ absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedByte
       return ReadIdxImages(images.bytes, images.name, limits);
     case ImageFileKind::kCifar10:
       return ReadCifar10(images.bytes, images.name, limits);
+    case ImageFileKind::kCifar100:
+      return ReadCifar100(images.bytes, images.name, limits);
     case ImageFileKind::kNpz:
       break;
   }

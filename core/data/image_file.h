@@ -11,7 +11,7 @@
 namespace convd {
 
 // A file that holds many images.
-enum class ImageFileKind { kIdx, kCifar10, kNpz };
+enum class ImageFileKind { kIdx, kCifar10, kCifar100, kNpz };
 
 // What the bytes, plain or gzip, say; names play no part. INVALID_ARGUMENT says what else it is.
 // Any thread may call.
@@ -26,7 +26,7 @@ struct NamedBytes {
 
 // Images of any of these kinds. `labels` is a file of IDX labels for IDX images, which are
 // unlabelled where it is null; the other kinds hold their own labels, and refuse others. `split` is
-// for npz files that name several. Errors are the readers' (idx.h, cifar10.h, npz.h). The result
+// for npz files that name several. Errors are the readers' (idx.h, cifar.h, npz.h). The result
 // owns its data. Any thread may call.
 absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedBytes* labels,
                                        const DataLimits& limits = {}, std::string_view split = "");

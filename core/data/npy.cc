@@ -1,7 +1,5 @@
 #include "core/data/npy.h"
 
-#include <bit>
-#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -157,9 +155,9 @@ absl::Status ParseType(const std::string& descr, const std::string& name, NpyHea
   const char order = rest.empty() ? '\0' : rest[0];
   if (order == '<' || order == '>' || order == '|' || order == '=') rest.remove_prefix(1);
   if (rest.empty()) return refuse("an unknown type");
-  header.kind = rest[0];
+  header.type.kind = rest[0];
   rest.remove_prefix(1);
-  switch (header.kind) {
+  switch (header.type.kind) {
     case 'O':
       return refuse("pickled Python objects");
     case 'S':
@@ -175,33 +173,25 @@ absl::Status ParseType(const std::string& descr, const std::string& name, NpyHea
       break;
   }
   const bool digits = !rest.empty() && rest.size() <= 2 && rest[0] != '0';
-  if (!digits || !absl::SimpleAtoi(rest, &header.item_bytes)) return refuse("an unknown type");
-  const int bytes = header.item_bytes;
+  if (!digits || !absl::SimpleAtoi(rest, &header.type.bytes)) return refuse("an unknown type");
+  const int bytes = header.type.bytes;
   const bool power = bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8;
-  const bool known = ((header.kind == 'i' || header.kind == 'u') && power) ||
-                     (header.kind == 'b' && bytes == 1) ||
-                     (header.kind == 'f' &&
+  const bool known = ((header.type.kind == 'i' || header.type.kind == 'u') && power) ||
+                     (header.type.kind == 'b' && bytes == 1) ||
+                     (header.type.kind == 'f' &&
                       (bytes == 2 || bytes == 4 || bytes == 8 || bytes == 12 || bytes == 16)) ||
-                     (header.kind == 'c' && (bytes == 8 || bytes == 16 || bytes == 32));
+                     (header.type.kind == 'c' && (bytes == 8 || bytes == 16 || bytes == 32));
   if (!known) return refuse("an unknown type");
-  header.big_endian = order == '>';
+  header.type.big_endian = order == '>';
   return absl::OkStatus();
 }
 
 }  // namespace
 
-std::string NpyHeader::TypeText() const {
-  const char* const word = kind == 'b'   ? "bool"
-                           : kind == 'i' ? "int"
-                           : kind == 'u' ? "uint"
-                           : kind == 'f' ? "float"
-                                         : "complex";
-  return kind == 'b' ? word : absl::StrCat(word, 8 * item_bytes);
-}
-
 std::string NpyHeader::Text() const {
-  if (shape.empty()) return absl::StrCat("a single ", TypeText());
-  return absl::StrCat(TypeText(), " array of ", absl::StrJoin(shape, "x"));
+  const std::string word = type.Text();
+  if (shape.empty()) return absl::StrCat("a single ", word, " (an array of no dimensions)");
+  return absl::StrCat(word[0] == 'i' ? "an " : "a ", word, " array of ", absl::StrJoin(shape, "x"));
 }
 
 absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes, const std::string& name,
@@ -251,7 +241,7 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes, const std::stri
         name, ": holds ", header.Text(), "; the limit is ", limits.array_elements, " elements"));
   }
   const int64_t want =
-      static_cast<int64_t>(header.data_offset) + header.elements * header.item_bytes;
+      static_cast<int64_t>(header.data_offset) + header.elements * header.type.bytes;
   const int64_t got = static_cast<int64_t>(bytes.size());
   if (got != want) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -262,20 +252,7 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes, const std::stri
 }
 
 double NpyElement(const NpyHeader& header, const char* data, int64_t i) {
-  uint64_t bits = 0;
-  const int n = header.item_bytes;
-  for (int b = 0; b < n && b < 8; ++b) {
-    const int at = header.big_endian ? b : n - 1 - b;
-    bits = bits << 8 | static_cast<unsigned char>(data[i * n + at]);
-  }
-  if (header.kind == 'f') {
-    if (n == 8) return std::bit_cast<double>(bits);
-    if (n == 4) return std::bit_cast<float>(static_cast<uint32_t>(bits));
-    return std::nan("");  // not read here: half and long double
-  }
-  if (header.kind != 'i') return static_cast<double>(bits);
-  const int shift = 64 - 8 * n;
-  return static_cast<double>(static_cast<int64_t>(bits << shift) >> shift);
+  return NumberAt(header.type, data + i * header.type.bytes);
 }
 
 std::string NpyFileHeader(std::string_view descr, absl::Span<const int64_t> shape) {

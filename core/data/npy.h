@@ -10,24 +10,21 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/data/limits.h"
+#include "core/data/numbers.h"
 
 namespace convd {
 
 // NumPy's .npy format, versions 1.0, 2.0 and 3.0
 // (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
 struct NpyHeader {
-  char kind = 0;       // NumPy's: 'b' bool, 'i', 'u', 'f', 'c', ...
-  int item_bytes = 0;  // of one element
-  bool big_endian = false;
+  NumberType type;  // of one element
   bool fortran_order = false;
   std::vector<int64_t> shape;
   int64_t elements = 1;    // product of `shape`
   size_t data_offset = 0;  // of the first element in the file
 
-  // "a float64 array of 10x28x28", for messages.
+  // "a float64 array of 10x28x28" or "a single int64 (an array of no dimensions)", for messages.
   std::string Text() const;
-  // NumPy's name: "uint8", "float64", ...
-  std::string TypeText() const;
 };
 
 // Reads the header and checks that exactly the array's bytes follow it. The header is parsed, never
@@ -36,9 +33,9 @@ struct NpyHeader {
 absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes, const std::string& name,
                                          const DataLimits& limits = {});
 
-// Element `i`, in the order they lie in the file, as a number. REQUIRES: a header that
-// ParseNpyHeader returned, with kind b, i, u or f, and `data` pointing to its first element.
-// Integers beyond 2^53 are rounded.
+// Element `i`, in the order they lie in the file, as NumberAt (numbers.h) has it. REQUIRES: a
+// header that ParseNpyHeader returned, of a type that NumberAt reads, and `data` pointing to its
+// first element.
 double NpyElement(const NpyHeader& header, const char* data, int64_t i);
 
 // The header (version 1.0) of a little-endian array in C order: the elements follow it, and begin

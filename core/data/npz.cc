@@ -1,9 +1,6 @@
 #include "core/data/npz.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <optional>
 #include <utility>
 
@@ -11,10 +8,11 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/data/finite.h"
 #include "core/data/heap_array.h"
 #include "core/data/image_storage.h"
+#include "core/data/labels.h"
 #include "core/data/npy.h"
+#include "core/data/pixels.h"
 #include "core/data/zip_archive.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
@@ -123,27 +121,11 @@ absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::str
   return array;
 }
 
-// How X's dimensions are an ImageSet's: sizes, and distances in elements, of count, height, width
-// and channels.
-struct Layout {
-  int64_t size[4];
-  int64_t stride[4];
-
-  bool contiguous() const {
-    int64_t want = 1;
-    for (int d = 3; d >= 0; --d) {
-      if (size[d] != 1 && stride[d] != want) return false;
-      want *= size[d];
-    }
-    return true;
-  }
-};
-
-absl::StatusOr<Layout> FindLayout(const Array& x) {
+absl::StatusOr<PixelLayout> FindLayout(const Array& x) {
   const std::vector<int64_t>& shape = x.header.shape;
   const size_t rank = shape.size();
   const auto refuse = [&](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat(x.name, ": is a ", x.header.Text(), "; ", why));
+    return absl::InvalidArgumentError(absl::StrCat(x.name, ": is ", x.header.Text(), "; ", why));
   };
   // Besides being of no use, they could have dimensions whose product overflows.
   if (x.header.elements == 0) return refuse("it holds 0 images");
@@ -156,27 +138,28 @@ absl::StatusOr<Layout> FindLayout(const Array& x) {
   }
   switch (rank) {
     case 2: {
-      const int64_t side = std::llround(std::sqrt(static_cast<double>(shape[1])));
-      if (side * side != shape[1]) {
+      const int64_t side = SquareSide(shape[1]);
+      if (side == 0) {
         return refuse(absl::StrCat("its ", shape[1],
                                    " pixels an image aren't a square of one channel, so their "
                                    "shape can't be told; want count x height x width, or count x "
                                    "height x width x channels"));
       }
-      return Layout{{shape[0], side, side, 1}, {strides[0], side * strides[1], strides[1], 1}};
+      return PixelLayout{{shape[0], side, side, 1}, {strides[0], side * strides[1], strides[1], 1}};
     }
     case 3:
-      return Layout{{shape[0], shape[1], shape[2], 1}, {strides[0], strides[1], strides[2], 1}};
+      return PixelLayout{{shape[0], shape[1], shape[2], 1},
+                         {strides[0], strides[1], strides[2], 1}};
     case 4: {
       const bool last = shape[3] >= 1 && shape[3] <= 4 && shape[1] != 1 && shape[1] != 3;
       const bool first = (shape[1] == 1 || shape[1] == 3) && (shape[3] < 1 || shape[3] > 4);
       if (last) {
-        return Layout{{shape[0], shape[1], shape[2], shape[3]},
-                      {strides[0], strides[1], strides[2], strides[3]}};
+        return PixelLayout{{shape[0], shape[1], shape[2], shape[3]},
+                           {strides[0], strides[1], strides[2], strides[3]}};
       }
       if (first) {
-        return Layout{{shape[0], shape[2], shape[3], shape[1]},
-                      {strides[0], strides[2], strides[3], strides[1]}};
+        return PixelLayout{{shape[0], shape[2], shape[3], shape[1]},
+                           {strides[0], strides[2], strides[3], strides[1]}};
       }
       return refuse(
           "which dimension is the channels can't be told; want count x height x width x channels "
@@ -189,65 +172,24 @@ absl::StatusOr<Layout> FindLayout(const Array& x) {
   }
 }
 
-// Calls take(to, from) for each element: `to` counts up in NHWC order, `from` is where it lies.
-template <typename Take>
-void ForEachElement(const Layout& layout, Take take) {
-  int64_t to = 0;
-  for (int64_t n = 0; n < layout.size[0]; ++n) {
-    for (int64_t h = 0; h < layout.size[1]; ++h) {
-      for (int64_t w = 0; w < layout.size[2]; ++w) {
-        const int64_t from = n * layout.stride[0] + h * layout.stride[1] + w * layout.stride[2];
-        for (int64_t c = 0; c < layout.size[3]; ++c) take(to++, from + c * layout.stride[3]);
-      }
-    }
-  }
-}
-
 absl::Status ReadPixels(Array x, const DataLimits& limits, ImageSet& shape, ImageStorage& storage) {
   const NpyHeader& header = x.header;
-  const bool bytes = header.kind == 'u' && header.item_bytes == 1;
-  if (!bytes && !(header.kind == 'f' && (header.item_bytes == 4 || header.item_bytes == 8))) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(x.name, ": is a ", header.Text(), "; pixels are uint8, float32 or float64"));
-  }
-  CONVD_ASSIGN_OR_RETURN(const Layout layout, FindLayout(x));
+  CONVD_ASSIGN_OR_RETURN(shape.type, PixelType(x.name, header.type));
+  CONVD_ASSIGN_OR_RETURN(const PixelLayout layout, FindLayout(x));
   CONVD_RETURN_IF_ERROR(CheckImageShape(x.name, layout.size[0], layout.size[1], layout.size[2],
                                         layout.size[3], limits));
   shape.count = layout.size[0];
   shape.height = static_cast<int>(layout.size[1]);
   shape.width = static_cast<int>(layout.size[2]);
   shape.channels = static_cast<int>(layout.size[3]);
-  shape.type = bytes ? ElementType::kUint8 : ElementType::kFloat32;
-  if (bytes && layout.contiguous()) {
+  if (header.type.kind == 'u' && header.type.bytes == 1 && layout.contiguous()) {
     storage.pixels_offset = static_cast<int64_t>(header.data_offset);
     storage.pixels = std::move(x.file);
     return absl::OkStatus();
   }
   CONVD_ASSIGN_OR_RETURN(storage.pixels,
-                         HeapArray<char>::Allocate(header.elements * (bytes ? 1 : 4), x.name));
-  if (bytes) {
-    char* const out = storage.pixels.data();
-    const char* const in = x.data();
-    ForEachElement(layout, [&](int64_t to, int64_t from) { out[to] = in[from]; });
-    return absl::OkStatus();
-  }
-  float* const out = reinterpret_cast<float*>(storage.pixels.data());
-  if (header.item_bytes == 4 && !header.big_endian && layout.contiguous()) {
-    std::memcpy(out, x.data(), static_cast<size_t>(header.elements) * 4);
-  } else {
-    ForEachElement(layout, [&](int64_t to, int64_t from) {
-      const double value = NpyElement(header, x.data(), from);
-      // A conversion that overflows is undefined; an infinity is refused below.
-      out[to] = std::abs(value) > std::numeric_limits<float>::max()
-                    ? std::numeric_limits<float>::infinity()
-                    : static_cast<float>(value);
-    });
-  }
-  ImageSet images = shape;
-  images.pixels = out;
-  const absl::Status finite = CheckFinite(x.name, images);
-  if (finite.ok() || header.item_bytes == 4) return finite;
-  return absl::InvalidArgumentError(absl::StrCat(finite.message(), " (as float32)"));
+                         ConvertPixels(x.name, header.type, x.data(), layout, limits));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, const std::string& x, int64_t images,
@@ -255,7 +197,7 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, const std::string&
   const NpyHeader& header = y.header;
   const std::vector<int64_t>& shape = header.shape;
   const auto refuse = [&](absl::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat(y.name, ": is a ", header.Text(), "; ", why));
+    return absl::InvalidArgumentError(absl::StrCat(y.name, ": is ", header.Text(), "; ", why));
   };
   if (shape.size() == 2 && shape[1] > 1) {
     return refuse("want one label an image; one-hot labels are their argmax, Y.argmax(axis=1)");
@@ -263,26 +205,10 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Array& y, const std::string&
   if (shape.empty() || shape.size() > 2 || (shape.size() == 2 && shape[1] != 1)) {
     return refuse("want an array of count labels");
   }
-  const bool integer = header.kind == 'i' || header.kind == 'u' || header.kind == 'b';
-  if (!integer && !(header.kind == 'f' && (header.item_bytes == 4 || header.item_bytes == 8))) {
-    return refuse("labels are integers, or whole numbers as float32 or float64");
-  }
   if (shape[0] != images) {
     return refuse(absl::StrCat(x, " has ", images, " images; want as many labels"));
   }
-  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(images, y.name));
-  for (int64_t i = 0; i < images; ++i) {
-    const double value = NpyElement(header, y.data(), i);
-    // Not a number is none of it.
-    if (!(value >= 0 && value < static_cast<double>(limits.classes)) ||
-        value != std::floor(value)) {
-      return absl::InvalidArgumentError(absl::StrCat(y.name, ": the label of sample ", i, " is ",
-                                                     value, "; want a whole number of 0 to ",
-                                                     limits.classes - 1));
-    }
-    labels[i] = static_cast<int32_t>(value);
-  }
-  return labels;
+  return ConvertLabels(y.name, header.type, y.data(), images, limits);
 }
 
 }  // namespace

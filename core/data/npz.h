@@ -19,16 +19,17 @@ absl::StatusOr<std::vector<std::string>> NpzSplits(std::string_view bytes, const
                                                    const DataLimits& limits = {});
 
 // Labelled images from an .npz file's arrays X and Y (or x and y), or of the split among NpzSplits,
-// stored or deflated, in either byte order, in C or Fortran order. `split` matters to a file that
-// names several.
+// stored or deflated, with or without ZIP64, in either byte order, in C or Fortran order. `split`
+// matters to a file that names several.
 //
-// X: uint8, float32, or float64 (rounded to float32); every value finite. Shapes:
+// X: bool, integers of 0 to 255, float16, float32 or float64, which become uint8 and float32 pixels
+// as pixels.h has it. Shapes:
 //   count x pixels                      one channel, square, where `pixels` is a square number
 //   count x height x width              one channel
 //   count x height x width x channels   1 to 4 channels
 //   count x channels x height x width   1 or 3 channels, where the last dimension can't be channels
-// Y: count (or count x 1) labels of any integer type, bool, or whole numbers as float32 or float64,
-// each in [0, limits.classes).
+// Y: count (or count x 1) labels of any integer type, bool, or whole numbers as float16, float32 or
+// float64, each in [0, limits.classes).
 //
 // NOT_FOUND, with what is inside, where an array is missing; INVALID_ARGUMENT names the file, the
 // array and what would be right; RESOURCE_EXHAUSTED past a limit. The result owns its data. Any

@@ -271,8 +271,10 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
     for (DataFile& file : split.images) CONVD_RETURN_IF_ERROR(resolve(file));
     for (DataFile& file : split.labels) CONVD_RETURN_IF_ERROR(resolve(file));
   }
-  if (!labels.empty()) found.label_names = {};
-  if (!found.label_names.path.empty()) CONVD_RETURN_IF_ERROR(resolve(found.label_names));
+  for (DataFile* const names : {&found.cifar10_names, &found.cifar100_names}) {
+    if (!labels.empty()) *names = {};
+    if (!names->path.empty()) CONVD_RETURN_IF_ERROR(resolve(*names));
+  }
   CONVD_ASSIGN_OR_RETURN(const Dataset dataset, ReadDatasetFiles(fs_, found, labels, limits_));
   return Publish(name, dataset);
 }

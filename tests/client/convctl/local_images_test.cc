@@ -70,7 +70,14 @@ TEST_F(LocalImagesTest, ACifarBatchBringsItsOwnLabels) {
   ExpectUsageError(ReadChosenImages(path, Labels(), {1}).status(), "--labels");
 }
 
-// make_samples.py says what is in it.
+// make_samples.py says what is in these.
+TEST_F(LocalImagesTest, ACifar100FileBringsItsFineLabels) {
+  const auto images =
+      ReadChosenImages(CONVD_SOURCE_DIR "/tests/core/data/samples/cifar100.bin", "", {2, 0});
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_THAT(images->labels, ElementsAre(42, 99));
+}
+
 TEST_F(LocalImagesTest, OfAnNpzWithSplitsTheTestImagesAreTaken) {
   const auto images =
       ReadChosenImages(CONVD_SOURCE_DIR "/tests/core/data/samples/keras.npz", "", {1, 0});

@@ -123,6 +123,46 @@ TEST_F(DatasetFilesTest, AMissingBatchIsNotFoundRatherThanLeftOut) {
               "but not data_batch_2.bin, data_batch_4.bin");
 }
 
+TEST_F(DatasetFilesTest, FindsCifar100sFilesAlsoInTheirSubfolder) {
+  for (const std::string subfolder : {"", "cifar-100-binary/"}) {
+    std::filesystem::remove_all(folder_);
+    Put(subfolder + "train.bin", Sample("cifar100.bin"));
+    Put(subfolder + "test.bin", Sample("cifar100.bin").substr(2 * 3074));
+    auto dataset = Read("");
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    ASSERT_EQ(dataset->labels.size(), 100u);
+    EXPECT_EQ(dataset->labels[99], "99");
+    EXPECT_THAT(dataset->Find("train")->images.labels, ElementsAre(99, 0, 42));
+    EXPECT_THAT(dataset->Find("test")->images.labels, ElementsAre(42));
+    std::string names;
+    for (int i = 0; i < 100; ++i) names += "class " + std::to_string(i) + "\n";
+    Put(subfolder + "fine_label_names.txt", names);
+    // By the folder, by itself, and named.
+    for (const auto& again : {Read(""), Read(subfolder + "train.bin"),
+                              Read("", {{"train", {subfolder + "train.bin"}, {}}})}) {
+      ASSERT_TRUE(again.ok()) << again.status();
+      ASSERT_EQ(again->labels.size(), 100u);
+      EXPECT_EQ(again->labels[42], "class 42");
+    }
+    Put(subfolder + "zipped", Sample("cifar100.bin.gz"));
+    EXPECT_THAT(Read(subfolder + "zipped")->splits[0].images.labels, ElementsAre(99, 0, 42));
+    // The names are CIFAR-100's only.
+    Put(subfolder + "b.bin", Batch("\1"));
+    EXPECT_EQ(Read(subfolder + "b.bin")->labels.size(), 2u);
+    // Too few of them.
+    Put(subfolder + "fine_label_names.txt", "a\nb\n");
+    ExpectInvalid(Read("").status(), "split \"train\": the label of sample 0 is 99; want 0 to 1");
+  }
+}
+
+TEST_F(DatasetFilesTest, ATrainBinBesideAnotherDatasetIsCifar100sWithItsNamesOnly) {
+  PutMnist();
+  Put("train.bin", "something else");
+  EXPECT_TRUE(Read("").ok());
+  Put("fine_label_names.txt", "a\n");
+  ExpectInvalid(Read("").status(), "more than one dataset: MNIST's IDX files, CIFAR-100's files");
+}
+
 TEST_F(DatasetFilesTest, FindsOneNpz) {
   Put("anything.npz", Sample("u8.npz"));
   const auto dataset = Read("");

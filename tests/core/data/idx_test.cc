@@ -50,7 +50,64 @@ TEST(IdxTest, TheResultOutlivesTheBytes) {
   EXPECT_EQ(PixelAt(images, 1, 1, 2, 0), 11);
 }
 
-TEST(IdxTest, ReadsLabelsOfAnyIntegerType) {
+TEST(IdxTest, TwoDimensionsAreImagesThatAreSquares) {
+  const auto images = ReadIdxImages(IdxHeader(8, {3, 4}) + Numbers(12), "f");
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ(images->count, 3);
+  EXPECT_EQ(images->height, 2);
+  EXPECT_EQ(images->width, 2);
+  EXPECT_EQ(images->channels, 1);
+  EXPECT_EQ(PixelAt(*images, 2, 1, 0, 0), 10);
+  ExpectInvalid(ReadIdxImages(IdxHeader(8, {2, 6}) + Numbers(12), "f").status(),
+                "f: holds a uint8 array of 2x6; its 6 pixels an image aren't a square");
+  ExpectInvalid(ReadIdxImages(IdxHeader(8, {2, 0}), "f").status(), "2 images of 0x0x1");
+}
+
+TEST(IdxTest, EveryTypeIsReadAsNumpyWritesIt) {
+  for (const char* kind : {"u1", "i1", "i2", "i4", "f4", "f8"}) {
+    SCOPED_TRACE(kind);
+    const std::string suffix = std::string("_") + kind + ".idx";
+    const auto images =
+        ReadIdx(Sample("images" + suffix), "images", Sample("labels" + suffix), "labels");
+    ASSERT_TRUE(images.ok()) << images.status();
+    const bool floats = kind[0] == 'f';
+    EXPECT_EQ(images->type, floats ? ElementType::kFloat32 : ElementType::kUint8);
+    ASSERT_EQ(images->count, 3);
+    ASSERT_EQ(images->height, 4);
+    ASSERT_EQ(images->width, 5);
+    ASSERT_EQ(images->channels, 1);
+    for (int64_t i = 0; i < 3 * 4 * 5; ++i) {
+      const int64_t n = i / 20, h = i / 5 % 4, w = i % 5;
+      ASSERT_EQ(PixelAt(*images, n, h, w, 0), SamplePixel(n, h, w, 0) % 101 + (floats ? 0.25 : 0));
+    }
+    EXPECT_THAT(images->labels, ElementsAre(3, 0, 7));
+  }
+}
+
+TEST(IdxTest, TypesAreReadOutOfGzip) {
+  for (const std::string kind : {"u1", "f4"}) {
+    const auto images = ReadIdxImages(Sample("images_" + kind + ".idx.gz"), "f");
+    const auto plain = ReadIdxImages(Sample("images_" + kind + ".idx"), "f");
+    ASSERT_TRUE(images.ok()) << images.status();
+    ASSERT_EQ(images->type, plain->type);
+    ASSERT_EQ(images->count, 3);
+    ASSERT_EQ(images->image_bytes(), plain->image_bytes());
+    EXPECT_EQ(std::memcmp(images->pixels, plain->pixels, 3 * plain->image_bytes()), 0);
+  }
+}
+
+TEST(IdxTest, NumbersThatAreNoPixelsAreNamed) {
+  ExpectInvalid(ReadIdxImages(IdxHeader(9, {1, 1, 2}) + "\x01\xff", "f").status(),
+                "f: image 0, row 0, column 1, channel 0 is -1 (int8); want integers of 0 to 255");
+  ExpectInvalid(
+      ReadIdxImages(IdxHeader(0xC, {1, 1, 1}) + std::string("\x7f\xff\xff\xff", 4), "f").status(),
+      "is 2147483647 (int32)");
+  ExpectInvalid(
+      ReadIdxImages(IdxHeader(0xD, {1, 1, 1}) + std::string("\x7f\x80\0\0", 4), "f").status(),
+      "is inf; want finite values");
+}
+
+TEST(IdxTest, ReadsLabelsOfAnyTypeThatHoldsWholeNumbers) {
   EXPECT_THAT(ReadIdxLabels(IdxHeader(8, {3}) + std::string("\x00\x09\xff", 3), "f")->span(),
               ElementsAre(0, 9, 255));
   EXPECT_THAT(ReadIdxLabels(IdxHeader(9, {2}) + std::string("\x00\x7f", 2), "f")->span(),
@@ -59,17 +116,36 @@ TEST(IdxTest, ReadsLabelsOfAnyIntegerType) {
               ElementsAre(258, 5));
   EXPECT_THAT(ReadIdxLabels(IdxHeader(0xC, {1}) + std::string("\x00\x00\x02\x01", 4), "f")->span(),
               ElementsAre(513));
+  // struct.pack(">f", 5), and a column.
+  EXPECT_THAT(ReadIdxLabels(IdxHeader(0xD, {1}) + std::string("\x40\xa0\0\0", 4), "f")->span(),
+              ElementsAre(5));
+  EXPECT_THAT(ReadIdxLabels(IdxHeader(8, {2, 1}) + "\x01\x02", "f")->span(), ElementsAre(1, 2));
 }
 
 TEST(IdxTest, LabelsThatCantBeAreNamed) {
   ExpectInvalid(ReadIdxLabels(IdxHeader(9, {2}) + "\x01\xff", "f").status(),
-                "f: the label of sample 1 is -1; want 0 to 16383");
+                "f: the label of sample 1 is -1; want a whole number of 0 to 16383");
   ExpectInvalid(
       ReadIdxLabels(IdxHeader(0xC, {1}) + std::string("\x7f\xff\xff\xff", 4), "f").status(),
       "sample 0 is 2147483647");
-  ExpectInvalid(ReadIdxLabels(IdxHeader(0xD, {1}) + std::string(4, '\0'), "f").status(),
-                "a float32 array of 1; labels are an integer array");
+  // struct.pack(">f", 1.5)
+  ExpectInvalid(ReadIdxLabels(IdxHeader(0xD, {1}) + std::string("\x3f\xc0\0\0", 4), "f").status(),
+                "sample 0 is 1.5; want a whole number");
+  ExpectInvalid(ReadIdxLabels(IdxHeader(0xC, {1, 2}) + std::string(8, '\0'), "f").status(),
+                "f: holds an int32 array of 1x2; labels are an array of count, or count x 1");
   ExpectInvalid(ReadIdxLabels(Images(), "f").status(), "this looks like a file of images");
+}
+
+TEST(IdxTest, WholeIsWhatEndsWhereItsHeaderSays) {
+  EXPECT_TRUE(IsWholeIdx(Images()));
+  EXPECT_FALSE(IsWholeIdx(Images() + '\0'));
+  EXPECT_FALSE(IsWholeIdx(Images().substr(0, 27)));
+  EXPECT_FALSE(IsWholeIdx(Images().substr(0, 9)));
+  EXPECT_FALSE(IsWholeIdx(""));
+  // Whatever the elements are.
+  EXPECT_TRUE(IsWholeIdx(IdxHeader(0xD, {1, 1, 1}) + "\x7f\x80\x80\x80"));
+  EXPECT_TRUE(IsWholeIdx(IdxHeader(8, {0xFFFFFFFF, 0xFFFFFFFF, 0})));
+  EXPECT_FALSE(IsWholeIdx(IdxHeader(0xE, {0x80000000, 0x80000000, 0x80000000, 0x80000000})));
 }
 
 TEST(IdxTest, EveryTruncationAndEveryByteTooManyIsRefused) {
@@ -88,11 +164,11 @@ TEST(IdxTest, OtherFilesAreNamed) {
   ExpectInvalid(ReadIdxImages("<html></html>", "f").status(), "f: is a web page");
   ExpectInvalid(ReadIdxImages("\xff" + Images().substr(1), "f").status(), "ff 00 08 03");
   ExpectInvalid(ReadIdxImages(IdxHeader(7, {2, 2, 3}), "f").status(), "want an IDX file");
-  ExpectInvalid(ReadIdxImages(IdxHeader(8, {1, 1, 1, 1, 1}), "f").status(), "want an IDX file");
+  ExpectInvalid(ReadIdxImages(IdxHeader(8, {1, 1, 1, 1, 1}), "f").status(),
+                "f: begins as an IDX file of 5 dimensions; want 1 to 4");
+  ExpectInvalid(ReadIdxImages(IdxHeader(0xD, {}), "f").status(), "IDX file of 0 dimensions");
   ExpectInvalid(ReadIdxImages(IdxHeader(8, {5}) + "abcde", "f").status(),
                 "this looks like a file of labels");
-  ExpectInvalid(ReadIdxImages(IdxHeader(0xD, {1, 1, 1}) + "abcd", "f").status(),
-                "holds a float32 array of 1x1x1; images are uint8");
 }
 
 TEST(IdxTest, SizesAreBoundedBeforeAnythingIsAllocated) {

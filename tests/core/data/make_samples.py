@@ -5,7 +5,8 @@ usage: make_samples.py   (needs python3-numpy and python3-pil; the files are com
 
 Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
 sample n is (7 n + 3) mod 10. The tests know no more than that. What JPEG files decode to is in .raw files beside them,
-decoded by PIL.
+decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, and
+images_KIND.idx images of every type, with pixels mod 101, so that int8 holds them, and bool True where that is odd.
 """
 import gzip
 import io
@@ -129,6 +130,91 @@ def arrays():
     zipped("bomb.npz", zipfile.ZIP_DEFLATED, [("X.npy", bytes(1 << 26)), ("Y.npy", npy(y))])
 
 
+def matrix():
+    """Every real type of NumPy's as X, in both byte orders, in C and Fortran order."""
+    x = pixels(3, 4, 5, 2) % 101
+    y = labels(3)
+    kinds = ["|b1", "|i1", "|u1"]
+    kinds += [order + kind for kind in ("i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8") for order in "<>"]
+    for kind in kinds:
+        values = (x % 2 if kind == "|b1" else x + 0.25 if "f" in kind else x).astype(kind)
+        name = {"|": "", "<": "le_", ">": "be_"}[kind[0]] + kind[1:]
+        npz(f"matrix_{name}_c.npz", X=values, Y=y)
+        npz(f"matrix_{name}_fortran.npz", True, X=np.asfortranarray(values), Y=y)
+    # Halves of both signs and every finite exponent, the smallest ones of each among them, and NumPy's floats of them.
+    halves = [s << 15 | e << 10 | m for s in (0, 1) for e in range(31) for m in (0, 1, 2, 0x155, 0x200, 0x3FF)]
+    halves = np.array(halves, dtype=np.uint16).view(np.float16).reshape(1, 2, -1)
+    npz("halves.npz", True, X=halves, Y=y[:1])
+    npz("halves_f32.npz", True, X=halves.astype(np.float32), Y=y[:1])
+    wide = x.astype(np.int16)
+    wide[2, 1, 4, 0] = 256
+    npz("beyond_255.npz", X=wide, Y=y)
+    npz("beyond_255_u8.npz", X=np.where(wide == 256, 2**64 - 1, wide.astype(np.uint64)).astype(np.uint64), Y=y)
+    npz("negative.npz", X=np.where(wide == 256, -1, wide).astype(np.int8), Y=y)
+    npz("infinite_f16.npz", X=np.where(wide == 256, np.inf, wide).astype(np.float16), Y=y)
+    npz("f128.npz", X=x.astype(np.longdouble), Y=y)
+    npz("single_x.npz", X=np.uint8(7), Y=y)
+    npz("single_y.npz", X=x, Y=np.int64(7))
+    npz("labels_f2.npz", X=pixels(5, 4, 6, 3), Y=labels(5).astype(np.float16))
+
+    def versioned(name, version):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as z:
+            for member, array in (("X", pixels(5, 4, 6, 3)), ("Y", labels(5))):
+                z.writestr(zipfile.ZipInfo(member + ".npy"), npy(array, version))
+        write(name, buffer.getvalue())
+
+    versioned("npy_2.npz", (2, 0))
+    versioned("npy_3.npz", (3, 0))
+    # What files beyond 4 GiB have, which Python writes from a limit on that can be set: members' sizes and offsets in
+    # their extra fields, the directory's in a record of its own, and ones in the places that are too small for them.
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 16
+    for name, compressed in (("zip64.npz", False), ("zip64_deflated.npz", True)):
+        buffer = io.BytesIO()
+        (np.savez_compressed if compressed else np.savez)(buffer, X=pixels(5, 4, 6, 3), Y=labels(5))
+        end = buffer.getvalue().rindex(b"PK\5\6")
+        write(name, buffer.getvalue()[:end + 8] + b"\xff" * 12 + b"\0\0")
+    zipfile.ZIP64_LIMIT = limit
+
+    class Pipe(io.BytesIO):
+        """Into a pipe sizes come after the members."""
+
+        def seekable(self):
+            return False
+
+        def seek(self, *_):
+            raise io.UnsupportedOperation("seek")
+
+        def tell(self):
+            raise io.UnsupportedOperation("tell")
+
+    pipe = Pipe()
+    np.savez_compressed(pipe, X=pixels(5, 4, 6, 3), Y=labels(5))
+    write("piped.npz", pipe.getvalue())
+
+
+def idx():
+    """Every type of IDX, its elements by NumPy; the headers are the format's description."""
+    x = pixels(3, 4, 5, 1)[..., 0] % 101
+    for code, kind in ((8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8")):
+        values = (x + 0.25 if "f" in kind else x).astype(">" + kind)
+        whole = struct.pack(">HBB3I", 0, code, 3, *x.shape) + values.tobytes()
+        write(f"images_{kind}.idx", whole)
+        write(f"labels_{kind}.idx", struct.pack(">HBBI", 0, code, 1, 3) + labels(3).astype(">" + kind).tobytes())
+        if kind in ("u1", "f4"):
+            write(f"images_{kind}.idx.gz", gzip.compress(whole, mtime=0))
+
+
+def cifar():
+    """Three records of CIFAR-100, by the description of its binary version: coarse label, fine label, planes."""
+    planes = pixels(3, 32, 32, 3).transpose(0, 3, 1, 2).reshape(3, -1)
+    coarse = np.array([[19], [0], [7]], np.uint8)
+    fine = np.array([[99], [0], [42]], np.uint8)
+    records = np.concatenate([coarse, fine, planes], axis=1).tobytes()
+    write("cifar100.bin", records)
+    write("cifar100.bin.gz", gzip.compress(records, mtime=0))
+
+
 def gzips():
     data = bytes(range(256)) * 8
     one = gzip.compress(data, mtime=0)
@@ -207,5 +293,8 @@ def images():
 
 os.makedirs(HERE, exist_ok=True)
 arrays()
+matrix()
+idx()
+cifar()
 gzips()
 images()

@@ -28,8 +28,8 @@ TEST(NpyTest, ReadsTheHeadersThatNumpyWrites) {
     const std::string bytes = Sample(name);
     const auto header = ParseNpyHeader(bytes, name);
     ASSERT_TRUE(header.ok()) << header.status();
-    EXPECT_EQ(header->kind, 'u');
-    EXPECT_EQ(header->item_bytes, 1);
+    EXPECT_EQ(header->type.kind, 'u');
+    EXPECT_EQ(header->type.bytes, 1);
     EXPECT_FALSE(header->fortran_order);
     EXPECT_THAT(header->shape, ElementsAre(5, 4, 6, 3));
     EXPECT_EQ(header->elements, 360);
@@ -68,6 +68,8 @@ TEST(NpyTest, ReadsNumbersOfEveryWidthAndOrder) {
   EXPECT_EQ(number(">f4", std::string("\x3f\xc0\x00\x00", 4)), 1.5);
   EXPECT_EQ(number("<f8", std::string("\0\0\0\0\0\0\x04\xc0", 8)), -2.5);
   EXPECT_EQ(number(">f8", std::string("\xc0\x04\0\0\0\0\0\0", 8)), -2.5);
+  EXPECT_EQ(number("<f2", std::string("\x00\xc1", 2)), -2.5);  // struct.pack("<e", -2.5)
+  EXPECT_EQ(number(">f2", std::string("\xc1\x00", 2)), -2.5);
   EXPECT_EQ(number("|b1", "\x01"), 1);
 }
 

@@ -30,6 +30,7 @@ TEST(NpzTest, ReadsWhatNumpyWrites) {
   ExpectSample("u8.npz", ElementType::kUint8, kColour);
   ExpectSample("u8_deflated.npz", ElementType::kUint8, kColour);
   ExpectSample("lower_case.npz", ElementType::kUint8, kColour);
+  ExpectSample("i64.npz", ElementType::kUint8, kColour);
   ExpectSample("f32.npz", ElementType::kFloat32, kColour);
   ExpectSample("f64_deflated.npz", ElementType::kFloat32, kColour);
 }
@@ -55,7 +56,7 @@ TEST(NpzTest, ImagesWithoutChannelsHaveOne) {
 
 TEST(NpzTest, LabelsMayBeOfAnyTypeThatHoldsWholeNumbers) {
   for (const char* type : {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "be_i2", "be_u4",
-                           "be_i8", "f4", "f8", "be_f4", "column"}) {
+                           "be_i8", "f2", "f4", "f8", "be_f4", "column"}) {
     const std::string name = std::string("labels_") + type + ".npz";
     if (std::string(type) == "column") {
       ExpectSample("labels_column.npz", ElementType::kUint8, {4, 6, 3});
@@ -64,6 +65,60 @@ TEST(NpzTest, LabelsMayBeOfAnyTypeThatHoldsWholeNumbers) {
     }
   }
   EXPECT_THAT(ReadNpz(Sample("labels_bool.npz"), "f")->labels, ElementsAre(1, 0, 1, 1, 0));
+}
+
+// What make_samples.py says of matrix_KIND.npz.
+double MatrixPixel(const std::string& kind, int64_t n, int64_t h, int64_t w, int64_t c) {
+  const int value = SamplePixel(n, h, w, c) % 101;
+  if (kind == "b1") return value % 2 * 255;
+  return value + (kind.find('f') != std::string::npos ? 0.25 : 0);
+}
+
+TEST(NpzTest, EveryRealTypeByteOrderAndOrderOfDimensionsIsRead) {
+  std::vector<std::string> kinds = {"b1", "i1", "u1"};
+  for (const char* wide : {"i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"}) {
+    for (const char* order : {"le_", "be_"}) kinds.push_back(std::string(order) + wide);
+  }
+  for (const std::string& kind : kinds) {
+    for (const char* order : {"c", "fortran"}) {
+      const std::string name = "matrix_" + kind + "_" + order + ".npz";
+      SCOPED_TRACE(name);
+      const auto images = ReadNpz(Sample(name), name);
+      ASSERT_TRUE(images.ok()) << images.status();
+      const bool floats = kind.find('f') != std::string::npos;
+      EXPECT_EQ(images->type, floats ? ElementType::kFloat32 : ElementType::kUint8);
+      ASSERT_EQ(images->count, 3);
+      ASSERT_EQ(images->height, 4);
+      ASSERT_EQ(images->width, 5);
+      ASSERT_EQ(images->channels, 2);
+      EXPECT_THAT(images->labels, ElementsAre(3, 0, 7));
+      for (int64_t i = 0; i < 3 * 4 * 5 * 2; ++i) {
+        const int64_t n = i / 40, h = i / 10 % 4, w = i / 2 % 5, c = i % 2;
+        ASSERT_EQ(PixelAt(*images, n, h, w, c), MatrixPixel(kind, n, h, w, c)) << i;
+      }
+    }
+  }
+}
+
+TEST(NpzTest, HalvesAreTheFloatsThatNumpyMakesOfThem) {
+  const auto halves = ReadNpz(Sample("halves.npz"), "f");
+  const auto floats = ReadNpz(Sample("halves_f32.npz"), "f");
+  ASSERT_TRUE(halves.ok()) << halves.status();
+  ASSERT_TRUE(floats.ok()) << floats.status();
+  ASSERT_EQ(halves->type, ElementType::kFloat32);
+  ASSERT_EQ(halves->image_bytes(), 2 * 186 * 4);
+  ASSERT_EQ(floats->image_bytes(), 2 * 186 * 4);
+  // The sign of zero, too.
+  EXPECT_EQ(std::memcmp(halves->pixels, floats->pixels, 2 * 186 * 4), 0);
+}
+
+TEST(NpzTest, ReadsEveryVersionOfNpyAndZip64) {
+  constexpr Shape kColour{4, 6, 3};
+  for (const char* name : {"npy_2.npz", "npy_3.npz", "zip64.npz", "zip64_deflated.npz",
+                           // Sizes after the members.
+                           "piped.npz"}) {
+    ExpectSample(name, ElementType::kUint8, kColour);
+  }
 }
 
 TEST(NpzTest, SplitsAreThoseOfKerasNames) {
@@ -108,7 +163,7 @@ TEST(NpzTest, ReadsTheSplitThatIsAskedFor) {
   ExpectError(ReadNpz(Sample("keras_no_y_test.npz"), "f", {}, "test").status(),
               absl::StatusCode::kNotFound, "has no array Y_test");
   ExpectInvalid(ReadNpz(Sample("keras_fewer_labels.npz"), "f", {}, "test").status(),
-                "f/y_test.npy: is a int64 array of 1; X_test has 2 images");
+                "f/y_test.npy: is an int64 array of 1; X_test has 2 images");
 }
 
 TEST(NpzTest, WhatIsRefusedIsNamed) {
@@ -121,11 +176,22 @@ TEST(NpzTest, WhatIsRefusedIsNamed) {
       {"object_x.npz", "f/X.npy: holds an array of pickled Python objects"},
       {"structured.npz", "f/Y.npy: holds an array of structures"},
       {"strings.npz", "f/Y.npy: holds an array of strings"},
-      {"f16.npz", "f/X.npy: is a float16 array of 5x4x6x3; pixels are uint8, float32 or float64"},
-      {"i64.npz", "is a int64 array"},
-      {"complex.npz", "is a complex64 array"},
+      {"complex.npz",
+       "f/X.npy: has pixels of type complex64; want bool, integers of 0 to 255, float16, float32 "
+       "or float64"},
+      {"f128.npz", "f/X.npy: has pixels of type float128; want bool"},
+      {"beyond_255.npz",
+       "f/X.npy: image 2, row 1, column 4, channel 0 is 256 (int16); want integers of 0 to 255, or "
+       "float32, which are taken as they are"},
+      {"beyond_255_u8.npz", "column 4, channel 0 is 1.84467e+19 (uint64)"},
+      {"negative.npz", "image 2, row 1, column 4, channel 0 is -1 (int8)"},
+      {"infinite_f16.npz", "image 2, row 1, column 4, channel 0 is inf; want finite values"},
+      {"single_x.npz",
+       "f/X.npy: is a single uint8 (an array of no dimensions); images are count x height"},
+      {"single_y.npz",
+       "f/Y.npy: is a single int64 (an array of no dimensions); want an array of count labels"},
       {"both_cases.npz", "f: has both X.npy and x.npy"},
-      {"fewer_labels.npz", "f/Y.npy: is a int64 array of 4; X has 5 images; want as many labels"},
+      {"fewer_labels.npz", "f/Y.npy: is an int64 array of 4; X has 5 images; want as many labels"},
       {"no_images.npz", "holds 0 images"},
       {"flat_3072.npz", "its 3072 pixels an image aren't a square of one channel"},
       {"rank1.npz", "images are count x height x width x channels"},
@@ -180,6 +246,11 @@ TEST(NpzTest, LimitsHold) {
   limits.image_pixels = 23;
   ExpectError(ReadNpz(Sample("u8.npz"), "f", limits).status(), absl::StatusCode::kResourceExhausted,
               "23 pixels");
+  // 5 x 4 x 6 x 3 floats of four bytes from halves of two.
+  limits = {};
+  limits.dataset_bytes = 1439;
+  ExpectError(ReadNpz(Sample("f16.npz"), "f", limits).status(),
+              absl::StatusCode::kResourceExhausted, "f/X.npy: has pixels of 1440 bytes");
   limits = {};
   limits.classes = 7;
   ExpectInvalid(ReadNpz(Sample("u8.npz"), "f", limits).status(), "sample 2 is 7; want a whole");

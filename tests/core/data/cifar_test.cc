@@ -1,4 +1,4 @@
-#include "core/data/cifar10.h"
+#include "core/data/cifar.h"
 
 #include "tests/core/data/samples.h"
 
@@ -60,7 +60,45 @@ TEST(Cifar10Test, MoreSamplesThanAllowedAreRefused) {
               absl::StatusCode::kResourceExhausted, "the limit is 1 images");
 }
 
-TEST(Cifar10Test, LabelNamesAreLines) {
+TEST(Cifar100Test, TheFineLabelIsTheImages) {
+  const std::string bytes = Sample("cifar100.bin");
+  const auto images = ReadCifar100(bytes, "f");
+  ASSERT_TRUE(images.ok()) << images.status();
+  ASSERT_EQ(images->count, 3);
+  ASSERT_EQ(images->height, 32);
+  ASSERT_EQ(images->width, 32);
+  ASSERT_EQ(images->channels, 3);
+  ExpectSamplePixels(*images, 0);
+  EXPECT_THAT(images->labels, ElementsAre(99, 0, 42));
+}
+
+TEST(Cifar100Test, LabelsBeyondTheirsAreRefusedWithTheirRecord) {
+  std::string bytes = Sample("cifar100.bin");
+  bytes[3074] = 20;
+  ExpectInvalid(ReadCifar100(bytes, "f").status(),
+                "f: record 1 (offset 3074) has coarse label 20; CIFAR-100's are 0 to 19");
+  bytes[3074] = 19;
+  bytes[3075] = 100;
+  ExpectInvalid(ReadCifar100(bytes, "f").status(),
+                "f: record 1 (offset 3075) has fine label 100; CIFAR-100's are 0 to 99");
+  ExpectInvalid(ReadCifar100(bytes.substr(1), "f").status(),
+                "a CIFAR-100 batch is whole records of 3074 bytes, but 9221 bytes are 2 records");
+}
+
+TEST(CifarTest, TheSizeSaysWhichOfTheTwoAFileIs) {
+  EXPECT_EQ(DetectCifar(Record(1, 1)), CifarKind::kCifar10);
+  EXPECT_EQ(DetectCifar(Record(200, 1)), CifarKind::kCifar10) << "with a label to be refused";
+  EXPECT_EQ(DetectCifar(Sample("cifar100.bin")), CifarKind::kCifar100);
+  EXPECT_EQ(DetectCifar(Sample("cifar100.bin") + "x"), CifarKind::kNone);
+  EXPECT_EQ(DetectCifar(""), CifarKind::kNone);
+  // Of 3074 records of the one and 3073 of the other the labels say it.
+  std::string both(size_t{3073} * 3074, '\x05');
+  EXPECT_EQ(DetectCifar(both), CifarKind::kCifar10);
+  both[size_t{3073} * 3000] = 12;
+  EXPECT_EQ(DetectCifar(both), CifarKind::kCifar100);
+}
+
+TEST(CifarTest, LabelNamesAreLines) {
   EXPECT_THAT(*ReadLabelNames("airplane\nautomobile\r\nbird\n\n", "f"),
               ElementsAre("airplane", "automobile", "bird"));
   ExpectInvalid(ReadLabelNames("a\n\nb\n", "f").status(), "f: name 1 is \"\"");
