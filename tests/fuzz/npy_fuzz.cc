@@ -1,0 +1,39 @@
+#include "core/data/npy.h"
+#include "tests/fuzz/promises.h"
+
+namespace convd {
+namespace {
+
+void ReadHeader(std::string_view bytes) {
+  const auto header = ParseNpyHeader(bytes, kFuzzedFile, FuzzedLimits());
+  if (!header.ok()) return PromiseRefusal(header.status());
+  int64_t elements = 1;
+  for (const int64_t size : header->shape) {
+    Promise(size >= 0, "sizes aren't negative");
+    if (header->elements != 0) elements *= size;
+  }
+  Promise(header->elements == 0 || elements == header->elements,
+          "elements are the shape's product");
+  Promise(header->elements <= FuzzedLimits().array_elements, "elements are within their limit");
+  Promise(header->item_bytes > 0, "an element has bytes");
+  Promise(header->data_offset + static_cast<size_t>(header->elements) * header->item_bytes ==
+              bytes.size(),
+          "exactly the array follows its header");
+  Promise(!header->Text().empty() && !header->TypeText().empty(), "a header can be described");
+  if (header->kind != 'b' && header->kind != 'i' && header->kind != 'u' && header->kind != 'f')
+    return;
+  double sum = 0;
+  for (int64_t i = 0; i < header->elements; ++i) {
+    sum += NpyElement(*header, bytes.data() + header->data_offset, i);
+  }
+  volatile double kept = sum;
+  (void)kept;
+}
+
+}  // namespace
+}  // namespace convd
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  convd::ReadHeader(convd::Bytes(data, size));
+  return 0;
+}
