@@ -5,6 +5,7 @@
 #include "core/train/checkpoint.h"
 #include "tests/fuzz/fuzzed_networks.h"
 #include "tests/fuzz/promises.h"
+#include "tests/fuzz/wire_mutation.h"
 
 namespace convd {
 namespace {
@@ -61,6 +62,11 @@ void ReadAsState(std::string_view fields) {
 
 }  // namespace
 }  // namespace convd
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned int seed) {
+  return convd::MutateWire(data, size, max_size, seed);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes = convd::Bytes(data, size);

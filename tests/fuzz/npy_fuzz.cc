@@ -1,4 +1,8 @@
+#include <cstring>
+#include <string>
+
 #include "core/data/npy.h"
+#include "tests/fuzz/npz_mutation.h"
 #include "tests/fuzz/promises.h"
 
 namespace convd {
@@ -32,6 +36,17 @@ void ReadHeader(std::string_view bytes) {
 
 }  // namespace
 }  // namespace convd
+
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned int seed) {
+  const size_t mutated = LLVMFuzzerMutate(data, size, max_size);
+  std::string file(convd::Bytes(data, mutated));
+  if (seed % 8 != 0) convd::FitNpy(file);
+  if (file.size() > max_size) return mutated;
+  std::memcpy(data, file.data(), file.size());
+  return file.size();
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   convd::ReadHeader(convd::Bytes(data, size));

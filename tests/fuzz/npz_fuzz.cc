@@ -1,8 +1,6 @@
 #include "core/data/npz.h"
-#include "tests/fuzz/checksums.h"
+#include "tests/fuzz/npz_mutation.h"
 #include "tests/fuzz/promises.h"
-
-CONVD_REPAIR_MUTATIONS(convd::RepairZip)
 
 namespace convd {
 namespace {
@@ -23,6 +21,11 @@ void ReadSplits(std::string_view bytes) {
 
 }  // namespace
 }  // namespace convd
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned int seed) {
+  return convd::MutateNpz(data, size, max_size, seed);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   convd::ReadSplits(convd::Bytes(data, size));

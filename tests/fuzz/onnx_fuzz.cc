@@ -3,6 +3,12 @@
 #include "core/onnx/onnx_model.h"
 #include "tests/fuzz/fuzzed_networks.h"
 #include "tests/fuzz/promises.h"
+#include "tests/fuzz/wire_mutation.h"
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned int seed) {
+  return convd::MutateWire(data, size, max_size, seed);
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace convd;
