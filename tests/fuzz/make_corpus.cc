@@ -1,0 +1,106 @@
+// make_corpus FOLDER: writes the seeds that are no copies of the tests' samples, into the folders
+// of the fuzzers that take them. For when a format changes.
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "core/onnx/onnx_model.h"
+#include "core/train/checkpoint.h"
+#include "server/models/manifest.h"
+#include "server/models/version_folder.h"
+#include "tests/fuzz/fuzzed_networks.h"
+
+namespace convd {
+namespace {
+
+void Write(const std::filesystem::path& path, const std::string& bytes) {
+  std::filesystem::create_directories(path.parent_path());
+  if (!(std::ofstream(path, std::ios::binary) << bytes)) {
+    std::cerr << path << ": can't be written\n";
+    std::exit(1);
+  }
+}
+
+std::string CardText(const Graph& graph) {
+  v1::ModelCard card;
+  card.mutable_model()->set_name("m");
+  card.mutable_model()->set_version(3);
+  *card.mutable_network() = graph.network();
+  for (const char* label : {"cat", "dog"}) card.add_labels(label);
+  card.add_history()->set_epoch(1);
+  return card.DebugString();
+}
+
+// After one of three epochs, and two batches of the second.
+v1::TrainerState State(bool within_epoch) {
+  v1::TrainerState state =
+      StateOfRun(FuzzedGraph(), FuzzedRequest(), kFuzzedTrainSamples, kFuzzedValidationSamples);
+  v1::EpochRecord& record = *state.add_history();
+  record.set_epoch(1);
+  record.set_loss(0.7);
+  record.set_val_loss(0.6);
+  record.set_val_accuracy(0.5);
+  state.set_steps(within_epoch ? 5 : 3);
+  if (within_epoch) {
+    state.set_seen(6);
+    state.set_loss_sum(4);
+    state.set_correct(3);
+  }
+  state.mutable_validation()->set_samples(kFuzzedValidationSamples);
+  state.mutable_best_validation()->set_samples(kFuzzedValidationSamples);
+  return state;
+}
+
+void WriteAll(const std::filesystem::path& corpus) {
+  const Graph& graph = FuzzedGraph();
+  std::vector<float> parameters;
+  for (int64_t i = 0; i < graph.parameter_count(); ++i) {
+    parameters.push_back(static_cast<float>(i) / 16);
+  }
+  const std::string onnx = *WriteOnnx(graph, parameters, {"cat", "dog"});
+  Write(corpus / "onnx" / "small.onnx", onnx);
+
+  const std::string card = CardText(graph);
+  Write(corpus / "version_folder" / "small", card + '\0' + onnx);
+  Write(corpus / "manifest" / "small", Manifest{DescribeFile(onnx), DescribeFile(card)}.Text());
+
+  const std::string run =
+      StateOfRun(graph, FuzzedRequest(), kFuzzedTrainSamples, kFuzzedValidationSamples)
+          .SerializeAsString();
+  for (const bool within_epoch : {false, true}) {
+    const v1::TrainerState state = State(within_epoch);
+    std::string saved;
+    const auto append = [&](std::string_view piece) {
+      saved += piece;
+      return absl::OkStatus();
+    };
+    bool written = WriteTrainerState(state, append).ok();
+    // Weights, momentum, and the best epoch's weights.
+    for (int i = 0; i < 3; ++i) written = WriteArray(parameters, append).ok() && written;
+    if (!written || !SavedTrainer::Read(saved,
+                                        StateOfRun(graph, FuzzedRequest(), kFuzzedTrainSamples,
+                                                   kFuzzedValidationSamples),
+                                        graph)
+                         .ok()) {
+      std::cerr << "the checkpoint can't be read\n";
+      std::exit(1);
+    }
+    const std::string name = within_epoch ? "within_epoch" : "after_epoch";
+    Write(corpus / "checkpoint" / (name + ".saved"), saved);
+    // What checkpoint_fuzz takes for the fields after the run's.
+    Write(corpus / "checkpoint" / (name + ".state"), state.SerializeAsString().substr(run.size()));
+  }
+}
+
+}  // namespace
+}  // namespace convd
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: make_corpus FOLDER\n";
+    return 2;
+  }
+  convd::WriteAll(argv[1]);
+}
