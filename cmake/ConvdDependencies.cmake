@@ -13,6 +13,7 @@ find_package(nlohmann_json REQUIRED)
 pkg_check_modules(spng REQUIRED IMPORTED_TARGET spng)
 pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(libzip REQUIRED IMPORTED_TARGET libzip)
+pkg_check_modules(libarchive REQUIRED IMPORTED_TARGET libarchive)
 
 # oneDNN's own CMake package asks for OpenCL, which Debian's build has no use for here.
 find_path(CONVD_ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp REQUIRED)
