@@ -104,8 +104,8 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
   for (int64_t i = 0; i < n; ++i) {
     const int index = static_cast<int>(begin + i);
     CONVD_RETURN_IF_ERROR(DecodeImage(
-        encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"), shape_.height,
-        shape_.width, shape_.channels, pixels->data() + i * images.image_bytes()));
+        encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
+        {shape_.height, shape_.width, shape_.channels}, pixels->data() + i * images.image_bytes()));
   }
   images.pixels = pixels->data();
   images.owner = std::move(pixels);
