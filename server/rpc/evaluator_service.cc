@@ -23,9 +23,6 @@
 namespace convd {
 namespace {
 
-// Encoded images that one task decodes between two looks at the lanes above.
-constexpr int64_t kDecodedTogether = 16;
-
 struct LabelledSamples {
   ImageSet images;
   v1::DatasetRef dataset;  // with the split worked out; empty for images sent along
@@ -106,35 +103,33 @@ absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1:
   return samples;
 }
 
-// Decodes all of them on the executor's workers.
+// Decodes all of them on the executor's workers, an image a task: a photo takes a tenth of a
+// second, and then the lanes above have waited long enough.
 absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
                                 const grpc::CallbackServerContext& context) {
   CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0));
   all.count = images.count();
   auto pixels = std::make_shared<std::vector<char>>(images.bytes(images.count()));
-  const int64_t pieces = (images.count() + kDecodedTogether - 1) / kDecodedTogether;
   absl::Mutex mu;
-  absl::Status error;  // of the first piece that has one
-  int64_t error_piece = pieces;
-  executor.ForEach(Lane::kEvaluate, pieces, [&](int64_t piece) {
+  absl::Status error;  // of the first image that has one
+  int64_t error_image = images.count();
+  executor.ForEach(Lane::kEvaluate, images.count(), [&](int64_t image) {
     {
       absl::MutexLock lock(&mu);
       if (!error.ok()) return;
     }
-    const int64_t begin = piece * kDecodedTogether;
-    const int64_t n = std::min(kDecodedTogether, images.count() - begin);
     absl::Status status = CallerStillWaits(context);
     if (status.ok()) {
-      const absl::StatusOr<ImageSet> read = images.Read(begin, n);
+      const absl::StatusOr<ImageSet> read = images.Read(image, 1);
       status = read.status();
       if (read.ok()) {
-        std::memcpy(pixels->data() + images.bytes(begin), read->pixels, images.bytes(n));
+        std::memcpy(pixels->data() + images.bytes(image), read->pixels, images.bytes(1));
       }
     }
     if (!status.ok()) {
       absl::MutexLock lock(&mu);
-      if (piece < error_piece) {
-        error_piece = piece;
+      if (image < error_image) {
+        error_image = image;
         error = status;
       }
     }
