@@ -103,9 +103,10 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
   auto pixels = std::make_shared<std::vector<uint8_t>>(n * images.image_bytes());
   for (int64_t i = 0; i < n; ++i) {
     const int index = static_cast<int>(begin + i);
-    CONVD_RETURN_IF_ERROR(DecodeImage(
-        encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
-        {shape_.height, shape_.width, shape_.channels}, pixels->data() + i * images.image_bytes()));
+    CONVD_RETURN_IF_ERROR(
+        DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
+                    {shape_.height, shape_.width, shape_.channels, encoded_->invert()},
+                    pixels->data() + i * images.image_bytes()));
   }
   images.pixels = pixels->data();
   images.owner = std::move(pixels);

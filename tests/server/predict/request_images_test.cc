@@ -145,6 +145,15 @@ TEST(RequestImages, MakesFilesFitTheModel) {
   EXPECT_THAT(pixels({1, 1, 3}), ElementsAre(25, 26, 27));
 }
 
+TEST(RequestImages, InvertsFilesWhereTheRequestSaysSo) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(HexBytes(kGreyPng));
+  request.mutable_encoded()->set_invert(true);
+  const auto images = RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_THAT(Pixels(*images->Read(0, 1)), ElementsAre(255, 205, 155, 105, 55, 0));
+}
+
 TEST(RequestImages, RefusesFilesWhereTheModelTakesOtherChannelsThanTheyCanHave) {
   v1::Images request;
   request.mutable_encoded()->add_files(HexBytes(kRgbPng));
