@@ -92,7 +92,8 @@ absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Sh
 
 int64_t RequestImages::bytes(int64_t n) const { return n * raw_.image_bytes(); }
 
-absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
+absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
+                                             absl::FunctionRef<absl::Status()> still_wanted) const {
   if (encoded_ == nullptr) {
     ImageSet images = raw_.Slice(begin, n);
     CONVD_RETURN_IF_ERROR(CheckFinite("images.float32.data", images, begin));
@@ -102,6 +103,7 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
   images.count = n;
   auto pixels = std::make_shared<std::vector<uint8_t>>(n * images.image_bytes());
   for (int64_t i = 0; i < n; ++i) {
+    CONVD_RETURN_IF_ERROR(still_wanted());
     const int index = static_cast<int>(begin + i);
     CONVD_RETURN_IF_ERROR(
         DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),

@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/images.pb.h"
 #include "core/data/dataset.h"
@@ -30,8 +32,10 @@ class RequestImages {
   int64_t bytes(int64_t n) const;
 
   // Images [begin, begin + n): decoded, f32 ones checked to be finite. INVALID_ARGUMENT names the
-  // image. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
-  absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n) const;
+  // image. `still_wanted` is asked before each file is decoded, and its error returned: a photo
+  // takes a tenth of a second. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
+  absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n,
+                                absl::FunctionRef<absl::Status()> still_wanted) const;
 
  private:
   RequestImages() = default;

@@ -107,7 +107,8 @@ absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1:
 // second, and then the lanes above have waited long enough.
 absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
                                 const grpc::CallbackServerContext& context) {
-  CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0));
+  const auto still_wanted = [&] { return CallerStillWaits(context); };
+  CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0, still_wanted));
   all.count = images.count();
   auto pixels = std::make_shared<std::vector<char>>(images.bytes(images.count()));
   absl::Mutex mu;
@@ -118,19 +119,14 @@ absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
       absl::MutexLock lock(&mu);
       if (!error.ok()) return;
     }
-    absl::Status status = CallerStillWaits(context);
-    if (status.ok()) {
-      const absl::StatusOr<ImageSet> read = images.Read(image, 1);
-      status = read.status();
-      if (read.ok()) {
-        std::memcpy(pixels->data() + images.bytes(image), read->pixels, images.bytes(1));
-      }
-    }
-    if (!status.ok()) {
+    const absl::StatusOr<ImageSet> read = images.Read(image, 1, still_wanted);
+    if (read.ok()) {
+      std::memcpy(pixels->data() + images.bytes(image), read->pixels, images.bytes(1));
+    } else {
       absl::MutexLock lock(&mu);
       if (image < error_image) {
         error_image = image;
-        error = status;
+        error = read.status();
       }
     }
     executor.Cut();
@@ -156,7 +152,8 @@ absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, c
   if (sent.images().has_encoded()) {
     CONVD_ASSIGN_OR_RETURN(samples.images, Decode(images, executor, context));
   } else {
-    CONVD_ASSIGN_OR_RETURN(samples.images, images.Read(0, images.count()));
+    CONVD_ASSIGN_OR_RETURN(
+        samples.images, images.Read(0, images.count(), [&] { return CallerStillWaits(context); }));
   }
   samples.images.labels = absl::MakeConstSpan(sent.labels().data(), sent.labels_size());
   return samples;

@@ -21,6 +21,8 @@ using ::testing::HasSubstr;
 constexpr Shape kShape{2, 3, 2};  // 12 elements an image
 constexpr int64_t kMaxImages = 5;
 
+absl::Status AlwaysWanted() { return absl::OkStatus(); }
+
 v1::Images Uint8Images(int64_t count, int height, int width, int channels, size_t bytes) {
   v1::Images images;
   v1::RawImages& raw = *images.mutable_uint8();
@@ -51,7 +53,7 @@ TEST(RequestImages, PointsIntoTheRequestsOwnBytes) {
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->count(), 2);
   EXPECT_EQ(images->bytes(2), 24);
-  const absl::StatusOr<ImageSet> second = images->Read(1, 1);
+  const absl::StatusOr<ImageSet> second = images->Read(1, 1, AlwaysWanted);
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->count, 1);
   EXPECT_EQ(second->height, 2);
@@ -70,7 +72,7 @@ TEST(RequestImages, KeepsTheOwnerAlive) {
         RequestImages::Create(*request, kShape, kMaxImages, request);
     ASSERT_TRUE(images.ok());
     request.reset();
-    read = *images->Read(0, 1);
+    read = *images->Read(0, 1, AlwaysWanted);
   }
   EXPECT_FALSE(watch.expired());
   EXPECT_EQ(static_cast<const uint8_t*>(read.pixels)[11], 11);
@@ -85,7 +87,7 @@ TEST(RequestImages, ReadsFloats) {
   const absl::StatusOr<RequestImages> images = RequestImages::Create(request, kShape, kMaxImages);
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->bytes(1), 48);
-  const absl::StatusOr<ImageSet> second = images->Read(1, 1);
+  const absl::StatusOr<ImageSet> second = images->Read(1, 1, AlwaysWanted);
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->type, ElementType::kFloat32);
   EXPECT_EQ(static_cast<const float*>(second->pixels)[11], 11.5f);
@@ -119,12 +121,12 @@ TEST(RequestImages, DecodesTheFilesThatAreAskedFor) {
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->count(), 3);
   EXPECT_EQ(images->bytes(3), 18);
-  const absl::StatusOr<ImageSet> read = images->Read(1, 2);
+  const absl::StatusOr<ImageSet> read = images->Read(1, 2, AlwaysWanted);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->type, ElementType::kUint8);
   EXPECT_THAT(Pixels(*read), ElementsAre(77, 77, 77, 77, 77, 77, 0, 50, 100, 150, 200, 255));
 
-  const absl::Status first = images->Read(0, 1).status();
+  const absl::Status first = images->Read(0, 1, AlwaysWanted).status();
   EXPECT_EQ(first.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(first.message()), HasSubstr("images.encoded.files[0]"));
 }
@@ -135,7 +137,7 @@ TEST(RequestImages, MakesFilesFitTheModel) {
   const auto pixels = [&](Shape shape) {
     const absl::StatusOr<RequestImages> images = RequestImages::Create(request, shape, kMaxImages);
     EXPECT_EQ(images->bytes(1), shape.elements());
-    return Pixels(*images->Read(0, 1));
+    return Pixels(*images->Read(0, 1, AlwaysWanted));
   };
   EXPECT_THAT(pixels({2, 3, 3}),
               ElementsAre(0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52));
@@ -151,17 +153,33 @@ TEST(RequestImages, InvertsFilesWhereTheRequestSaysSo) {
   request.mutable_encoded()->set_invert(true);
   const auto images = RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
   ASSERT_TRUE(images.ok()) << images.status();
-  EXPECT_THAT(Pixels(*images->Read(0, 1)), ElementsAre(255, 205, 155, 105, 55, 0));
+  EXPECT_THAT(Pixels(*images->Read(0, 1, AlwaysWanted)), ElementsAre(255, 205, 155, 105, 55, 0));
 }
 
 TEST(RequestImages, RefusesFilesWhereTheModelTakesOtherChannelsThanTheyCanHave) {
   v1::Images request;
   request.mutable_encoded()->add_files(HexBytes(kRgbPng));
   const absl::Status status =
-      RequestImages::Create(request, kShape, kMaxImages)->Read(0, 1).status();
+      RequestImages::Create(request, kShape, kMaxImages)->Read(0, 1, AlwaysWanted).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("images.encoded.files[0]: "), HasSubstr("the model takes 2")));
+}
+
+TEST(RequestImages, StopsDecodingWhenNobodyWaits) {
+  v1::Images request;
+  for (int i = 0; i < 2; ++i) request.mutable_encoded()->add_files(HexBytes(kGreyPng));
+  request.mutable_encoded()->add_files("never looked at");
+  const auto images = RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
+  int asked = 0;
+  const absl::Status status = images
+                                  ->Read(0, 3,
+                                         [&]() -> absl::Status {
+                                           if (++asked < 3) return absl::OkStatus();
+                                           return absl::CancelledError("gone");
+                                         })
+                                  .status();
+  EXPECT_EQ(status, absl::CancelledError("gone"));
 }
 
 TEST(RequestImages, CountsFiles) {
@@ -221,8 +239,8 @@ TEST(RequestImages, NamesTheValueThatIsNotFinite) {
     const v1::Images request = FloatImages(3, values);
     const absl::StatusOr<RequestImages> images = RequestImages::Create(request, kShape, kMaxImages);
     ASSERT_TRUE(images.ok()) << images.status();
-    EXPECT_TRUE(images->Read(0, 2).ok());
-    const absl::Status status = images->Read(1, 2).status();
+    EXPECT_TRUE(images->Read(0, 2, AlwaysWanted).ok());
+    const absl::Status status = images->Read(1, 2, AlwaysWanted).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()),
                 HasSubstr("images.float32.data: image 2, row 1, column 2, channel 1"));
