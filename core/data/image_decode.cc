@@ -72,12 +72,18 @@ void GreyToRgb(uint8_t* pixels, int64_t count) {
 
 // Steps 1 to 5.
 absl::Status Convert(ImageDecoder& decoder, const std::string& name, int height, int width,
-                     int channels, uint8_t* pixels) {
-  if (decoder.orientation() == 1 && decoder.height() == height && decoder.width() == width &&
-      decoder.channels() == channels) {
-    return decoder.Decode(pixels);
-  }
+                     int channels, uint8_t* pixels, const DataLimits& limits) {
+  const bool as_it_is = decoder.orientation() == 1 && decoder.height() == height &&
+                        decoder.width() == width && decoder.channels() == channels;
   const int64_t count = int64_t{decoder.height()} * decoder.width();
+  const int64_t memory = decoder.library_bytes() + (as_it_is ? 0 : count * decoder.channels());
+  if (memory > limits.decoding_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        name, ": decoding its ", decoder.height(), "x", decoder.width(), " pixels would take ",
+        memory, " bytes of memory; the limit is ", limits.decoding_bytes,
+        decoder.library_bytes() > 0 ? ". A JPEG that isn't progressive takes less" : ""));
+  }
+  if (as_it_is) return decoder.Decode(pixels);
   CONVD_ASSIGN_OR_RETURN(auto decoded,
                          HeapArray<uint8_t>::Allocate(count * decoder.channels(), name));
   CONVD_RETURN_IF_ERROR(decoder.Decode(decoded.data()));
@@ -99,7 +105,7 @@ absl::Status DecodeImage(std::string_view file, const std::string& name, const I
                      "the model takes ", to.channels));
   }
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<ImageDecoder> decoder, Open(file, name, limits));
-  CONVD_RETURN_IF_ERROR(Convert(*decoder, name, to.height, to.width, to.channels, pixels));
+  CONVD_RETURN_IF_ERROR(Convert(*decoder, name, to.height, to.width, to.channels, pixels, limits));
   if (to.invert) {
     uint8_t* const end = pixels + int64_t{to.height} * to.width * to.channels;
     std::transform(pixels, end, pixels, [](uint8_t v) { return static_cast<uint8_t>(255 - v); });
@@ -119,7 +125,7 @@ absl::StatusOr<ImageSet> DecodeImage(std::string_view file, const std::string& n
   ImageStorage storage;
   CONVD_ASSIGN_OR_RETURN(storage.pixels, HeapArray<char>::Allocate(image.image_bytes(), name));
   CONVD_RETURN_IF_ERROR(Convert(*decoder, name, image.height, image.width, image.channels,
-                                reinterpret_cast<uint8_t*>(storage.pixels.data())));
+                                reinterpret_cast<uint8_t*>(storage.pixels.data()), limits));
   return OwnImages(image, std::move(storage));
 }
 

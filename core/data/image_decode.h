@@ -28,8 +28,7 @@ namespace convd {
 // 6. 255 - v, where asked for: models of light strokes on black take dark ones on paper.
 //
 // So an opaque 8-bit image of the model's own shape gets there as it is. A damaged or truncated
-// file is refused, even where a decoder could make something up. Takes up to three bytes a pixel of
-// the file's image beside what ImageDecoder does.
+// file is refused, even where a decoder could make something up.
 //
 // INVALID_ARGUMENT begins with `name`; RESOURCE_EXHAUSTED past a limit, seen from the header before
 // anything is decoded. Any thread may call.

@@ -26,9 +26,10 @@ class ImageDecoder {
   // By EXIF: 1 (upright) to 8.
   int orientation() const { return orientation_; }
 
-  // Once. Fills height * width * channels bytes, 8 bits a channel, blended onto white. What it
-  // takes beside them is a row, and what the format's library keeps: of a JPEG in several scans, at
-  // most eight bytes a pixel.
+  // What the format's library keeps of the image while it decodes, but for a few rows.
+  int64_t library_bytes() const { return library_bytes_; }
+
+  // Once. Fills height * width * channels bytes, 8 bits a channel, blended onto white.
   virtual absl::Status Decode(uint8_t* pixels) = 0;
 
  protected:
@@ -36,6 +37,7 @@ class ImageDecoder {
   int width_ = 0;
   int channels_ = 0;
   int orientation_ = 1;
+  int64_t library_bytes_ = 0;
 };
 
 // INVALID_ARGUMENT for a header that is damaged or of a kind that isn't taken.

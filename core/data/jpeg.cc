@@ -51,6 +51,12 @@ class JpegDecoder final : public ImageDecoder {
     width_ = static_cast<int>(jpeg_.image_width);
     channels_ = jpeg_.num_components == 1 ? 1 : 3;
     orientation_ = JpegOrientation(file_);
+    // Of several scans the library keeps all coefficients, 64 to a block.
+    for (int i = 0; i < jpeg_.num_components && jpeg_has_multiple_scans(&jpeg_); ++i) {
+      const jpeg_component_info& component = jpeg_.comp_info[i];
+      library_bytes_ += int64_t{component.width_in_blocks} * component.height_in_blocks *
+                        static_cast<int64_t>(sizeof(JBLOCK));
+    }
     return absl::OkStatus();
   }
 

@@ -166,7 +166,7 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model,
     CONVD_ASSIGN_OR_RETURN(const int k, ResolveTopK(request.top_k(), graph.classes()));
     CONVD_ASSIGN_OR_RETURN(
         RequestImages images,
-        RequestImages::Create(request.images(), graph.input(), limits_.max_images));
+        RequestImages::Create(request.images(), graph.input(), limits_.max_images, limits_.files));
     const int64_t answer = ResponseBytes(model->card, images.count(), k, request.probabilities());
     if (answer > limits_.max_response_bytes) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -46,7 +46,7 @@ absl::Status CheckRaw(const std::string& field, const v1::RawImages& raw, Shape 
 }  // namespace
 
 absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Shape shape,
-                                                    int64_t max_images,
+                                                    int64_t max_images, const DataLimits& files,
                                                     std::shared_ptr<const void> owner) {
   RequestImages result;
   result.shape_ = shape;
@@ -82,6 +82,7 @@ absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Sh
           CheckCount("images.encoded.files", images.encoded().files_size(), max_images));
       raw.count = images.encoded().files_size();
       result.encoded_ = &images.encoded();
+      result.file_limits_ = files;
       break;
     case v1::Images::KIND_NOT_SET:
       return absl::InvalidArgumentError("images: got none; want uint8, float32 or encoded");
@@ -108,7 +109,7 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
     CONVD_RETURN_IF_ERROR(
         DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
                     {shape_.height, shape_.width, shape_.channels, encoded_->invert()},
-                    pixels->data() + i * images.image_bytes()));
+                    pixels->data() + i * images.image_bytes(), file_limits_));
   }
   images.pixels = pixels->data();
   images.owner = std::move(pixels);

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "convd/v1/images.pb.h"
 #include "core/data/dataset.h"
+#include "core/data/limits.h"
 #include "core/nn/graph.h"
 
 namespace convd {
@@ -22,9 +23,10 @@ class RequestImages {
  public:
   // Checks kind, count (1 to `max_images`), shape and sizes, and copies no pixels but misaligned
   // ones. INVALID_ARGUMENT names the field, what was found and what would be right; nothing is
-  // allocated before it is known to be bounded. `images` outlives this, or `owner` keeps it alive.
+  // allocated before it is known to be bounded. `files` are the limits of each PNG or JPEG file.
+  // `images` outlives this, or `owner` keeps it alive.
   static absl::StatusOr<RequestImages> Create(const v1::Images& images, Shape shape,
-                                              int64_t max_images,
+                                              int64_t max_images, const DataLimits& files = {},
                                               std::shared_ptr<const void> owner = nullptr);
 
   int64_t count() const { return count_; }
@@ -44,6 +46,7 @@ class RequestImages {
   ImageSet raw_;  // of uint8 and f32 requests
   Shape shape_;
   const v1::EncodedImages* encoded_ = nullptr;  // else the files
+  DataLimits file_limits_;
   std::shared_ptr<const void> owner_;
 };
 

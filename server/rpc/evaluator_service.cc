@@ -140,8 +140,9 @@ absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
 absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, const Graph& graph,
                                                const EvaluateLimits& limits, Executor& executor,
                                                const grpc::CallbackServerContext& context) {
-  CONVD_ASSIGN_OR_RETURN(const RequestImages images,
-                         RequestImages::Create(sent.images(), graph.input(), limits.max_images));
+  CONVD_ASSIGN_OR_RETURN(
+      const RequestImages images,
+      RequestImages::Create(sent.images(), graph.input(), limits.max_images, limits.files));
   if (images.bytes(images.count()) > limits.max_image_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "images: ", images.count(), " images take ", images.bytes(images.count()),

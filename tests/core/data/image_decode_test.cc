@@ -249,6 +249,26 @@ TEST(ImageDecodeTest, PixelsAreBoundedByTheHeader) {
               absl::StatusCode::kResourceExhausted, "limit is 10");
 }
 
+TEST(ImageDecodeTest, MemoryIsBoundedBeforeItIsTaken) {
+  std::string pixels(28 * 28, '\0');
+  auto* const out = reinterpret_cast<uint8_t*>(pixels.data());
+  DataLimits limits;
+  limits.decoding_bytes = 4000 * 3000 * 3 - 1;
+  ExpectError(DecodeImage(Sample("images/photo.png"), "f", {28, 28, 1}, out, limits),
+              absl::StatusCode::kResourceExhausted,
+              "f: decoding its 3000x4000 pixels would take 36000000 bytes of memory; the limit is "
+              "35999999");
+  // 20x33 of 8x8 blocks: 3x5 of luma and 2x3 of each colour, and 128 bytes each.
+  limits.decoding_bytes = (3 * 5 + 2 * 2 * 3) * 128 - 1;
+  ExpectError(DecodeImage(Sample("rgb_progressive.jpg"), "f", limits).status(),
+              absl::StatusCode::kResourceExhausted, "isn't progressive takes less");
+  limits.decoding_bytes += 1;
+  EXPECT_TRUE(DecodeImage(Sample("rgb_progressive.jpg"), "f", limits).ok());
+  limits.decoding_bytes = 0;
+  EXPECT_TRUE(DecodeImage(Sample("rgb_420.jpg"), "f", limits).ok());
+  EXPECT_TRUE(DecodeImage(Sample("rgb.png"), "f", limits).ok());
+}
+
 TEST(ImageDecodeTest, EveryTruncationIsRefused) {
   for (const char* name : {"grey.png", "palette.png", "rgb_interlaced.png", "rgb_420.jpg",
                            "grey.jpg", "rgb_progressive.jpg", "images/ycck.jpg",

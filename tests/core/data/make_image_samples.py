@@ -4,11 +4,12 @@
 usage: make_image_samples.py   (needs python3-numpy and python3-pil; the files are committed)
 
 samples/: files as PIL writes them, with the pixels of make_samples.py (n is 0), and what JPEG files decode to.
-samples/images/KIND.png or .jpg and KIND.raw: a file of each kind, and its pixels as DecodeImage has to give them, 8 bits,
-grey or RGB, blended onto white and upright. They are worked out in numpy by the PNG specification, and where PIL reads
-the kind, it has to agree; what JPEG files decode to is PIL's.
+samples/images/KIND.png or .jpg and KIND.raw: a file of each kind, and its pixels as DecodeImage has to give them, 8
+bits, grey or RGB, blended onto white and upright. They are worked out in numpy by the PNG specification, and where PIL
+reads the kind, it has to agree; what JPEG files decode to is PIL's.
 samples/images/resize_SOURCE.png and .raw: an image, and what PIL makes of it at each of SIZES, one after another.
-samples/images/whole_grey.raw and whole_rgb.raw: whole.png at 28 x 28 after all steps of the conversion, by PIL, inverted.
+samples/images/whole_grey.raw and whole_rgb.raw: whole.png at 28 x 28 after all steps of the conversion, by PIL,
+inverted.
 samples/images/photo.raw: photo.png, which is 4000 x 3000, grey at 28 x 28.
 """
 import io

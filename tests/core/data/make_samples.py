@@ -4,9 +4,9 @@
 usage: make_samples.py   (needs python3-numpy; the files are committed; make_image_samples.py writes PNG and JPEG files)
 
 Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
-sample n is (7 n + 3) mod 10. The tests know no more than that. The files matrix_KIND.npz have X of every real type, byte
-order and order of dimensions, and images_KIND.idx images of every type, with pixels mod 101, so that int8 holds them,
-and bool True where that is odd.
+sample n is (7 n + 3) mod 10. The tests know no more than that. The files matrix_KIND.npz have X of every real type,
+byte order and order of dimensions, and images_KIND.idx images of every type, with pixels mod 101, so that int8 holds
+them, and bool True where that is odd.
 """
 import gzip
 import io

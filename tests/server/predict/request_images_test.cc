@@ -69,7 +69,7 @@ TEST(RequestImages, KeepsTheOwnerAlive) {
   ImageSet read;
   {
     const absl::StatusOr<RequestImages> images =
-        RequestImages::Create(*request, kShape, kMaxImages, request);
+        RequestImages::Create(*request, kShape, kMaxImages, {}, request);
     ASSERT_TRUE(images.ok());
     request.reset();
     read = *images->Read(0, 1, AlwaysWanted);
@@ -180,6 +180,22 @@ TEST(RequestImages, StopsDecodingWhenNobodyWaits) {
                                          })
                                   .status();
   EXPECT_EQ(status, absl::CancelledError("gone"));
+}
+
+TEST(RequestImages, BoundsTheMemoryOfDecoding) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(HexBytes(kRgbPng));
+  DataLimits files;
+  files.decoding_bytes = 2 * 3 * 3;
+  const Shape shape{1, 1, 3};
+  EXPECT_TRUE(
+      RequestImages::Create(request, shape, kMaxImages, files)->Read(0, 1, AlwaysWanted).ok());
+  files.decoding_bytes -= 1;
+  const absl::Status status =
+      RequestImages::Create(request, shape, kMaxImages, files)->Read(0, 1, AlwaysWanted).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("images.encoded.files[0]: "), HasSubstr("limit is 17")));
 }
 
 TEST(RequestImages, CountsFiles) {
