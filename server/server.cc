@@ -231,6 +231,13 @@ absl::Status ConvdServer::Serve(const Config& config) {
   const int64_t max_response = (int64_t{config.max_message_mb} << 20) * 15 / 16;
   evaluate.max_response_bytes = max_response;
   predict.max_response_bytes = max_response;
+  if (memory_.bytes > 0) {
+    // Of what jobs leave; every worker may be at a file.
+    DataLimits files;
+    files.decoding_bytes = std::min(files.decoding_bytes, memory_.bytes / 4 / executor_->workers());
+    evaluate.files = files;
+    predict.files = files;
+  }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
   predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
