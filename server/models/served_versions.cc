@@ -168,6 +168,15 @@ absl::Status ServedVersions::Unload(const v1::ModelVersion& id) {
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::Load(const v1::ModelVersion& id,
                                                                         v1::Precision precision) {
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadMeant(id, precision);
+    // What was meant when it was looked up has been deleted since; another version is meant by now.
+    if (!absl::IsAborted(loaded.status())) return loaded;
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadMeant(
+    const v1::ModelVersion& id, v1::Precision precision) {
   std::vector<VersionPointer> candidates;
   {
     absl::MutexLock lock(&mu_);
@@ -217,8 +226,8 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   absl::MutexLock lock(&mu_);
   served->loading = false;
   if (version.removed && !loaded.ok()) {
-    return absl::NotFoundError(absl::StrCat("model: version ", version.id.version(), " of \"",
-                                            version.id.name(), "\" was deleted meanwhile"));
+    return absl::AbortedError(absl::StrCat("model: version ", version.id.version(), " of \"",
+                                           version.id.name(), "\" was deleted meanwhile"));
   }
   // What is in memory goes on answering, and stays listed, whatever its files have become. Else
   // they may have been damaged before, and mended since.

@@ -84,6 +84,10 @@ class ServedVersions {
  private:
   using VersionPointer = std::shared_ptr<KnownVersion>;
 
+  // ABORTED, as of LoadVersion, where the version was deleted before it could be read.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadMeant(const v1::ModelVersion& id,
+                                                               v1::Precision precision)
+      ABSL_LOCKS_EXCLUDED(mu_);
   absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(KnownVersion& version,
                                                                  v1::Precision requested)
       ABSL_LOCKS_EXCLUDED(mu_);
