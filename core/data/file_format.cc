@@ -31,6 +31,15 @@ bool IsIdx(std::string_view bytes) {
   return known && bytes[3] >= 1 && bytes[3] <= 4;
 }
 
+// The first member's header says so; the archive of nothing, all zeros, doesn't count. A file of
+// pixels may have anything there, but a name begins with no 0, and IDX and CIFAR's files are told
+// by more than this.
+bool IsTar(std::string_view bytes) {
+  constexpr size_t kHeader = 512;
+  constexpr size_t kMagic = 257;
+  return bytes.size() >= kHeader && bytes[0] != 0 && bytes.substr(kMagic, 5) == "ustar";
+}
+
 }  // namespace
 
 FileFormat DetectFileFormat(std::string_view bytes) {
@@ -43,6 +52,7 @@ FileFormat DetectFileFormat(std::string_view bytes) {
   if (StartsWith(bytes, "\x93NUMPY")) return FileFormat::kNpy;
   if (StartsWith(bytes, "\x89PNG")) return FileFormat::kPng;
   if (StartsWith(bytes, "\xff\xd8\xff")) return FileFormat::kJpeg;
+  if (IsTar(bytes)) return FileFormat::kTar;
   if (IsIdx(bytes)) return FileFormat::kIdx;
   if (IsWebPage(bytes)) return FileFormat::kWebPage;
   return FileFormat::kUnknown;
@@ -64,6 +74,8 @@ std::string DescribeFileFormat(std::string_view bytes) {
       return "a PNG image";
     case FileFormat::kJpeg:
       return "a JPEG image";
+    case FileFormat::kTar:
+      return "a tar archive";
     case FileFormat::kWebPage:
       return "a web page (HTML or XML): perhaps a download that failed";
     case FileFormat::kUnknown:

@@ -15,6 +15,7 @@ enum class FileFormat {
   kNpy,
   kPng,
   kJpeg,
+  kTar,      // POSIX's or GNU's, not compressed
   kWebPage,  // HTML or XML: what a failed download leaves
   kUnknown,  // CIFAR-10's and CIFAR-100's files have no magic
 };
