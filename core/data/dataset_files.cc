@@ -14,6 +14,7 @@
 #include "core/data/gzip.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
+#include "core/data/label_list.h"
 #include "core/data/label_names.h"
 #include "core/data/npz.h"
 #include "core/names/names.h"
@@ -136,7 +137,7 @@ bool IsArchiveName(const std::string& file) {
          absl::EndsWithIgnoreCase(file, ".tar.gz") || absl::EndsWithIgnoreCase(file, ".tgz");
 }
 
-// Folders of images, if that is what is there; else none.
+// Folders of images, or images with a list, if that is what is there; else none.
 absl::StatusOr<DatasetFiles> FindImageFiles(FileSystem& fs, const std::string& path,
                                             const std::string& name, const DataLimits& limits,
                                             const ResolvePath& resolve) {
@@ -144,10 +145,11 @@ absl::StatusOr<DatasetFiles> FindImageFiles(FileSystem& fs, const std::string& p
   DatasetFiles files;
   files.image_folder = name;
   CONVD_ASSIGN_OR_RETURN(files.image_files, ListTree(fs, path, name, kDepth, resolve, limits));
-  const bool folders =
-      std::any_of(files.image_files.begin(), files.image_files.end(),
-                  [](const TreeFile& file) { return file.within.find('/') != std::string::npos; });
-  if (!folders) files.image_files.clear();
+  const bool images =
+      std::any_of(files.image_files.begin(), files.image_files.end(), [](const TreeFile& file) {
+        return file.within.find('/') != std::string::npos || IsLabelListName(file.within);
+      });
+  if (!images) files.image_files.clear();
   return files;
 }
 
@@ -172,13 +174,14 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
     CONVD_RETURN_IF_ERROR(FindCifar10(batches, name, files));
   }
   if (!files.splits.empty()) found.emplace_back("CIFAR-10's batches", std::move(files));
+  const auto add_file = [&](const std::string& entry) {
+    DatasetFiles one;
+    one.splits.push_back({"train", {folder.File(entry)}, {}});
+    one.splits_within = true;
+    found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(one));
+  };
   for (const std::string& entry : folder.names()) {
-    const bool archive = IsArchiveName(entry) && IsVisibleName(entry);
-    if (!archive && !absl::EndsWithIgnoreCase(entry, ".npz")) continue;
-    files = {};
-    files.splits.push_back({"train", {folder.File(entry)}, {}});
-    files.splits_within = true;
-    found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(files));
+    if (absl::EndsWithIgnoreCase(entry, ".npz")) add_file(entry);
   }
   files = {};
   FindCifar100(folder, files);
@@ -190,10 +193,17 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
   if (!files.splits.empty() && (found.empty() || Found(files.cifar100_names))) {
     found.emplace_back("CIFAR-100's files", std::move(files));
   }
+  // An archive may well lie beside what was unpacked from it, so it counts where that is none of
+  // the above. Beside image files it is a question: those may have changed since.
+  if (found.empty()) {
+    for (const std::string& entry : folder.names()) {
+      if (IsArchiveName(entry) && IsVisibleName(entry)) add_file(entry);
+    }
+    CONVD_ASSIGN_OR_RETURN(files, FindImageFiles(fs, path, name, limits, resolve));
+    if (!files.image_files.empty()) found.emplace_back("image files", std::move(files));
+  }
   if (found.size() == 1) return std::move(found[0].second);
   if (found.empty()) {
-    CONVD_ASSIGN_OR_RETURN(files, FindImageFiles(fs, path, name, limits, resolve));
-    if (!files.image_files.empty()) return files;
     return absl::NotFoundError(absl::StrCat(
         name,
         ": has no images under the usual names: looked for MNIST's train-images-idx3-ubyte, "
@@ -201,14 +211,13 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
         "CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (or in ",
         kCifar10Folder, "), CIFAR-100's train.bin and test.bin (or in ", kCifar100Folder,
         "), an .npz file, a .zip, .tar or .tar.gz of image files, and folders of PNG and JPEG "
-        "files, "
-        "CLASS/FILE or SPLIT/CLASS/FILE; name the files where they are called otherwise"));
+        "files, CLASS/FILE or SPLIT/CLASS/FILE; name the files where they are called otherwise"));
   }
   if (found.size() > 5) found.resize(5);
   return absl::InvalidArgumentError(absl::StrCat(
       name, ": has more than one dataset: ",
       absl::StrJoin(found, ", ", [](std::string* out, const auto& f) { *out += f.first; }),
-      "; name the files of one"));
+      "; name the files of one, or its path"));
 }
 
 absl::StatusOr<DatasetFiles> CheckNamedFiles(FileSystem& fs, const std::string& path,

@@ -9,6 +9,7 @@
 #include "core/data/image_decode.h"
 #include "core/data/image_layout.h"
 #include "core/data/image_storage.h"
+#include "core/data/label_list.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -130,7 +131,9 @@ absl::Status CheckImageSize(const std::string& field, const ImageSize& size,
 absl::StatusOr<Dataset> ReadImageDataset(FileTree& tree, const std::string& name,
                                          const std::vector<std::string>& class_names,
                                          const ImageSize& size, const DataLimits& limits) {
-  CONVD_ASSIGN_OR_RETURN(ImageLayout layout, LayOutByFolders(tree, name, class_names, limits));
+  CONVD_ASSIGN_OR_RETURN(ImageLayout layout,
+                         HasLabelLists(tree) ? LayOutByLists(tree, name, class_names, limits)
+                                             : LayOutByFolders(tree, name, class_names, limits));
   Decoder decoder(tree, limits);
   CONVD_RETURN_IF_ERROR(decoder.ChooseShape(layout, size));
   CONVD_RETURN_IF_ERROR(CheckDatasetSize(name, layout, decoder.shape(), limits));

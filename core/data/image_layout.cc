@@ -74,6 +74,7 @@ absl::StatusOr<ImageLayout> AssembleLayout(const FileTree& tree, const std::stri
                                            std::vector<LabelledFile> files, bool numbers,
                                            const std::vector<std::string>& class_names,
                                            const DataLimits& limits) {
+  if (files.empty()) return absl::NotFoundError(absl::StrCat(tree_name, ": holds no images"));
   ImageLayout layout;
   std::set<std::string_view> labels;
   for (const LabelledFile& file : files) {
@@ -123,9 +124,6 @@ absl::StatusOr<ImageLayout> AssembleLayout(const FileTree& tree, const std::stri
     split.name = name;
     const auto place = name == "train" ? layout.splits.begin() : layout.splits.end();
     layout.splits.insert(place, std::move(split));
-  }
-  if (layout.splits.empty()) {
-    return absl::NotFoundError(absl::StrCat(tree_name, ": holds no images"));
   }
   return layout;
 }

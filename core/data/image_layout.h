@@ -37,7 +37,8 @@ struct LabelledFile {
 // The layout of `files`. Classes are those of `class_names`, in its order, else all labels in byte
 // order; where all are whole numbers and `numbers` says that this counts, "0" to the largest, or
 // indices into `class_names`. INVALID_ARGUMENT names `tree_name`, or the file whose label isn't
-// among `class_names`. REQUIRES: each file once. Any thread may call.
+// among `class_names`; NOT_FOUND where there are no files. REQUIRES: each file once. Any thread may
+// call.
 absl::StatusOr<ImageLayout> AssembleLayout(const FileTree& tree, const std::string& tree_name,
                                            std::vector<LabelledFile> files, bool numbers,
                                            const std::vector<std::string>& class_names,

@@ -65,6 +65,29 @@ TEST(ImageDatasetTest, FoldersOfSplitsShareTheClassesOfAll) {
   }
 }
 
+TEST(ImageDatasetTest, ListsSayWhichImagesThereAre) {
+  for (const char* name : {"labels", "labels.zip", "labels.tar.gz"}) {
+    SCOPED_TRACE(name);
+    const auto dataset = Read(name);
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ(dataset->labels.size(), 11u) << "0 to the largest";
+    ASSERT_EQ(dataset->splits.size(), 1u);
+    const ImageSet& images = dataset->splits[0].images;
+    ASSERT_EQ(images.count, 3);
+    EXPECT_THAT(images.labels, ElementsAre(7, 10, 7));
+    ExpectImage(images, 0, 0);
+    ExpectImage(images, 1, 1);
+    ExpectImage(images, 2, 3);
+  }
+  // Without any folder, and a list a split.
+  const auto dataset = Read("split_lists.zip");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_THAT(dataset->labels, ElementsAre("a", "b"));
+  EXPECT_THAT(dataset->Find("train")->images.labels, ElementsAre(1, 0));
+  EXPECT_THAT(dataset->Find("test")->images.labels, ElementsAre(0));
+  ExpectImage(dataset->Find("test")->images, 0, 3);
+}
+
 TEST(ImageDatasetTest, GivenLabelsSayWhichClassesThereAreAndTheirOrder) {
   const auto dataset = Read("splits", {}, {"eel", "bat", "dog", "cat"});
   ASSERT_TRUE(dataset.ok()) << dataset.status();

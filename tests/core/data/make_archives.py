@@ -5,7 +5,7 @@ usage: make_archives.py   (needs python3-numpy and python3-pil; the files are co
 
 Image n is a PNG of 4 x 6 whose pixel [h, w, c] is (37 n + 11 h + 5 w + 3 c) mod 251, grey but where it is said. The folder
 classes/ has n by its files' names in CLASSES, splits/ in SPLITS. CLASSES.* are archives of the first, SPLITS.* of the
-second. What has to be refused is called refused_REASON.
+second. labels* have CSV lists. What has to be refused is called refused_REASON.
 """
 import gzip
 import io
@@ -99,6 +99,18 @@ def good():
     write("splits.tgz", gz(tarred(splits.items())))
 
 
+def lists():
+    images = {f"img/{n}.png": image(n) for n in range(4)}
+    labels = b"id,path,label\r\n3,img/3.png,7\r\n2,img/1.png,10\r\n1,img/0.png,7\r\n"
+    files = [("labels.csv", labels), *images.items()]
+    write("labels.zip", zipped(files))
+    write("labels.tar.gz", gz(tarred(around("wrapper", files))))
+    for name, data in files:
+        write("labels/" + name, data)
+    per_split = [("train.csv", b"image,class\n1.png,a\n0.png,b\n"), ("test.csv", b"image,class\n3.png,a\n")]
+    write("split_lists.zip", zipped(per_split + [(f"{n}.png", image(n)) for n in range(4)]))
+
+
 def refused():
     a = ("cat/a.png", image(0))
     b = ("dog/b.png", image(1))
@@ -134,4 +146,5 @@ def refused():
 
 shutil.rmtree(HERE, ignore_errors=True)
 good()
+lists()
 refused()
