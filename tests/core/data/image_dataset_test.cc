@@ -135,6 +135,21 @@ TEST(ImageDatasetTest, ASizeIsForImageFilesAndMakesSense) {
               "image_size: says");
 }
 
+TEST(ImageDatasetTest, WithoutASizeAllImagesHaveOneShape) {
+  ExpectInvalid(Read("sizes.zip").status(),
+                "sizes.zip/dog/c.png: is 5x6x1 (height x width x channels), but "
+                "sizes.zip/cat/a.png is 4x6x1");
+  ExpectInvalid(Read("colours.tar.gz").status(),
+                "colours.tar.gz/dog/b.png: is 4x6x3 (height x width x channels), but "
+                "colours.tar.gz/cat/a.png is 4x6x1");
+  const auto rgb = Read("rgb.zip");
+  ASSERT_TRUE(rgb.ok()) << rgb.status();
+  const ImageSet& images = rgb->splits[0].images;
+  EXPECT_EQ(images.channels, 3);
+  ExpectSamplePixels(images, 0);
+  EXPECT_EQ(Read("rgb.zip", {4, 6, 0})->splits[0].images.channels, 3);
+}
+
 TEST(ImageDatasetTest, WithoutChannelsGreyImagesStayGrey) {
   const auto dataset = Read("classes", {4, 6, 0});
   ASSERT_TRUE(dataset.ok()) << dataset.status();

@@ -111,6 +111,12 @@ def lists():
     write("split_lists.zip", zipped(per_split + [(f"{n}.png", image(n)) for n in range(4)]))
 
 
+def shapes():
+    write("sizes.zip", zipped([("cat/a.png", image(0)), ("cat/b.png", image(1)), ("dog/c.png", image(2, height=5))]))
+    write("colours.tar.gz", gz(tarred([("cat/a.png", image(0)), ("dog/b.png", image(1, channels=3))])))
+    write("rgb.zip", zipped([("cat/a.png", image(0, 3)), ("dog/b.png", image(1, 3))]))
+
+
 def refused():
     a = ("cat/a.png", image(0))
     b = ("dog/b.png", image(1))
@@ -147,4 +153,5 @@ def refused():
 shutil.rmtree(HERE, ignore_errors=True)
 good()
 lists()
+shapes()
 refused()
