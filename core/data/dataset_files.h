@@ -62,8 +62,8 @@ struct DatasetFiles {
 //   CIFAR-100's train.bin and test.bin (.gz too), also in a subfolder cifar-100-binary, with
 //   fine_label_names.txt beside them or nothing else of these: splits train and test;
 //   one .npz file: split train, or those that it names (npz.h: x_train, y_train, x_test, y_test);
-//   one .zip, .tar, .tar.gz or .tgz file: the folder of image files that is packed in it;
-//   else folders of image files (image_dataset.h);
+//   where there is none of these, one .zip, .tar, .tar.gz or .tgz file of image files, or image
+//   files themselves (image_dataset.h), but not both;
 // and a file is read as an .npz or archive, likewise, or as a CIFAR-10 or CIFAR-100 file: split
 // train. There need not be a test split. Where `files` names an npz with splits of its own, each
 // takes the one of its name.

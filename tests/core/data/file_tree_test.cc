@@ -91,7 +91,8 @@ TEST(FileTreeTest, MembersThatArentPlainFilesInsideAreRefusedByName) {
 }
 
 TEST(FileTreeTest, ATarWithoutItsEndOrWithSomethingAfterItIsRefused) {
-  ExpectInvalid(Paths("refused_no_end.tar.gz").status(), "the block of zeros that ends an archive is missing");
+  ExpectInvalid(Paths("refused_no_end.tar.gz").status(),
+                "the block of zeros that ends an archive is missing");
   ExpectInvalid(Paths("refused_followed.tar.gz").status(),
                 "something follows the tar archive's end");
 }
