@@ -1,5 +1,7 @@
 #include "core/data/file_format.h"
 
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -11,6 +13,20 @@ namespace {
 bool StartsWith(std::string_view bytes, std::string_view magic) {
   return bytes.substr(0, magic.size()) == magic;
 }
+
+// What people may well have, and nothing here reads.
+constexpr std::pair<std::string_view, const char*> kOtherKinds[] = {
+    {"GIF8", "a GIF image"},
+    {std::string_view("II*\0", 4), "a TIFF image"},
+    {std::string_view("MM\0*", 4), "a TIFF image"},
+    {"BZh", "a bzip2 file"},
+    {"\xfd"
+     "7zXZ",
+     "an xz file"},
+    {"\x28\xb5\x2f\xfd", "a Zstandard file"},
+    {"7z\xbc\xaf", "a 7z archive"},
+    {"Rar!", "a RAR archive"},
+};
 
 bool IsWebPage(std::string_view bytes) {
   if (StartsWith(bytes, "\xEF\xBB\xBF")) bytes.remove_prefix(3);
@@ -80,6 +96,12 @@ std::string DescribeFileFormat(std::string_view bytes) {
       return "a web page (HTML or XML): perhaps a download that failed";
     case FileFormat::kUnknown:
       break;
+  }
+  for (const auto& [magic, what] : kOtherKinds) {
+    if (StartsWith(bytes, magic)) return what;
+  }
+  if (StartsWith(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
+    return "a WebP image";
   }
   std::string hex;
   for (const char c : bytes.substr(0, 4)) {

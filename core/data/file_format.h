@@ -24,7 +24,7 @@ enum class FileFormat {
 FileFormat DetectFileFormat(std::string_view bytes);
 
 // What was found, for "NAME: is ...; want ...": "a web page (HTML): the download may have failed",
-// "a PNG image", or the first bytes in hex.
+// "a PNG image", "a GIF image" (which nothing here reads), or the first bytes in hex.
 std::string DescribeFileFormat(std::string_view bytes);
 
 }  // namespace convd
