@@ -8,6 +8,7 @@
 #include "core/data/heap_array.h"
 #include "core/data/image_decode.h"
 #include "core/data/image_layout.h"
+#include "core/data/image_resize.h"
 #include "core/data/image_storage.h"
 #include "core/data/label_list.h"
 #include "core/status/status_macros.h"
@@ -53,8 +54,9 @@ class Decoder {
   absl::Status Decode(size_t file, char* pixels) {
     if (resizes_) {
       return tree_.Read(file, [&](std::string_view bytes) {
-        return DecodeImage(bytes, tree_.Shown(file), shape_.height, shape_.width, shape_.channels,
-                           reinterpret_cast<uint8_t*>(pixels), limits_);
+        const ImageConversion to = {shape_.height, shape_.width, shape_.channels};
+        return DecodeImage(bytes, tree_.Shown(file), to, reinterpret_cast<uint8_t*>(pixels),
+                           limits_);
       });
     }
     CONVD_ASSIGN_OR_RETURN(const ImageSet image, AsItIs(file));
@@ -116,9 +118,9 @@ absl::Status CheckImageSize(const std::string& field, const ImageSize& size,
   if (!size.given()) return absl::OkStatus();
   for (const auto& [side, value] :
        {std::pair{".height", size.height}, std::pair{".width", size.width}}) {
-    if (value < 1) {
+    if (value < 1 || value > kMaxResizedSide) {
       return absl::InvalidArgumentError(
-          absl::StrCat(field, side, ": got ", value, "; want 1 or more"));
+          absl::StrCat(field, side, ": got ", value, "; want 1 to ", kMaxResizedSide));
     }
   }
   if (size.channels != 0 && size.channels != 1 && size.channels != 3) {

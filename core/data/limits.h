@@ -20,6 +20,9 @@ struct DataLimits {
   int64_t samples = 100'000'000;
   // height x width of one image: 4096 x 4096.
   int64_t image_pixels = int64_t{1} << 24;
+  // What decoding one PNG or JPEG file may take, beside the pixels that come out. All that are
+  // within image_pixels take less than this.
+  int64_t decoding_bytes = int64_t{256} << 20;
   // Of one array in an npy or IDX file.
   int64_t array_elements = int64_t{1} << 31;
   // Labels are 0 to classes - 1. At most 2^31 - 1.
@@ -34,8 +37,8 @@ struct DataLimits {
 };
 
 // The limits above, lowered so that registering a dataset of that size fits into `memory_bytes`
-// beside the file it is read from and what that unpacks to. 0 (unknown) lowers nothing. Any thread
-// may call.
+// beside the file it is read from and what that unpacks to or is decoded in. 0 (unknown) lowers
+// nothing. Any thread may call.
 DataLimits LimitsWithin(int64_t memory_bytes);
 
 }  // namespace convd

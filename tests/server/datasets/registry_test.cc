@@ -316,7 +316,7 @@ TEST_F(DatasetRegistryTest, AFolderOfImagesIsTheSameDatasetAsItsZipAndTar) {
   EXPECT_EQ(dataset->sha256(), kSplitsSha256);
   header.mutable_image_size()->set_width(0);
   ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kInvalidArgument,
-              "header.image_size.width: got 0; want 1 or more");
+              "header.image_size.width: got 0; want 1 to 65535");
 }
 
 TEST_F(DatasetRegistryTest, LinksAmongImageFilesAreFollowedWithinTheDataDirsOnly) {
