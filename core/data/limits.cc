@@ -12,6 +12,8 @@ DataLimits LimitsWithin(int64_t memory_bytes) {
   limits.file_bytes = std::min(limits.file_bytes, memory_bytes / 4);
   limits.decompressed_bytes = std::min(limits.decompressed_bytes, memory_bytes / 4);
   limits.dataset_bytes = std::min(limits.dataset_bytes, memory_bytes / 8 * 3);
+  // A name and what is kept beside it take about 500 bytes; a quarter again.
+  limits.image_files = std::min(limits.image_files, memory_bytes / 2048);
   limits.decoding_bytes = std::min(limits.decoding_bytes, memory_bytes / 8);
   return limits;
 }
