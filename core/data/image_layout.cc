@@ -61,6 +61,28 @@ absl::StatusOr<std::vector<std::string>> NumberClasses(const std::string& tree_n
   return classes;
 }
 
+// Spreads each class evenly over the split, so that its last samples, which may be held out for
+// validation, are of all classes as the whole is: sample k of a class of n stands at (k + 1/2) / n.
+// REQUIRES: the samples are in their files' order.
+void MixClasses(std::vector<ImageLayout::Sample>& samples) {
+  std::map<int32_t, int64_t> sizes;
+  for (const ImageLayout::Sample& sample : samples) ++sizes[sample.label];
+  struct Placed {
+    ImageLayout::Sample sample;
+    int64_t numerator, denominator;
+  };
+  std::vector<Placed> placed;
+  placed.reserve(samples.size());
+  std::map<int32_t, int64_t> seen;
+  for (const ImageLayout::Sample& sample : samples) {
+    placed.push_back({sample, 2 * seen[sample.label]++ + 1, 2 * sizes[sample.label]});
+  }
+  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
+    return a.numerator * b.denominator < b.numerator * a.denominator;
+  });
+  for (size_t i = 0; i < samples.size(); ++i) samples[i] = placed[i].sample;
+}
+
 }  // namespace
 
 bool IsSplitName(std::string_view name) {
@@ -122,6 +144,7 @@ absl::StatusOr<ImageLayout> AssembleLayout(const FileTree& tree, const std::stri
   for (auto& [name, split] : splits) {
     CONVD_RETURN_IF_ERROR(CheckName(absl::StrCat(tree_name, ": a split"), name));
     split.name = name;
+    MixClasses(split.samples);
     const auto place = name == "train" ? layout.splits.begin() : layout.splits.end();
     layout.splits.insert(place, std::move(split));
   }

@@ -21,7 +21,8 @@ struct ImageLayout {
   };
   struct Split {
     std::string name;
-    std::vector<Sample> samples;  // by file, so in byte order of their paths; at least one
+    // Each class's in byte order of their paths, and spread evenly over the split; at least one.
+    std::vector<Sample> samples;
   };
   std::vector<std::string> classes;
   std::vector<Split> splits;  // train first, then in byte order

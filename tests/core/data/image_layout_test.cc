@@ -28,7 +28,7 @@ TEST(ImageLayoutTest, AFolderAClass) {
   const auto layout = LayOut(tree);
   ASSERT_TRUE(layout.ok()) << layout.status();
   EXPECT_THAT(layout->classes, ElementsAre("B", "a", "b"));
-  EXPECT_THAT(LayoutText(tree, *layout), ElementsAre("train: B/y=0 a/x=1 b/10=2 b/2=2"));
+  EXPECT_THAT(LayoutText(tree, *layout), ElementsAre("train: b/10=2 B/y=0 a/x=1 b/2=2"));
 }
 
 TEST(ImageLayoutTest, FoldersOfSplitsWhereAllAreCalledSo) {

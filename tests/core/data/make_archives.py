@@ -114,11 +114,12 @@ def lists():
 def shapes():
     write("sizes.zip", zipped([("cat/a.png", image(0)), ("cat/b.png", image(1)), ("dog/c.png", image(2, height=5))]))
     write("colours.tar.gz", gz(tarred([("cat/a.png", image(0)), ("dog/b.png", image(1, channels=3))])))
-    # As Pillow brings them to 3 x 4: mixed_1.raw grey, mixed_3.raw RGB, one image after another.
+    # As Pillow brings them to 3 x 4: mixed_1.raw grey, mixed_3.raw RGB, one image after another, the cats around the dog.
     mixed = [("cat/a.png", image(0, 3, 9, 7)), ("cat/b.png", image(1)), ("dog/c.png", image(2, 3, 2, 2))]
     write("mixed.zip", zipped(mixed))
     for mode, channels in (("L", 1), ("RGB", 3)):
-        opened = [Image.open(io.BytesIO(data)).convert(mode).resize((4, 3), Image.BILINEAR) for _, data in mixed]
+        opened = [Image.open(io.BytesIO(data)).convert(mode).resize((4, 3), Image.BILINEAR) for _, data in
+                  (mixed[0], mixed[2], mixed[1])]
         write(f"mixed_{channels}.raw", b"".join(np.asarray(one).tobytes() for one in opened))
     write("rgb.zip", zipped([("cat/a.png", image(0, 3)), ("dog/b.png", image(1, 3))]))
 
