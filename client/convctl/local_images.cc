@@ -12,6 +12,7 @@
 #include "core/data/idx.h"
 #include "core/data/image_decode.h"
 #include "core/data/image_file.h"
+#include "core/data/image_storage.h"
 #include "core/data/limits.h"
 #include "core/data/npz.h"
 #include "core/status/status_macros.h"
@@ -95,6 +96,26 @@ v1::Images RawImagesOf(const ImageSet& images) {
   raw.set_channels(images.channels);
   raw.set_data(images.image(0), static_cast<size_t>(images.count * images.image_bytes()));
   return request;
+}
+
+absl::StatusOr<ImageSet> ImagesOf(const v1::Images& images) {
+  if (!images.has_uint8() && !images.has_float32()) {
+    return absl::InvalidArgumentError("images: want uint8 or float32");
+  }
+  const v1::RawImages& raw = images.has_uint8() ? images.uint8() : images.float32();
+  CONVD_RETURN_IF_ERROR(CheckImageShape("images", raw.count(), raw.height(), raw.width(),
+                                        raw.channels(), DataLimits()));
+  ImageSet set;
+  set.count = raw.count();
+  set.height = raw.height();
+  set.width = raw.width();
+  set.channels = raw.channels();
+  set.type = images.has_uint8() ? ElementType::kUint8 : ElementType::kFloat32;
+  set.pixels = raw.data().data();
+  if (set.count * set.image_bytes() == static_cast<int64_t>(raw.data().size())) return set;
+  return absl::InvalidArgumentError(
+      absl::StrCat("images: has ", raw.data().size(), " bytes of pixels; want ",
+                   set.count * set.image_bytes(), " for ", set.count, " of ", ShapeText(set)));
 }
 
 absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path) {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/convctl/commands.h"
+#include "client/convctl/dataset_text.h"
 #include "client/convctl/exit_code.h"
 #include "client/convctl/image_drawing.h"
 #include "client/convctl/local_file.h"
@@ -15,6 +16,7 @@
 #include "client/convctl/precision_flag.h"
 #include "client/convctl/prediction_text.h"
 #include "client/convctl/whole_number.h"
+#include "core/data/pixel_statistics.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -43,8 +45,9 @@ struct PredictFlags {
 struct Input {
   std::vector<v1::Images> requests;
   std::vector<std::string> names;
-  std::vector<int32_t> labels;   // empty where they aren't known
-  std::vector<ImageSet> pixels;  // one an image, where they are drawn
+  std::vector<int32_t> labels;              // empty where they aren't known
+  std::vector<ImageSet> pixels;             // one an image, where they are drawn
+  std::vector<PixelStatistics> statistics;  // of what could be decoded here
 };
 
 absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
@@ -52,9 +55,12 @@ absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
   int64_t bytes = kRequestBytes;
   for (const std::string& file : flags.files) {
     CONVD_ASSIGN_OR_RETURN(std::string data, ReadLocalFile(file, kLargestImageFile));
+    absl::StatusOr<ImageSet> pixels = DecodeImageFile(data, file);
+    if (pixels.ok()) input.statistics.push_back(MeasurePixels(*pixels));
+    // What isn't drawn is for the server to refuse.
     if (flags.draw) {
-      CONVD_ASSIGN_OR_RETURN(ImageSet pixels, DecodeImageFile(data, file));
-      input.pixels.push_back(std::move(pixels));
+      CONVD_RETURN_IF_ERROR(pixels.status());
+      input.pixels.push_back(*std::move(pixels));
     }
     if (bytes + static_cast<int64_t>(data.size()) > kRequestBytes) {
       input.requests.emplace_back();
@@ -82,6 +88,7 @@ absl::StatusOr<Input> ReadImagesFile(const PredictFlags& flags) {
     input.pixels.push_back(images.Slice(i, 1));
   }
   input.labels.assign(images.labels.begin(), images.labels.end());
+  input.statistics.push_back(MeasurePixels(images));
   return input;
 }
 
@@ -140,6 +147,9 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
   request.set_top_k(flags.top_k.value_or(std::clamp(classes, 1, kUsualTopK)));
   request.set_probabilities(flags.probabilities);
   request.set_precision(flags.precision);
+
+  const std::string warning = BackgroundWarning(input.statistics, model.card().training_pixels());
+  if (!warning.empty()) session.PrintNote(warning);
 
   v1::PredictResponse all;
   for (const v1::Images& images : input.requests) {

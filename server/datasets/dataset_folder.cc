@@ -15,6 +15,7 @@
 #include "core/data/label_names.h"
 #include "core/data/limits.h"
 #include "core/data/npy.h"
+#include "core/data/pixel_statistics.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "core/storage/sha256.h"
@@ -183,6 +184,11 @@ v1::Dataset DescribeDataset(const Dataset& dataset, const std::string& sha256) {
         LabelsHeader(i.count).size() + LabelBytes(i).size());
   }
   record.set_size_bytes(size);
+  const PixelStatistics pixels = MeasurePixels(dataset.TrainingSplit().images);
+  v1::PixelStatistics& described = *record.mutable_pixels();
+  described.mutable_mean()->Add(pixels.mean.begin(), pixels.mean.end());
+  described.mutable_deviation()->Add(pixels.deviation.begin(), pixels.deviation.end());
+  described.mutable_border_mean()->Add(pixels.border_mean.begin(), pixels.border_mean.end());
   return record;
 }
 
