@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/data/cifar.h"
+#include "core/data/file_bytes.h"
 #include "core/data/gzip.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
@@ -257,16 +258,23 @@ absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const Dat
                                                    limits.dataset_bytes));
 }
 
+absl::StatusOr<FileBytes> ReadWhole(FileSystem& fs, const DataFile& file,
+                                    const DataLimits& limits) {
+  return file.ours ? FileBytes::Map(fs, file.path, file.name, limits)
+                   : FileBytes::Copy(fs, file.path, file.name, limits);
+}
+
 // One file of images with its labels, each of which is checked against `classes`.
 absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, const DataFile& images,
                                   const DataFile* labels, int64_t classes, const DataLimits& limits,
                                   std::set<ImageFileKind>& kinds) {
-  CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
+  CONVD_ASSIGN_OR_RETURN(const FileBytes image_file, ReadWhole(fs, images, limits));
+  const std::string_view image_bytes = image_file.view();
   const NamedBytes named_images{image_bytes, images.name};
   if (labels != nullptr) {
     kinds.insert(ImageFileKind::kIdx);
-    CONVD_ASSIGN_OR_RETURN(const std::string label_bytes, fs.Read(labels->path, limits.file_bytes));
-    const NamedBytes named_labels{label_bytes, labels->name};
+    CONVD_ASSIGN_OR_RETURN(const FileBytes label_file, ReadWhole(fs, *labels, limits));
+    const NamedBytes named_labels{label_file.view(), labels->name};
     CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, &named_labels, limits));
     CONVD_RETURN_IF_ERROR(CheckLabels(labels->name, part.labels, classes));
     return part;
@@ -289,11 +297,12 @@ absl::StatusOr<std::vector<DatasetFiles::Split>> WorkOutSplits(FileSystem& fs,
                                                                const DataLimits& limits) {
   if (!files.splits_within) return files.splits;
   const DataFile& file = files.splits[0].images[0];
-  CONVD_ASSIGN_OR_RETURN(const std::string bytes, fs.Read(file.path, limits.file_bytes));
+  CONVD_ASSIGN_OR_RETURN(const FileBytes whole, ReadWhole(fs, file, limits));
+  const std::string_view bytes = whole.view();
   CONVD_ASSIGN_OR_RETURN(const ImageFileKind kind, DetectImageFile(bytes, file.name, limits));
   if (kind != ImageFileKind::kNpz) return files.splits;
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes));
+                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                          NpzSplits(plain.view, file.name, limits));
   if (names.empty()) return files.splits;

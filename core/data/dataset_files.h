@@ -25,6 +25,7 @@ struct SplitFiles {
 struct DataFile {
   std::string path;
   std::string name;
+  bool ours = false;  // nobody else changes it: it is mapped instead of copied
 };
 
 // All that a dataset is read from.
@@ -64,10 +65,11 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
                                               const std::vector<SplitFiles>& files,
                                               const DataLimits& limits = {});
 
-// Reads them all into memory. Classes are those that `label_names` names, else those of
-// batches.meta.txt (for CIFAR-10) or fine_label_names.txt (for CIFAR-100), else "0" to the largest
-// label. All splits have the same shape and element type. INVALID_ARGUMENT names file, sample and
-// label where one is beyond the classes. Any thread may call.
+// Reads them all, into limits.arrays where that is set, else into memory. Classes are those that
+// `label_names` names, else those of batches.meta.txt (for CIFAR-10) or fine_label_names.txt (for
+// CIFAR-100), else "0" to the largest label. All splits have the same shape and element type.
+// INVALID_ARGUMENT names file, sample and label where one is beyond the classes. Any thread may
+// call.
 absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
                                          const std::vector<std::string>& label_names,
                                          const DataLimits& limits = {});

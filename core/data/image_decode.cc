@@ -52,7 +52,8 @@ absl::StatusOr<ImageSet> DecodeImage(std::string_view file, const std::string& n
   image.width = decoder->width();
   image.channels = decoder->channels();
   ImageStorage storage;
-  CONVD_ASSIGN_OR_RETURN(storage.pixels, HeapArray<char>::Allocate(image.image_bytes(), name));
+  CONVD_ASSIGN_OR_RETURN(storage.pixels,
+                         HeapArray<char>::Allocate(image.image_bytes(), name, limits.arrays));
   CONVD_RETURN_IF_ERROR(decoder->Decode(reinterpret_cast<uint8_t*>(storage.pixels.data())));
   return OwnImages(image, std::move(storage));
 }

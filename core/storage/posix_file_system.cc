@@ -164,6 +164,61 @@ class PosixMappedFile final : public MappedFile {
   const size_t size_;
 };
 
+class PosixScratch final : public ScratchMemory {
+ public:
+  PosixScratch(void* address, size_t size) : address_(address), size_(size) {}
+  ~PosixScratch() override { munmap(address_, size_); }
+  char* data() override { return static_cast<char*>(address_); }
+
+ private:
+  void* const address_;
+  const size_t size_;
+};
+
+class PosixReadableFile final : public ReadableFile {
+ public:
+  PosixReadableFile(FileDescriptor fd, int64_t size, std::string path)
+      : fd_(std::move(fd)), size_(size), path_(std::move(path)) {}
+
+  int64_t size() const override { return size_; }
+
+  absl::Status ReadAt(int64_t offset, absl::Span<char> out) override {
+    while (!out.empty()) {
+      const ssize_t n =
+          RetryInterrupted([&] { return pread(fd_.get(), out.data(), out.size(), offset); });
+      if (n < 0) return ErrnoStatus(path_, "can't be read", errno);
+      if (n == 0) {
+        return absl::AbortedError(absl::StrCat(Shown(path_), ": ends at ", offset,
+                                               " bytes, before what is to be read: it was changed "
+                                               "meanwhile, try again"));
+      }
+      out.remove_prefix(static_cast<size_t>(n));
+      offset += n;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const FileDescriptor fd_;
+  const int64_t size_;
+  const std::string path_;
+};
+
+// A file that no name leads to, so that it goes with the last who has it open.
+absl::StatusOr<FileDescriptor> OpenNameless(const std::string& folder) {
+  CONVD_RETURN_IF_ERROR(CheckPath(folder));
+  FileDescriptor fd(RetryInterrupted(
+      [&] { return open(folder.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600); }));
+  if (fd.get() >= 0) return fd;
+  // Some file systems want a name first.
+  if (errno != EOPNOTSUPP && errno != EISDIR) return ErrnoStatus(folder, "can't be used", errno);
+  std::string name = folder + "/scratch-XXXXXX";
+  fd = FileDescriptor(mkostemp(name.data(), O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(folder, "can't be used", errno);
+  if (unlink(name.c_str()) != 0) return ErrnoStatus(name, "can't be removed", errno);
+  return fd;
+}
+
 struct OpenedFile {
   FileDescriptor fd;
   int64_t size = 0;
@@ -300,6 +355,27 @@ class PosixFileSystem final : public FileSystem {
       if (address == MAP_FAILED) return ErrnoStatus(path, "can't be mapped", errno);
     }
     return std::make_unique<PosixMappedFile>(address, static_cast<size_t>(file.size));
+  }
+
+  absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& path) override {
+    CONVD_ASSIGN_OR_RETURN(OpenedFile file, OpenRegular(path));
+    return std::make_unique<PosixReadableFile>(std::move(file.fd), file.size, path);
+  }
+
+  absl::StatusOr<std::unique_ptr<ScratchMemory>> MapScratch(const std::string& folder,
+                                                            int64_t bytes) override {
+    CONVD_ASSIGN_OR_RETURN(const FileDescriptor fd, OpenNameless(folder));
+    const std::string what = absl::StrCat("has no room for ", bytes, " bytes");
+    // Else some file systems take all that there is before they say that it isn't enough.
+    CONVD_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(folder));
+    if (bytes > free) return ErrnoStatus(folder, what, ENOSPC);
+    int error = EINTR;
+    while (error == EINTR) error = posix_fallocate(fd.get(), 0, bytes);
+    if (error != 0) return ErrnoStatus(folder, what, error);
+    const size_t size = static_cast<size_t>(bytes);
+    void* const address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (address == MAP_FAILED) return ErrnoStatus(folder, what, errno);
+    return std::make_unique<PosixScratch>(address, size);
   }
 
   absl::StatusOr<int64_t> Size(const std::string& path) override {

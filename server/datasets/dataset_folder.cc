@@ -68,7 +68,7 @@ absl::Status Damaged(absl::string_view what, const absl::Status& status) {
 
 // Everything that is later used as a size, an index or a name.
 absl::Status CheckRecord(const v1::Dataset& record) {
-  const DataLimits any;
+  const DataLimits any = LimitsOnDisk();
   const std::vector<std::string> labels(record.labels().begin(), record.labels().end());
   CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", labels, any));
   if (record.element_type() != v1::ELEMENT_TYPE_UINT8 &&

@@ -20,6 +20,7 @@
 #include "core/status/status_macros.h"
 #include "server/datasets/data_dirs.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/datasets/disk_arrays.h"
 #include "server/datasets/upload.h"
 
 namespace convd {
@@ -42,6 +43,11 @@ std::vector<SplitFiles> FromProto(
   return files;
 }
 
+DataLimits WithArrays(DataLimits limits, ArrayMemory& arrays) {
+  limits.arrays = &arrays;
+  return limits;
+}
+
 class DiskDatasetRegistry final : public DatasetRegistry {
  public:
   DiskDatasetRegistry(FileSystem& fs, const Clock& clock, const std::string& state_dir,
@@ -53,8 +59,9 @@ class DiskDatasetRegistry final : public DatasetRegistry {
         names_dir_(absl::StrCat(datasets_dir_, "/", kNamesFolder)),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
         data_dirs_(std::move(data_dirs)),
-        limits_(limits),
-        take_room_(std::move(take_room)) {}
+        take_room_(std::move(take_room)),
+        arrays_(fs, tmp_dir_, take_room_),
+        limits_(WithArrays(limits, arrays_)) {}
 
   absl::Status Scan();
 
@@ -92,12 +99,12 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   void ScanContent(const std::string& entry);
   void DropOrphans();
 
-  // Finds, reads and publishes; every file must lie in `allowed`.
+  // Finds, reads and publishes; every file must lie in `allowed`. `ours`: nobody changes them.
   absl::StatusOr<v1::Dataset> Ingest(const std::string& name, const std::string& path,
                                      const std::string& shown_path,
                                      const std::vector<SplitFiles>& files,
                                      const std::vector<std::string>& labels,
-                                     const DataDirs& allowed);
+                                     const DataDirs& allowed, bool ours);
   absl::StatusOr<v1::Dataset> Publish(const std::string& name, const Dataset& dataset);
   absl::Status MoveContentIntoPlace(const Dataset& dataset, const v1::Dataset& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);
@@ -116,12 +123,13 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   const std::string names_dir_;
   const std::string tmp_dir_;
   const DataDirs data_dirs_;
-  const DataLimits limits_;
   const TakeRoom take_room_;
+  DiskArrays arrays_;
+  const DataLimits limits_;
   std::atomic<int64_t> temporaries_{0};
   std::atomic<int> uploads_{0};
 
-  // Held while a dataset is in memory, so that there is one at a time.
+  // Held while a dataset is being read, so that there is one at a time.
   absl::Mutex ingest_mu_ ABSL_ACQUIRED_BEFORE(publish_mu_);
   // Held while names and folders on disk change.
   absl::Mutex publish_mu_ ABSL_ACQUIRED_BEFORE(mu_);
@@ -248,7 +256,7 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Register(
   if (!labels.empty()) CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", labels, limits_));
   CONVD_ASSIGN_OR_RETURN(const std::string path, data_dirs_.Resolve("path", request.path()));
   return Ingest(request.name(), path, request.path(), FromProto(request.files()), labels,
-                data_dirs_);
+                data_dirs_, /*ours=*/false);
 }
 
 absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
@@ -256,14 +264,15 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
                                                         const std::string& shown_path,
                                                         const std::vector<SplitFiles>& files,
                                                         const std::vector<std::string>& labels,
-                                                        const DataDirs& allowed) {
+                                                        const DataDirs& allowed, bool ours) {
   absl::MutexLock ingesting(&ingest_mu_);
   // Before anything is asked of the disk, whose answer would tell what lies elsewhere.
   CONVD_RETURN_IF_ERROR(CheckInside(allowed, path, files, limits_));
   CONVD_ASSIGN_OR_RETURN(DatasetFiles found,
                          FindDatasetFiles(fs_, path, shown_path, files, limits_));
   // From here on files are opened by their canonical paths alone.
-  const auto resolve = [&allowed](DataFile& file) -> absl::Status {
+  const auto resolve = [&allowed, ours](DataFile& file) -> absl::Status {
+    file.ours = ours;
     CONVD_ASSIGN_OR_RETURN(file.path, allowed.Resolve(file.name, file.path));
     return absl::OkStatus();
   };
@@ -477,7 +486,8 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
-    return Ingest(header.name(), path, "the upload", FromProto(header.files()), labels, allowed);
+    return Ingest(header.name(), path, "the upload", FromProto(header.files()), labels, allowed,
+                  /*ours=*/true);
   };
   plan.ended = [this](const absl::Status& status) {
     if (!status.ok()) Warn(std::string(status.message()));
