@@ -16,6 +16,7 @@
 #include "core/data/limits.h"
 #include "core/data/npy.h"
 #include "core/data/pixel_statistics.h"
+#include "core/data/prefetch.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "core/storage/sha256.h"
@@ -304,6 +305,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> MapDataset(FileSystem& fs, const 
       return absl::DataLossError(status.message());
     }
     images.owner = std::move(mapped);
+    AdviseRandomReads(images);
     dataset->splits.push_back({split.name(), std::move(images)});
   }
   return dataset;

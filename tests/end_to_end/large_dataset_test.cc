@@ -174,8 +174,6 @@ TEST_F(LargeDatasetTest, IsRegisteredAndTrainedOnInAQuarterOfItsMemory) {
   request.mutable_validation()->set_none(true);
   request.set_batch_size(1000);
   request.set_epochs(1);
-  // Else the disk is what is measured: each image is a read of its own where they don't all fit.
-  request.set_shuffle(false);
   v1::Network& network = *request.mutable_network();
   network.mutable_input()->set_height(64);
   network.mutable_input()->set_width(64);
