@@ -15,7 +15,7 @@
 namespace convd {
 namespace {
 
-constexpr int kMostDrawnColumns = 32;
+constexpr int kMostDrawnColumns = 24;
 constexpr int kGap = 2;
 // Of 255. Between the two a background is neither.
 constexpr double kDark = 96;
@@ -54,8 +54,8 @@ std::string ChannelValues(const google::protobuf::RepeatedField<double>& values)
 
 std::string DrawSamples(const std::vector<v1::GetSamplesResponse>& answers,
                         const v1::Dataset& dataset, const Terminal& terminal, int width) {
-  std::vector<TextBlock> blocks;
-  int columns = 0;
+  std::vector<std::vector<TextBlock>> rows;
+  int columns = 0;  // of the last row
   for (const v1::GetSamplesResponse& answer : answers) {
     const absl::StatusOr<ImageSet> images = ImagesOf(answer.images());
     if (!images.ok()) continue;
@@ -67,12 +67,18 @@ std::string DrawSamples(const std::vector<v1::GetSamplesResponse>& answers,
     block.lines.push_back(
         absl::StrCat(absl::string_view(caption.data(), caption.size()),
                      std::string(static_cast<size_t>(block.width) - DisplayWidth(caption), ' ')));
-    columns += block.width + (blocks.empty() ? 0 : kGap);
-    if (columns > width && !blocks.empty()) break;
-    blocks.push_back(std::move(block));
+    columns += kGap + block.width;
+    if (rows.empty() || columns > width) {
+      rows.emplace_back();
+      columns = block.width;
+    }
+    rows.back().push_back(std::move(block));
   }
   std::string text;
-  for (const std::string& line : Beside(blocks, kGap).lines) absl::StrAppend(&text, line, "\n");
+  for (const std::vector<TextBlock>& row : rows) {
+    absl::StrAppend(&text, text.empty() ? "" : "\n");
+    for (const std::string& line : Beside(row, kGap).lines) absl::StrAppend(&text, line, "\n");
+  }
   return text;
 }
 

@@ -14,9 +14,8 @@ namespace convd {
 // "72.9", or a value a channel: "125.3 / 123.0 / 113.9"; "-" where there are none.
 std::string ChannelValues(const google::protobuf::RepeatedField<double>& values);
 
-// The first sample of each answer, drawn beside each other with its class below, as far as a line
-// of `width` columns goes. Empty where none can be drawn; of an answer that makes no sense nothing
-// is.
+// The first sample of each answer with its class below, beside each other where lines of `width`
+// columns have room. Empty where none can be drawn; of an answer that makes no sense nothing is.
 std::string DrawSamples(const std::vector<v1::GetSamplesResponse>& answers,
                         const v1::Dataset& dataset, const Terminal& terminal, int width);
 

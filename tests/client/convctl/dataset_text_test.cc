@@ -39,7 +39,7 @@ TEST(DatasetTextTest, ValuesAreOneAChannelOrADash) {
   EXPECT_EQ(ChannelValues(pixels.mean()), "125.3 / 0.491");
 }
 
-TEST(DatasetTextTest, SamplesStandOverTheirClassesAsFarAsALineGoes) {
+TEST(DatasetTextTest, SamplesStandOverTheirClassesInRows) {
   v1::Dataset dataset;
   dataset.add_labels("cat");
   dataset.add_labels("a long name");
@@ -49,8 +49,8 @@ TEST(DatasetTextTest, SamplesStandOverTheirClassesAsFarAsALineGoes) {
   Terminal plain;
   plain.colors = Colors::kNone;
   EXPECT_EQ(DrawSamples(answers, dataset, plain, 80), "@@@@        @@@@\ncat   a lo  2   \n");
-  EXPECT_EQ(DrawSamples(answers, dataset, plain, 10), "@@@@      \ncat   a lo\n");
-  EXPECT_EQ(DrawSamples(answers, dataset, plain, 1), "@@@@\ncat \n");
+  EXPECT_EQ(DrawSamples(answers, dataset, plain, 10), "@@@@      \ncat   a lo\n\n@@@@\n2   \n");
+  EXPECT_EQ(DrawSamples(answers, dataset, plain, 1), "@@@@\ncat \n\n    \na lo\n\n@@@@\n2   \n");
 }
 
 TEST(DatasetTextTest, SamplesThatMakeNoSenseArentDrawn) {
