@@ -13,91 +13,16 @@
 #include <limits>
 #include <new>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
+#include "core/storage/posix_call.h"
 
 namespace convd {
 namespace {
-
-// Paths come from requests too: printable, and never the whole of a message.
-std::string Shown(const std::string& path) {
-  constexpr size_t kMax = 1000;
-  std::string shown = absl::Utf8SafeCEscape(path.substr(0, kMax));
-  if (path.size() > kMax) absl::StrAppend(&shown, "... (", path.size(), " bytes)");
-  return shown;
-}
-
-absl::Status ErrnoStatus(const std::string& path, absl::string_view what, int error) {
-  const std::string message =
-      absl::StrCat(Shown(path), ": ", what, ": ", std::generic_category().message(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::NotFoundError(message);
-    case EEXIST:
-    case ENOTEMPTY:
-      return absl::AlreadyExistsError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case EMLINK:
-      return absl::ResourceExhaustedError(message);
-    case EISDIR:
-    case ELOOP:
-    case ENAMETOOLONG:
-    case ENXIO:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::InternalError(message);
-  }
-}
-
-// The system would read such a path only up to its NUL.
-absl::Status CheckPath(const std::string& path) {
-  if (path.empty()) return absl::InvalidArgumentError("a path is empty");
-  if (path.find('\0') == std::string::npos) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(Shown(path), ": a path can't hold a NUL character"));
-}
-
-template <typename Call>
-auto RetryInterrupted(Call call) {
-  while (true) {
-    const auto result = call();
-    if (result != -1 || errno != EINTR) return result;
-  }
-}
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 class PosixWritableFile final : public WritableFile {
  public:

@@ -460,19 +460,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> DiskDatasetRegistry::Load(const s
 
 absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
     const v1::UploadHeader& header) {
-  CONVD_RETURN_IF_ERROR(CheckName("header.name", header.name()));
-  const std::vector<std::string> labels(header.labels().begin(), header.labels().end());
-  if (!labels.empty()) CONVD_RETURN_IF_ERROR(CheckLabelNames("header.labels", labels, limits_));
-  for (int i = 0; i < header.files_size(); ++i) {
-    const std::string field = absl::StrCat("header.files[", i, "].");
-    CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));
-    for (const std::string& file : header.files(i).images()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "images", file));
-    }
-    for (const std::string& file : header.files(i).labels()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "labels", file));
-    }
-  }
+  CONVD_RETURN_IF_ERROR(CheckUploadHeader(header, limits_));
   CONVD_RETURN_IF_ERROR(take_room_(0));
   if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
@@ -483,7 +471,8 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   plan.folder = NewTemporary();
   plan.max_bytes = limits_.upload_bytes;
   plan.take_room = take_room_;
-  plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
+  plan.publish = [this, header, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
+    const std::vector<std::string> labels(header.labels().begin(), header.labels().end());
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
     return Ingest(header.name(), path, "the upload", FromProto(header.files()), labels, allowed,

@@ -6,8 +6,10 @@
 #include <string>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/datasets.pb.h"
+#include "core/data/limits.h"
 #include "core/storage/file_system.h"
 #include "server/datasets/registry.h"
 
@@ -23,6 +25,9 @@ struct UploadPlan {
   // Called by the destructor, when nothing is left on disk, with OK or what could not be removed.
   absl::AnyInvocable<void(const absl::Status&)> ended;
 };
+
+// INVALID_ARGUMENT names the field that can't be right, before anything is sent.
+absl::Status CheckUploadHeader(const v1::UploadHeader& header, const DataLimits& limits);
 
 // `fs` outlives the upload.
 std::unique_ptr<DatasetUpload> NewUpload(FileSystem& fs, UploadPlan plan);
