@@ -188,8 +188,15 @@ class GrpcClient final : public Client {
   absl::StatusOr<std::vector<v1::Model>> ListModels(const std::string& name) override {
     v1::ListModelsRequest request;
     request.set_name(name);
-    return List<v1::Model>(*models_, &v1::Models::Stub::ListModels, request, 0,
-                           [](auto& page) { return page.mutable_models(); });
+    std::vector<v1::Model> damaged;
+    CONVD_ASSIGN_OR_RETURN(
+        std::vector<v1::Model> models,
+        List<v1::Model>(*models_, &v1::Models::Stub::ListModels, request, 0, [&](auto& page) {
+          damaged.insert(damaged.end(), page.damaged().begin(), page.damaged().end());
+          return page.mutable_models();
+        }));
+    models.insert(models.end(), damaged.begin(), damaged.end());
+    return models;
   }
 
   absl::StatusOr<v1::Model> GetModel(const v1::ModelVersion& model) override {
@@ -202,6 +209,59 @@ class GrpcClient final : public Client {
       const v1::ExplainModelRequest& request) override {
     return Call(*models_, &v1::Models::Stub::ExplainModel, request, kLongCall);
   }
+
+  absl::StatusOr<v1::ModelPolicy> GetModelPolicy(const std::string& name) override {
+    v1::GetModelPolicyRequest request;
+    request.set_name(name);
+    return Call(*models_, &v1::Models::Stub::GetModelPolicy, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::ModelPolicy> UpdateModelPolicy(
+      const v1::UpdateModelPolicyRequest& request) override {
+    return Call(*models_, &v1::Models::Stub::UpdateModelPolicy, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::ModelPolicy> MoveLabel(const v1::MoveLabelRequest& request) override {
+    return Call(*models_, &v1::Models::Stub::MoveLabel, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::ModelPolicy> RollBackLabel(const std::string& name,
+                                                const std::string& label) override {
+    v1::RollBackLabelRequest request;
+    request.set_name(name);
+    request.set_label(label);
+    return Call(*models_, &v1::Models::Stub::RollBackLabel, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::ModelPolicy> RemoveLabel(const std::string& name,
+                                              const std::string& label) override {
+    v1::RemoveLabelRequest request;
+    request.set_name(name);
+    request.set_label(label);
+    return Call(*models_, &v1::Models::Stub::RemoveLabel, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::LoadModelResponse> LoadModel(const v1::LoadModelRequest& request) override {
+    return Call(*models_, &v1::Models::Stub::LoadModel, request, kLongCall);
+  }
+
+  absl::Status UnloadModel(const v1::ModelVersion& model) override {
+    v1::UnloadModelRequest request;
+    *request.mutable_model() = model;
+    return Call(*models_, &v1::Models::Stub::UnloadModel, request, kShortCall).status();
+  }
+
+  absl::Status DeleteModel(const v1::ModelVersion& model) override {
+    v1::DeleteModelRequest request;
+    *request.mutable_model() = model;
+    return Call(*models_, &v1::Models::Stub::DeleteModel, request, kShortCall).status();
+  }
+
+  absl::Status ExportModel(const v1::ModelVersion& model,
+                           absl::FunctionRef<absl::Status(std::string_view)> sink) override;
+  absl::StatusOr<v1::Model> ImportModel(
+      const v1::ImportHeader& header,
+      absl::FunctionRef<absl::StatusOr<std::string>()> source) override;
 
  private:
   absl::Duration Timeout(absl::Duration usual) const {
@@ -361,6 +421,51 @@ absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(
   const grpc::Status status = writer->Finish();
   if (!status.ok()) return Explain(status);
   return dataset;
+}
+
+absl::Status GrpcClient::ExportModel(const v1::ModelVersion& model,
+                                     absl::FunctionRef<absl::Status(std::string_view)> sink) {
+  v1::ExportModelRequest request;
+  *request.mutable_model() = model;
+  CONVD_RETURN_IF_ERROR(CheckTextFields(request));
+  grpc::ClientContext context;
+  SetTimeout(context, Timeout(kLongCall));
+  const auto reader = models_->ExportModel(&context, request);
+  v1::ExportModelResponse response;
+  while (reader->Read(&response)) {
+    if (absl::Status status = sink(response.data()); !status.ok()) {
+      context.TryCancel();
+      (void)reader->Finish();  // CANCELLED, by us
+      return status;
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  return status.ok() ? absl::OkStatus() : Explain(status);
+}
+
+absl::StatusOr<v1::Model> GrpcClient::ImportModel(
+    const v1::ImportHeader& header, absl::FunctionRef<absl::StatusOr<std::string>()> source) {
+  CONVD_RETURN_IF_ERROR(CheckTextFields(header));
+  grpc::ClientContext context;
+  SetTimeout(context, Timeout(kLongCall));
+  v1::Model model;
+  const auto writer = models_->ImportModel(&context, &model);
+  v1::ImportModelRequest request;
+  *request.mutable_header() = header;
+  while (writer->Write(request)) {
+    absl::StatusOr<std::string> data = source();
+    if (!data.ok()) {
+      context.TryCancel();
+      (void)writer->Finish();  // CANCELLED, by us
+      return data.status();
+    }
+    if (data->empty()) break;
+    *request.mutable_data() = *std::move(data);
+  }
+  writer->WritesDone();
+  const grpc::Status status = writer->Finish();
+  if (!status.ok()) return Explain(status);
+  return model;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -102,12 +103,31 @@ class Client {
       const v1::GetSamplesRequest& request) = 0;
   virtual absl::Status DeleteDataset(const std::string& name) = 0;
 
-  // By name, newest version first; all names where `name` is empty.
+  // By name, newest version first; all names where `name` is empty. Then those that are damaged,
+  // with their `damage`.
   virtual absl::StatusOr<std::vector<v1::Model>> ListModels(const std::string& name = "") = 0;
-  // Version 0 means the newest.
   virtual absl::StatusOr<v1::Model> GetModel(const v1::ModelVersion& model) = 0;
   virtual absl::StatusOr<v1::ExplainModelResponse> ExplainModel(
       const v1::ExplainModelRequest& request) = 0;
+
+  virtual absl::StatusOr<v1::ModelPolicy> GetModelPolicy(const std::string& name) = 0;
+  virtual absl::StatusOr<v1::ModelPolicy> UpdateModelPolicy(
+      const v1::UpdateModelPolicyRequest& request) = 0;
+  virtual absl::StatusOr<v1::ModelPolicy> MoveLabel(const v1::MoveLabelRequest& request) = 0;
+  virtual absl::StatusOr<v1::ModelPolicy> RollBackLabel(const std::string& name,
+                                                        const std::string& label) = 0;
+  virtual absl::StatusOr<v1::ModelPolicy> RemoveLabel(const std::string& name,
+                                                      const std::string& label) = 0;
+  virtual absl::StatusOr<v1::LoadModelResponse> LoadModel(const v1::LoadModelRequest& request) = 0;
+  virtual absl::Status UnloadModel(const v1::ModelVersion& model) = 0;
+  virtual absl::Status DeleteModel(const v1::ModelVersion& model) = 0;
+  // Hands the archive to `sink`, piece by piece; an error of the sink ends the call and is
+  // returned.
+  virtual absl::Status ExportModel(const v1::ModelVersion& model,
+                                   absl::FunctionRef<absl::Status(std::string_view)> sink) = 0;
+  // Sends what `source` returns, until that is empty; an error of it ends the call and is returned.
+  virtual absl::StatusOr<v1::Model> ImportModel(
+      const v1::ImportHeader& header, absl::FunctionRef<absl::StatusOr<std::string>()> source) = 0;
 };
 
 }  // namespace convd

@@ -27,6 +27,8 @@
 #include "server/jobs/transitions.h"
 #include "server/library_versions.h"
 #include "server/models/repository.h"
+#include "server/models/warm_up.h"
+#include "server/periodic_call.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/evaluator_service.h"
 #include "server/rpc/jobs_service.h"
@@ -41,6 +43,8 @@ namespace convd {
 namespace {
 
 constexpr absl::Duration kReadinessInterval = absl::Seconds(5);
+// How soon a version that was copied in is found.
+constexpr absl::Duration kModelsInterval = absl::Seconds(2);
 
 absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
@@ -76,6 +80,7 @@ class ConvdServer final : public Server {
   void StartWorkers(const Config& config);
   absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
+  void MaintainModels();
 
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
@@ -97,6 +102,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<PredictorService> predictor_service_;
   ListeningServer listening_;
   std::unique_ptr<Readiness> readiness_;
+  std::unique_ptr<PeriodicCall> maintenance_;  // of the models
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
@@ -128,14 +134,18 @@ absl::Status ConvdServer::OpenState(const Config& config) {
   }
   // What an earlier server that could not end in order left there would lead to nobody.
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
-  absl::StatusOr<std::unique_ptr<ModelRepository>> models =
-      ModelRepository::Open(fs_, clock_, state_dir_);
+  absl::StatusOr<std::unique_ptr<ModelRepository>> models = ModelRepository::Open(
+      fs_, clock_, state_dir_,
+      [this](const Graph& graph, absl::Span<const float> parameters,
+             const InferenceOptions& compile_options) {
+        return CompileAndWarmUp(*executor_, graph, parameters, compile_options);
+      });
   if (!models.ok()) return InFlag("--state", models.status());
   models_ = *std::move(models);
   for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
   disk_ = std::make_unique<DiskBudget>(fs_, clock_, state_dir_, config.max_state_bytes);
   absl::StatusOr<std::unique_ptr<DatasetRegistry>> datasets =
-      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsOnDisk(),
+      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsOnDisk(memory_.bytes),
                             [this](int64_t bytes) { return disk_->Take(bytes); });
   if (!datasets.ok()) return InFlag("--state", datasets.status());
   datasets_ = *std::move(datasets);
@@ -210,13 +220,24 @@ absl::Status ConvdServer::Serve(const Config& config) {
   ExplainLimits explain;
   // Of what jobs leave.
   explain.memory_bytes = memory_.bytes / 8;
-  models_service_ = std::make_unique<ModelsService>(*models_, *executor_, explain, clock_);
+  ModelChanges changes{
+      fs_, [this](const v1::ModelVersion& version) { return runner_->CheckUnused(version); },
+      [this](int64_t bytes) { return disk_->Take(bytes); }};
+  models_service_ =
+      std::make_unique<ModelsService>(*models_, *executor_, explain, clock_, std::move(changes));
   EvaluateLimits evaluate;
   PredictLimits predict;
   // The answer's other fields want room, too.
   const int64_t max_response = (int64_t{config.max_message_mb} << 20) * 15 / 16;
   evaluate.max_response_bytes = max_response;
   predict.max_response_bytes = max_response;
+  if (memory_.bytes > 0) {
+    // Of what jobs leave; every worker may be at a file.
+    DataLimits files;
+    files.decoding_bytes = std::min(files.decoding_bytes, memory_.bytes / 4 / executor_->workers());
+    evaluate.files = files;
+    predict.files = files;
+  }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
   predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
@@ -234,6 +255,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
       health,
       std::vector<std::string>{v1::Jobs::service_full_name(), v1::Datasets::service_full_name()},
       [this] { return disk_->Take(0); }, kReadinessInterval);
+  maintenance_ = std::make_unique<PeriodicCall>([this] { MaintainModels(); }, kModelsInterval);
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
   if (!written.ok()) {
@@ -245,11 +267,22 @@ absl::Status ConvdServer::Serve(const Config& config) {
   return absl::OkStatus();
 }
 
+void ConvdServer::MaintainModels() {
+  const std::vector<v1::ModelVersion> deleted = models_->Maintain(
+      [this](const v1::ModelVersion& version) { return !runner_->CheckUnused(version).ok(); });
+  for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
+  for (const v1::ModelVersion& version : deleted) {
+    spdlog::info("model {} version {}: deleted, beyond those to keep", version.name(),
+                 version.version());
+  }
+}
+
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   runner_->Stop();  // who sees that it isn't ready any more finds it so
   readiness_ = nullptr;
+  maintenance_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {

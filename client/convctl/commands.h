@@ -19,6 +19,11 @@ void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddPredictCommand(CLI::App& app, Command& chosen);
 void AddModelsCommands(CLI::App& app, Command& chosen);
 
+// Parts of `models`.
+void AddModelDiffCommand(CLI::App& models, Command& chosen);
+void AddModelChangeCommands(CLI::App& models, Command& chosen);  // labels, policies, memory, delete
+void AddModelArchiveCommands(CLI::App& models, Command& chosen);  // export, import
+
 }  // namespace convd
 
 #endif  // CONVD_CLIENT_CONVCTL_COMMANDS_H_

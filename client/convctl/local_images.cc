@@ -10,7 +10,6 @@
 #include "core/data/file_format.h"
 #include "core/data/gzip.h"
 #include "core/data/idx.h"
-#include "core/data/image_decode.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
 #include "core/data/limits.h"
@@ -118,9 +117,21 @@ absl::StatusOr<ImageSet> ImagesOf(const v1::Images& images) {
                    set.count * set.image_bytes(), " for ", set.count, " of ", ShapeText(set)));
 }
 
-absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path) {
-  absl::StatusOr<ImageSet> image = DecodeImage(data, path);
-  if (!image.ok()) return AsUsageError(image.status());
+absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path,
+                                         const ImageConversion& to) {
+  // The shape is a server's word.
+  absl::Status status = CheckImageShape(path, 1, to.height, to.width, to.channels, DataLimits());
+  if (!status.ok()) return AsUsageError(status);
+  ImageSet image;
+  image.count = 1;
+  image.height = to.height;
+  image.width = to.width;
+  image.channels = to.channels;
+  const auto pixels = std::make_shared<std::vector<uint8_t>>(image.image_elements());
+  status = DecodeImage(data, path, to, pixels->data());
+  if (!status.ok()) return AsUsageError(status);
+  image.pixels = pixels->data();
+  image.owner = pixels;
   return image;
 }
 

@@ -10,6 +10,7 @@
 #include "client/convctl/image_drawing.h"
 #include "convd/v1/images.pb.h"
 #include "core/data/dataset.h"
+#include "core/data/image_decode.h"
 
 namespace convd {
 
@@ -30,8 +31,10 @@ v1::Images RawImagesOf(const ImageSet& images);
 // encoded or their size isn't what it says.
 absl::StatusOr<ImageSet> ImagesOf(const v1::Images& images);
 
-// A PNG or JPEG file's pixels as they are sent, for drawing. A usage error names the file.
-absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path);
+// A PNG or JPEG file's pixels as the server will give them to a model that takes `to`, for drawing.
+// A usage error names the file.
+absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path,
+                                         const ImageConversion& to);
 
 // Image `i` as it can be drawn: f32 pixels (0 to 255) are rounded into `buffer`, which the result
 // points to.

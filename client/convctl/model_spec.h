@@ -9,9 +9,10 @@
 
 namespace convd {
 
-// NAME, NAME:VERSION or NAME@VERSION; without a version, version 0 (the newest). A usage error
-// (exit_code.h) for an empty name or a version that is no number from 1 on. Whether the name may be
-// one is the server's to say. Any thread may call.
+// NAME, NAME:VERSION or NAME@VERSION, or a label in the version's place; without either what the
+// name stands for at the server. A usage error (exit_code.h) for an empty name or a version that is
+// no number from 1 on. Whether the name or label may be one is the server's to say. Any thread may
+// call.
 absl::StatusOr<v1::ModelVersion> ParseModelSpec(std::string_view spec);
 
 // "NAME@VERSION", as ParseModelSpec reads it.

@@ -1,6 +1,9 @@
 #include "client/convctl/model_text.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/convctl/job_text.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
@@ -14,6 +17,20 @@ namespace {
 
 std::string ValidationAccuracy(const v1::ModelCard& card) {
   return card.validation().samples() > 0 ? Four(card.validation().accuracy()) : "-";
+}
+
+// Its labels, and whether its name alone stands for it.
+std::string LabelsText(const v1::Model& model) {
+  std::string text = absl::StrJoin(model.labels(), ", ");
+  if (model.is_default()) absl::StrAppend(&text, text.empty() ? "" : ", ", "(default)");
+  return text.empty() ? "-" : text;
+}
+
+std::string LibrariesText(const v1::ModelCard& card) {
+  // A map's own order is none.
+  const std::map<std::string, std::string> libraries(card.library_versions().begin(),
+                                                     card.library_versions().end());
+  return absl::StrJoin(libraries, ", ", absl::PairFormatter(" "));
 }
 
 // What the version is worth at each precision that its server had.
@@ -34,6 +51,7 @@ std::string ServedTable(const v1::ModelCard& card) {
 std::string ModelsTable(const std::vector<v1::Model>& models) {
   Table table({{"MODEL"},
                {"VERSION", Align::kRight},
+               {"LABELS"},
                {"NETWORK"},
                {"PARAMETERS", Align::kRight},
                {"DATASET"},
@@ -42,17 +60,49 @@ std::string ModelsTable(const std::vector<v1::Model>& models) {
                {"CREATED"}});
   for (const v1::Model& model : models) {
     const v1::ModelCard& card = model.card();
-    table.AddRow({card.model().name(), absl::StrCat(card.model().version()), card.network().name(),
-                  Thousands(card.parameters()), DatasetText(card.request().dataset()),
-                  ValidationAccuracy(card), Bytes(model.size_bytes()), LocalTime(card.created())});
+    if (!model.damage().empty()) {
+      table.AddRow({card.model().name(), absl::StrCat(card.model().version()), LabelsText(model),
+                    "damaged", "-", "-", "-", "-", "-"});
+      continue;
+    }
+    table.AddRow({card.model().name(), absl::StrCat(card.model().version()), LabelsText(model),
+                  card.network().name(), Thousands(card.parameters()),
+                  DatasetText(card.request().dataset()), ValidationAccuracy(card),
+                  Bytes(model.size_bytes()), LocalTime(card.created())});
   }
-  return table.Render();
+  std::string text = table.Render();
+  for (const v1::Model& model : models) {
+    if (model.damage().empty()) continue;
+    absl::StrAppend(&text, "\n", ModelSpec(model.card().model()),
+                    " can't be served: ", Printable(model.damage()), "\n");
+  }
+  return text;
+}
+
+std::string PolicyText(const v1::ModelPolicy& policy) {
+  FieldList fields;
+  fields.Add("Model", policy.name());
+  fields.Add("Default", policy.default_label().empty() ? "latest" : policy.default_label());
+  fields.Add("Keeps", policy.keep() == 0
+                          ? "all versions"
+                          : absl::StrCat("the ", Thousands(policy.keep()),
+                                         " newest versions, and those that are labelled or used"));
+  std::string text = fields.Render();
+  if (policy.labels().empty()) return text;
+  Table labels({{"LABEL"}, {"VERSION", Align::kRight}, {"BEFORE", Align::kRight}, {"SINCE"}});
+  for (const v1::ModelLabel& label : policy.labels()) {
+    labels.AddRow({label.label(), absl::StrCat(label.version()),
+                   label.previous() == 0 ? "-" : absl::StrCat(label.previous()),
+                   LocalTime(label.moved())});
+  }
+  return absl::StrCat(text, "\n", labels.Render());
 }
 
 std::string ModelDetails(const v1::Model& model) {
   const v1::ModelCard& card = model.card();
   FieldList fields;
   fields.Add("Model", ModelSpec(card.model()));
+  fields.Add("Labels", LabelsText(model));
   fields.Add("Network", card.network().name());
   fields.Add("Parameters", Thousands(card.parameters()));
   fields.Add("Dataset", DatasetText(card.request().dataset()));
@@ -65,9 +115,20 @@ std::string ModelDetails(const v1::Model& model) {
   fields.Add("Seed", absl::StrCat(card.request().seed()));
   fields.Add("Trained in", PrecisionText(card.request().precision()));
   fields.Add("Served at", PrecisionText(card.request().serving_precision()));
+  if (card.request().has_initial_model()) {
+    fields.Add("Began with", ModelSpec(card.request().initial_model()));
+  }
+  if (card.has_imported()) {
+    fields.Add(
+        "Imported",
+        absl::StrCat(ModelSpec(card.imported().model()), " of ",
+                     LocalTime(card.imported().created()), ", from ",
+                     card.imported().source().empty() ? "an archive" : card.imported().source()));
+  }
   fields.Add("Job", card.job_id());
   fields.Add("Trained for", Seconds(card.training_seconds()));
   fields.Add("Instruction set", card.instruction_set());
+  if (!card.library_versions().empty()) fields.Add("Libraries", LibrariesText(card));
   fields.Add("Created", LocalTime(card.created()));
   fields.Add("Size", Bytes(model.size_bytes()));
   fields.Add("Path", model.path());

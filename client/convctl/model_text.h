@@ -11,6 +11,7 @@ namespace convd {
 // Versions as tables and lines for people. Any thread may call.
 
 std::string ModelsTable(const std::vector<v1::Model>& models);
+std::string PolicyText(const v1::ModelPolicy& policy);
 // Everything about one version: its network's table, history, accuracies at each precision and
 // evaluations too.
 std::string ModelDetails(const v1::Model& model);

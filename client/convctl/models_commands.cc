@@ -15,7 +15,9 @@ absl::Status List(Session& session, const std::string& name) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<v1::Model> models, client->ListModels(name));
   if (session.json()) {
     v1::ListModelsResponse all;
-    all.mutable_models()->Add(models.begin(), models.end());
+    for (const v1::Model& model : models) {
+      *(model.damage().empty() ? all.add_models() : all.add_damaged()) = model;
+    }
     return session.PrintJson(all);
   }
   if (models.empty()) {
@@ -39,7 +41,8 @@ absl::Status Show(Session& session, const std::string& spec) {
 
 void AddModelsCommands(CLI::App& app, Command& chosen) {
   const auto name = std::make_shared<std::string>();
-  CLI::App* const models = app.add_subcommand("models", "List the trained models, or show one");
+  CLI::App* const models = app.add_subcommand(
+      "models", "List, show, compare, label, export, import and delete trained models");
   models->require_subcommand(0, 1);
   CLI::App* const list = models->add_subcommand("list", "List them (as without a command)");
   list->add_option("name", *name, "Only the versions of this one")->type_name("NAME");
@@ -47,11 +50,14 @@ void AddModelsCommands(CLI::App& app, Command& chosen) {
       [name, &chosen] { chosen = [name](Session& session) { return List(session, *name); }; });
   CLI::App* const show =
       models->add_subcommand("show", "Show one with its network, history and evaluations");
-  show->add_option("model", *name, "Which one; the newest version unless given")
+  show->add_option("model", *name, "Which one; the name's default unless given")
       ->required()
-      ->type_name("NAME[@VERSION]");
+      ->type_name("NAME[@VERSION|@LABEL]");
   show->callback(
       [name, &chosen] { chosen = [name](Session& session) { return Show(session, *name); }; });
+  AddModelDiffCommand(*models, chosen);
+  AddModelChangeCommands(*models, chosen);
+  AddModelArchiveCommands(*models, chosen);
   models->callback([models, name, &chosen] {
     if (models->get_subcommands().empty()) {
       chosen = [name](Session& session) { return List(session, *name); };

@@ -39,6 +39,7 @@ struct PredictFlags {
   v1::Precision precision = v1::PRECISION_UNSPECIFIED;
   bool probabilities = false;
   bool draw = false;
+  bool invert = false;
 };
 
 // What is to be classified, as requests' images and one by one.
@@ -55,15 +56,9 @@ absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
   int64_t bytes = kRequestBytes;
   for (const std::string& file : flags.files) {
     CONVD_ASSIGN_OR_RETURN(std::string data, ReadLocalFile(file, kLargestImageFile));
-    absl::StatusOr<ImageSet> pixels = DecodeImageFile(data, file);
-    if (pixels.ok()) input.statistics.push_back(MeasurePixels(*pixels));
-    // What isn't drawn is for the server to refuse.
-    if (flags.draw) {
-      CONVD_RETURN_IF_ERROR(pixels.status());
-      input.pixels.push_back(*std::move(pixels));
-    }
     if (bytes + static_cast<int64_t>(data.size()) > kRequestBytes) {
       input.requests.emplace_back();
+      input.requests.back().mutable_encoded()->set_invert(flags.invert);
       bytes = 0;
     }
     bytes += static_cast<int64_t>(data.size());
@@ -71,6 +66,23 @@ absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
     input.names.push_back(file);
   }
   return input;
+}
+
+// The files' pixels as the model gets them, and what they are like.
+absl::Status DecodeFiles(const v1::InputShape& shape, const PredictFlags& flags, Input& input) {
+  const ImageConversion to = {shape.height(), shape.width(), shape.channels(), flags.invert};
+  size_t next = 0;
+  for (const v1::Images& request : input.requests) {
+    for (const std::string& file : request.encoded().files()) {
+      absl::StatusOr<ImageSet> pixels = DecodeImageFile(file, input.names[next++], to);
+      if (pixels.ok()) input.statistics.push_back(MeasurePixels(*pixels));
+      // What isn't drawn is for the server to refuse.
+      if (!flags.draw) continue;
+      CONVD_RETURN_IF_ERROR(pixels.status());
+      input.pixels.push_back(*std::move(pixels));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Input> ReadImagesFile(const PredictFlags& flags) {
@@ -101,6 +113,9 @@ absl::Status CheckFlags(const PredictFlags& flags, bool json) {
   }
   if (flags.images_file.empty() && !flags.labels_file.empty()) {
     return UsageError("--labels goes with --images");
+  }
+  if (flags.invert && flags.files.empty()) {
+    return UsageError("--invert goes with PNG and JPEG files, not with --images");
   }
   if (flags.probabilities && !json) {
     return UsageError("--probabilities goes with --json");
@@ -136,20 +151,26 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
   v1::PredictRequest request;
   CONVD_ASSIGN_OR_RETURN(*request.mutable_model(), ParseModelSpec(flags.model));
   CONVD_RETURN_IF_ERROR(CheckFlags(flags, session.json()));
-  CONVD_ASSIGN_OR_RETURN(const Input input,
+  CONVD_ASSIGN_OR_RETURN(Input input,
                          flags.files.empty() ? ReadImagesFile(flags) : ReadFiles(flags));
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   // The card says how many classes there are and what they are called; asking for its version from
   // then on keeps the answers of several requests one version's.
   CONVD_ASSIGN_OR_RETURN(const v1::Model model, client->GetModel(request.model()));
   *request.mutable_model() = model.card().model();
+  if (!flags.files.empty()) {
+    CONVD_RETURN_IF_ERROR(DecodeFiles(model.card().network().input(), flags, input));
+  }
   const int classes = model.card().labels_size();
   request.set_top_k(flags.top_k.value_or(std::clamp(classes, 1, kUsualTopK)));
   request.set_probabilities(flags.probabilities);
   request.set_precision(flags.precision);
 
   const std::string warning = BackgroundWarning(input.statistics, model.card().training_pixels());
-  if (!warning.empty()) session.PrintNote(warning);
+  if (!warning.empty()) {
+    const bool can_invert = !flags.files.empty() && !flags.invert;
+    session.PrintNote(absl::StrCat(warning, can_invert ? ", as --invert does it" : ""));
+  }
 
   v1::PredictResponse all;
   for (const v1::Images& images : input.requests) {
@@ -187,7 +208,7 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
   predict->add_option("model", flags->model, "Which one; the newest version unless given")
       ->required()
       ->type_name("NAME[@VERSION]");
-  predict->add_option("files", flags->files, "PNG or JPEG files of the model's size")
+  predict->add_option("files", flags->files, "PNG or JPEG files; they are made to fit the model")
       ->type_name("FILE");
   predict
       ->add_option("--images,--idx", flags->images_file,
@@ -206,7 +227,10 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
   AddPrecisionFlag(*predict, flags->precision);
   predict->add_flag("--probabilities", flags->probabilities,
                     "With --json: every class's probability");
-  predict->add_flag("--draw", flags->draw, "Draw the images beside their classes");
+  predict->add_flag("--invert", flags->invert,
+                    "Turn the files' light and dark around, for dark strokes on paper");
+  predict->add_flag("--draw", flags->draw,
+                    "Draw the images beside their classes, as the model sees them");
   predict->callback([flags, &chosen] {
     chosen = [flags](Session& session) { return Predict(session, *flags); };
   });

@@ -5,6 +5,8 @@
 #include <jpeglib.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/data/exif.h"
+#include "core/data/heap_array.h"
 #include "core/data/image_decoder.h"
 #include "core/data/image_storage.h"
 #include "core/status/status_macros.h"
@@ -15,6 +17,16 @@ namespace {
 // A progressive file may go over its pixels in any number of scans; a few bytes each would take
 // minutes.
 constexpr int kMaxScans = 100;
+
+constexpr int kCmyk = 4;
+
+// Adobe's programs write inks inverted, 255 for none, and so do all others by now, whether a file
+// says that it is Adobe's or not. So a colour is what the ink and black leave of white.
+void CmykToRgb(const uint8_t* cmyk, int pixels, uint8_t* rgb) {
+  for (int i = 0; i < pixels; ++i, cmyk += kCmyk) {
+    for (int c = 0; c < 3; ++c) *rgb++ = static_cast<uint8_t>((cmyk[c] * cmyk[3] + 127) / 255);
+  }
+}
 
 // The library reports an error by a function that may not return. It jumps back to the method that
 // called the library, over C frames only; what such a method must remember lies in members, and it
@@ -28,20 +40,31 @@ class JpegDecoder final : public ImageDecoder {
 
   absl::Status Open(const DataLimits& limits) {
     if (!ReadHeader()) return Failure();
-    if (jpeg_.num_components != 1 && jpeg_.num_components != 3) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          name_, ": is a JPEG of ", jpeg_.num_components,
-          jpeg_.num_components == 4 ? " components (CMYK)" : " components", "; want grey or RGB"));
+    if (jpeg_.num_components != 1 && jpeg_.num_components != 3 && jpeg_.num_components != kCmyk) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name_, ": is a JPEG of ", jpeg_.num_components,
+                       " components; want 1 (grey), 3 (colours) or 4 (CMYK)"));
     }
     CONVD_RETURN_IF_ERROR(CheckImageShape(name_, 1, jpeg_.image_height, jpeg_.image_width,
                                           jpeg_.num_components, limits));
     height_ = static_cast<int>(jpeg_.image_height);
     width_ = static_cast<int>(jpeg_.image_width);
-    channels_ = jpeg_.num_components;
+    channels_ = jpeg_.num_components == 1 ? 1 : 3;
+    orientation_ = JpegOrientation(file_);
+    // Of several scans the library keeps all coefficients, 64 to a block.
+    for (int i = 0; i < jpeg_.num_components && jpeg_has_multiple_scans(&jpeg_); ++i) {
+      const jpeg_component_info& component = jpeg_.comp_info[i];
+      library_bytes_ += int64_t{component.width_in_blocks} * component.height_in_blocks *
+                        static_cast<int64_t>(sizeof(JBLOCK));
+    }
     return absl::OkStatus();
   }
 
   absl::Status Decode(uint8_t* pixels) override {
+    if (jpeg_.num_components == kCmyk) {
+      CONVD_ASSIGN_OR_RETURN(cmyk_row_,
+                             HeapArray<uint8_t>::Allocate(int64_t{width_} * kCmyk, name_));
+    }
     if (!ReadPixels(pixels)) return Failure();
     // The library makes up what is missing or damaged, and only warns.
     if (errors_.num_warnings > 0) return Failure();
@@ -66,15 +89,19 @@ class JpegDecoder final : public ImageDecoder {
     progress_.progress_monitor = OnProgress;
     jpeg_.progress = &progress_;
     if (setjmp(jump_) != 0) return false;
-    jpeg_.out_color_space = channels_ == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    const bool cmyk = jpeg_.num_components == kCmyk;
+    jpeg_.out_color_space = cmyk ? JCS_CMYK : channels_ == 1 ? JCS_GRAYSCALE : JCS_RGB;
     if (!jpeg_start_decompress(&jpeg_)) return false;
     if (static_cast<int>(jpeg_.output_height) != height_ ||
-        static_cast<int>(jpeg_.output_width) != width_ || jpeg_.output_components != channels_) {
+        static_cast<int>(jpeg_.output_width) != width_ ||
+        jpeg_.output_components != (cmyk ? kCmyk : channels_)) {
       return false;
     }
     while (jpeg_.output_scanline < jpeg_.output_height) {
-      JSAMPROW row = pixels + size_t{jpeg_.output_scanline} * width_ * channels_;
+      uint8_t* const to = pixels + size_t{jpeg_.output_scanline} * width_ * channels_;
+      JSAMPROW row = cmyk ? cmyk_row_.data() : to;
       if (jpeg_read_scanlines(&jpeg_, &row, 1) != 1) return false;
+      if (cmyk) CmykToRgb(row, width_, to);
     }
     return jpeg_finish_decompress(&jpeg_);
   }
@@ -115,6 +142,7 @@ class JpegDecoder final : public ImageDecoder {
   jpeg_decompress_struct jpeg_ = {};
   jpeg_error_mgr errors_ = {};
   jpeg_progress_mgr progress_ = {};
+  HeapArray<uint8_t> cmyk_row_;
   bool created_ = false;
   char message_[JMSG_LENGTH_MAX] = "";
   std::jmp_buf jump_;

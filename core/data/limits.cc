@@ -1,8 +1,10 @@
 #include "core/data/limits.h"
 
+#include <algorithm>
+
 namespace convd {
 
-DataLimits LimitsOnDisk(ArrayMemory* arrays) {
+DataLimits LimitsOnDisk(int64_t memory_bytes) {
   constexpr int64_t kMost = int64_t{128} << 30;
   DataLimits limits;
   limits.file_bytes = kMost;
@@ -10,7 +12,7 @@ DataLimits LimitsOnDisk(ArrayMemory* arrays) {
   limits.decompressed_bytes = kMost;
   limits.dataset_bytes = kMost;
   limits.array_elements = kMost;
-  limits.arrays = arrays;
+  if (memory_bytes > 0) limits.decoding_bytes = std::min(limits.decoding_bytes, memory_bytes / 8);
   return limits;
 }
 

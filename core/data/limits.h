@@ -25,6 +25,9 @@ struct DataLimits {
   int64_t samples = 100'000'000;
   // height x width of one image: 4096 x 4096.
   int64_t image_pixels = int64_t{1} << 24;
+  // What decoding one PNG or JPEG file may take, beside the pixels that come out. All that are
+  // within image_pixels take less than this.
+  int64_t decoding_bytes = int64_t{256} << 20;
   // Of one array in an npy or IDX file.
   int64_t array_elements = int64_t{1} << 31;
   // Labels are 0 to classes - 1. At most 2^31 - 1.
@@ -38,10 +41,11 @@ struct DataLimits {
   ArrayMemory* arrays = nullptr;
 };
 
-// For a dataset whose arrays lie in `arrays`, which outlives what is read with them: what a disk
-// has room for, as whoever gives out its room says. 128 GiB bound what one dataset can ask for, and
-// keep every sum and product of sizes far below 2^63. `arrays` is null for who reads no files.
-DataLimits LimitsOnDisk(ArrayMemory* arrays = nullptr);
+// For a dataset whose arrays lie on a disk: what that has room for, as whoever gives out its room
+// says. 128 GiB bound what one dataset can ask for, and keep every sum and product of sizes far
+// below 2^63. Image files are decoded on the heap all the same, within a share of `memory_bytes`;
+// 0: unknown.
+DataLimits LimitsOnDisk(int64_t memory_bytes = 0);
 
 }  // namespace convd
 

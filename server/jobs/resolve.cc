@@ -239,7 +239,7 @@ class Resolver {
       return absl::Status(model.status().code(),
                           absl::StrCat("initial_model", named ? "" : ": ", message));
     }
-    version = model->card().model();
+    version = model->card().model();  // with its number, whatever the request called it by
     // What a network is called makes none of its weights.
     v1::Network ours = graph.network(), theirs = model->card().network();
     ours.clear_name();

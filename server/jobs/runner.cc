@@ -54,6 +54,13 @@ absl::Status AlreadySent(const std::string& id) {
                    "\" was submitted with this id and another request; want a new id"));
 }
 
+absl::Status NeededBy(const LiveJob& job, absl::string_view what) {
+  const std::string_view state = StateName(job.state);
+  return absl::FailedPreconditionError(absl::StrCat(what, " is needed by job \"", job.id, "\" (",
+                                                    absl::string_view(state.data(), state.size()),
+                                                    "); wait for its end, or cancel it"));
+}
+
 WaitingLine::Place PlaceOf(const LiveJob& job) {
   return {job.started, job.priority, job.created, job.id};
 }
@@ -383,11 +390,21 @@ absl::StatusOr<v1::Job> JobRunner::Act(const std::string& id,
 absl::Status JobRunner::CheckUnused(const std::string& dataset) {
   absl::MutexLock lock(&mu_);
   for (const auto& [id, job] : live_) {
-    if (job.train_dataset != dataset && job.validation_dataset != dataset) continue;
-    const std::string_view state = StateName(job.state);
-    return absl::FailedPreconditionError(
-        absl::StrCat("name: job \"", id, "\" (", absl::string_view(state.data(), state.size()),
-                     ") needs \"", dataset, "\"; wait for its end, or cancel it"));
+    if (job.train_dataset == dataset || job.validation_dataset == dataset) {
+      return NeededBy(job, absl::StrCat("name: \"", dataset, "\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobRunner::CheckUnused(const v1::ModelVersion& version) {
+  absl::MutexLock lock(&mu_);
+  for (const auto& [id, job] : live_) {
+    if (job.initial_model.name() == version.name() &&
+        job.initial_model.version() == version.version()) {
+      return NeededBy(
+          job, absl::StrCat("model: version ", version.version(), " of \"", version.name(), "\""));
+    }
   }
   return absl::OkStatus();
 }

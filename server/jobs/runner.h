@@ -100,6 +100,8 @@ class JobRunner {
 
   // FAILED_PRECONDITION naming a job that hasn't ended and needs the dataset.
   absl::Status CheckUnused(const std::string& dataset);
+  // The same of a job that begins with the version's weights.
+  absl::Status CheckUnused(const v1::ModelVersion& version);
 
   // From now on no job is accepted or begun, and running ones end at their next cut, are saved and
   // queued again for the next start; one that is being published ends as it would have.

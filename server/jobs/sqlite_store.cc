@@ -479,6 +479,7 @@ LiveJob LiveJobOf(const v1::Job& job) {
   live.started = job.has_started();
   live.train_dataset = job.request().dataset().name();
   live.validation_dataset = job.request().validation().dataset().name();
+  live.initial_model = job.request().initial_model();
   return live;
 }
 

@@ -58,6 +58,7 @@ struct LiveJob {
   // PAUSED or CANCELLED where somebody has asked for that and a RUNNING job has not come to it.
   v1::JobState wished = v1::JOB_STATE_UNSPECIFIED;
   std::string train_dataset, validation_dataset;  // names; "" for none
+  v1::ModelVersion initial_model;                 // no name where it begins with new weights
 };
 
 // Of a job as the store gives it; what it was asked for isn't known from that.

@@ -10,18 +10,12 @@
 #include "absl/strings/strip.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "server/models/model_policy.h"
 
 namespace convd {
 namespace {
 
 constexpr char kEvaluationsSuffix[] = ".evaluations.textproto";
-
-// A version's number as its folder is named: decimal, no sign, no leading zero.
-std::optional<int64_t> ParseNumber(absl::string_view text) {
-  int64_t number;
-  if (!absl::SimpleAtoi(text, &number) || number < 1 || absl::StrCat(number) != text) return {};
-  return number;
-}
 
 bool IsFolderOfItsOwn(FileSystem& fs, const std::string& path) {
   const absl::StatusOr<std::string> canonical = fs.Canonical(path);
@@ -42,10 +36,13 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
   if (!IsFolderOfItsOwn(fs, dir)) return ignore(dir, "not a folder of its own");
   const absl::StatusOr<std::vector<std::string>> entries = fs.List(dir);
   if (!entries.ok()) return ignore(dir, entries.status().message());
+  found.names.push_back(name);
   for (const std::string& entry : *entries) {
     absl::string_view stem = entry;
-    if (absl::ConsumeSuffix(&stem, kEvaluationsSuffix) && ParseNumber(stem)) continue;
-    const std::optional<int64_t> number = ParseNumber(entry);
+    if (absl::ConsumeSuffix(&stem, kEvaluationsSuffix) && ParseVersionNumber(stem)) continue;
+    // The latter is what a crash may leave of the former.
+    if (entry == kPolicyFile || entry == absl::StrCat(kPolicyFile, ".tmp")) continue;
+    const std::optional<int64_t> number = ParseVersionNumber(entry);
     if (!number) {
       ignore(absl::StrCat(dir, "/", shown(entry)), "not a version's number");
       continue;
@@ -55,20 +52,19 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
       ignore(path, "not a folder of its own");
       continue;
     }
-    v1::ModelVersion id;
+    v1::ModelVersion& id = found.versions.emplace_back();
     id.set_name(name);
     id.set_version(*number);
-    absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs, path, id);
-    absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
-    if (fs.Exists(EvaluationsPath(path))) {
-      evaluations = ReadEvaluations(fs, EvaluationsPath(path));
-      if (!evaluations.ok()) ignore(EvaluationsPath(path), evaluations.status().message());
-    }
-    found.versions.push_back({std::move(id), path, std::move(card), std::move(evaluations)});
   }
 }
 
 }  // namespace
+
+std::optional<int64_t> ParseVersionNumber(absl::string_view text) {
+  int64_t number;
+  if (!absl::SimpleAtoi(text, &number) || number < 1 || absl::StrCat(number) != text) return {};
+  return number;
+}
 
 absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(models_dir));
@@ -77,12 +73,26 @@ absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& mode
   return found;
 }
 
+std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& id) {
+  return absl::StrCat(models_dir, "/", id.name(), "/", id.version());
+}
+
+FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
+                              const v1::ModelVersion& id) {
+  std::string path = VersionPath(models_dir, id);
+  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs, path, id);
+  absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
+  if (fs.Exists(EvaluationsPath(path))) evaluations = ReadEvaluations(fs, EvaluationsPath(path));
+  return {id, std::move(path), std::move(card), std::move(evaluations)};
+}
+
 absl::StatusOr<int64_t> HighestNumber(FileSystem& fs, const std::string& name_dir) {
   if (!fs.Exists(name_dir)) return 0;
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> entries, fs.List(name_dir));
   int64_t highest = 0;
   for (const std::string& entry : entries) {
-    const std::optional<int64_t> number = ParseNumber(absl::StripSuffix(entry, kEvaluationsSuffix));
+    const std::optional<int64_t> number =
+        ParseVersionNumber(absl::StripSuffix(entry, kEvaluationsSuffix));
     highest = std::max(highest, number.value_or(0));
   }
   return highest;

@@ -2,10 +2,12 @@
 #define CONVD_SERVER_MODELS_FOUND_VERSIONS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "convd/v1/model.pb.h"
 #include "core/storage/file_system.h"
 #include "server/models/version_folder.h"
@@ -22,14 +24,23 @@ struct FoundVersion {
 };
 
 struct FoundModels {
-  std::vector<FoundVersion> versions;
-  std::vector<std::string> ignored;  // what else there is, each with the reason
+  std::vector<std::string> names;          // whose folders can be read
+  std::vector<v1::ModelVersion> versions;  // by name, in no order of numbers
+  std::vector<std::string> ignored;        // what else there is, each with the reason
 };
 
-// Looks at NAME/N and NAME/N.evaluations.textproto for every name that is one (CheckName) and every
-// number from 1 written plainly. Symbolic links, which could lead anywhere, are ignored like all
-// else.
+// Looks for NAME/N for every name that is one (CheckName) and every number from 1 written plainly.
+// Symbolic links, which could lead anywhere, are ignored like all else. Opens no file.
 absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir);
+
+// As a version's folder is named: decimal, from 1, no sign, no leading zero; else nothing.
+std::optional<int64_t> ParseVersionNumber(absl::string_view text);
+
+std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& id);
+
+// Its card (ReadCheckedCard) and the evaluations beside it.
+FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
+                              const v1::ModelVersion& id);
 
 // The highest number that anything in NAME's folder bears: a version, or the evaluations that one
 // left behind. 0 where there is none.

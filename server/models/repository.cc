@@ -12,49 +12,23 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "core/names/names.h"
-#include "core/nn/summary.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
 #include "server/models/found_versions.h"
+#include "server/models/model_policy.h"
+#include "server/models/served_versions.h"
+#include "server/models/version_archive.h"
 #include "server/models/version_folder.h"
 
 namespace convd {
 namespace {
 
 constexpr char kTemporaryPrefix[] = "model-";
-// How long a damaged version is taken for damaged before its files are read again.
-constexpr absl::Duration kReadAgainAfter = absl::Seconds(10);
-constexpr size_t kMaxWarnings = 1000;
 
-// One version at one precision. Guarded by the repository's mutex; never removed.
-struct Served {
-  std::shared_ptr<const LoadedModel> loaded;
-  bool loading = false;
-  absl::Status error;  // of the last attempt
-  absl::Duration error_time;
-};
-
-// What is known of one version. Guarded by the repository's mutex; never removed.
-struct Version {
-  v1::ModelVersion id;
-  std::string path;
-  std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
-  int64_t size_bytes = 0;
-  // Oldest first; an error where the file was there and could not be read.
-  absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
-  std::map<v1::Precision, Served> served;
-  absl::Status error;  // of the last reading
-  absl::Duration error_time;
-
-  bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
-  bool in_memory() const {
-    return std::any_of(served.begin(), served.end(),
-                       [](const auto& s) { return s.second.loaded != nullptr; });
-  }
-};
-
+// The one who writes: each change is on disk before ServedVersions is told of it.
 class DiskModelRepository : public ModelRepository {
  public:
   DiskModelRepository(FileSystem& fs, const Clock& clock, const std::string& state_dir,
@@ -64,81 +38,91 @@ class DiskModelRepository : public ModelRepository {
         state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
-        compile_(std::move(compile)),
-        check_(std::move(check)) {}
+        versions_(fs, clock, std::move(compile), std::move(check)) {}
 
   absl::Status Scan();
 
   absl::StatusOr<v1::ModelVersion> Publish(const Graph& graph, absl::Span<const float> parameters,
                                            v1::ModelCard card) override;
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id,
-                                                          v1::Precision precision) override;
+                                                          v1::Precision precision) override {
+    CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+    return versions_.Load(id, precision);
+  }
   std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id,
-                                                v1::Precision precision) override;
-  absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& id) override;
-  absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id) override;
-  std::vector<v1::Model> List(const std::string& name) override;
-  std::vector<v1::ModelVersion> Versions(const std::string& name) override;
+                                                v1::Precision precision) override {
+    return versions_.FindLoaded(id, precision);
+  }
+  absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& id) override {
+    CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+    return versions_.ReadWeights(id);
+  }
+  absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id) override {
+    CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+    return versions_.Get(id);
+  }
+  std::vector<v1::Model> List(const std::string& name) override { return versions_.List(name); }
+  std::vector<v1::ModelVersion> Versions(const std::string& name) override {
+    return versions_.Versions(name);
+  }
+  std::vector<v1::Model> Damaged(const std::string& name) override {
+    return versions_.Damaged(name);
+  }
   absl::Status AddEvaluation(const v1::Evaluation& evaluation) override;
-  std::vector<std::string> TakeWarnings() override;
+
+  absl::StatusOr<v1::ModelPolicy> Policy(const std::string& name) override {
+    CONVD_RETURN_IF_ERROR(CheckName("name", name));
+    return versions_.Policy(name);
+  }
+  absl::StatusOr<v1::ModelPolicy> MoveLabel(const std::string& name, const std::string& label,
+                                            int64_t version) override;
+  absl::StatusOr<v1::ModelPolicy> RollBackLabel(const std::string& name,
+                                                const std::string& label) override;
+  absl::StatusOr<v1::ModelPolicy> RemoveLabel(const std::string& name,
+                                              const std::string& label) override;
+  absl::StatusOr<v1::ModelPolicy> UpdatePolicy(const v1::UpdateModelPolicyRequest& change) override;
+  absl::Status Delete(const v1::ModelVersion& id) override;
+  absl::Status Unload(const v1::ModelVersion& id) override {
+    CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+    return versions_.Unload(id);
+  }
+  absl::Status Export(const v1::ModelVersion& id,
+                      absl::FunctionRef<absl::Status(std::string_view)> sink) override;
+  std::string NewTemporary() override;
+  std::vector<v1::ModelVersion> Maintain(
+      absl::FunctionRef<bool(const v1::ModelVersion&)> used) override;
+  std::vector<std::string> TakeWarnings() override { return versions_.TakeWarnings(); }
 
  private:
-  using VersionsByNumber = std::map<int64_t, Version, std::greater<>>;  // newest first
-
   std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
-  std::string NewTemporary();
-  absl::StatusOr<int64_t> NextNumber(const std::string& name);
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version,
-                                                                 v1::Precision requested);
-  // Reads the card of a version that was damaged, or whose card was never read.
-  absl::Status ReadCardAgain(Version& version, v1::Precision requested) ABSL_LOCKS_EXCLUDED(mu_);
-  // Null where it was never asked for.
-  static const Served* FindServed(const Version& version, v1::Precision requested);
-  // Null where it isn't in memory.
-  static std::shared_ptr<const LoadedModel> Find(const Version& version, v1::Precision requested);
-
-  // NOT_FOUND says what there is.
-  absl::StatusOr<VersionsByNumber*> FindName(const std::string& name)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Of `id`, or the newest listed one; DATA_LOSS where that is damaged.
-  absl::StatusOr<Version*> FindListed(const v1::ModelVersion& id)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // True while it is too early to read a damaged version again.
-  bool KnownDamaged(const Version& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return KnownDamaged(version.error, version.error_time);
-  }
-  // Or what it could not be read for once another precision was in memory.
-  bool KnownDamaged(const Version& version, v1::Precision requested) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    if (KnownDamaged(version)) return true;
-    const Served* const served = FindServed(version, requested);
-    return served != nullptr && KnownDamaged(served->error, served->error_time);
-  }
-  bool KnownDamaged(const absl::Status& error, absl::Duration time) const {
-    return absl::IsDataLoss(error) && clock_.Monotonic() - time < kReadAgainAfter;
-  }
-  void SetError(Version& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Warn(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  static v1::Model Describe(const Version& version);
+  absl::StatusOr<int64_t> NextNumber(const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // Of a checked name, checked labels and a version; `label` moves to it.
+  absl::StatusOr<v1::ModelPolicy> MoveLabelLocked(v1::ModelPolicy policy, const std::string& label,
+                                                  int64_t version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  absl::StatusOr<v1::ModelPolicy> SetPolicy(v1::ModelPolicy policy)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  absl::Status DeleteLocked(const ServedVersions::Known& known)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // The parts of Maintain.
+  void TakeUpCopies();
+  void DeleteBeyondKept(const std::string& name,
+                        absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+                        std::vector<v1::ModelVersion>& deleted);
 
   FileSystem& fs_;
   const Clock& clock_;
   const std::string state_dir_;
   const std::string models_dir_;
   const std::string tmp_dir_;
-  const CompileModel compile_;
-  const PrecisionCheck check_;
   std::atomic<int64_t> temporaries_{0};
+  ServedVersions versions_;
 
-  // Held from the choice of a number to its folder's rename, so that numbers have no gaps.
-  absl::Mutex publish_mu_ ABSL_ACQUIRED_BEFORE(mu_);
-  // Held while an evaluations file is replaced.
-  absl::Mutex evaluations_mu_ ABSL_ACQUIRED_BEFORE(mu_);
-
-  // Never held while files are read or written, or a model is compiled.
-  absl::Mutex mu_;
-  std::map<std::string, VersionsByNumber> names_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
+  // Held during each change of what is on disk, from the choice of a number to its folder's rename,
+  // so that numbers have no gaps, and from the look at a policy to its replacement.
+  absl::Mutex change_mu_;
+  std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
 };
 
 absl::Status DiskModelRepository::Scan() {
@@ -151,30 +135,22 @@ absl::Status DiskModelRepository::Scan() {
     if (!absl::StartsWith(name, kTemporaryPrefix)) continue;
     const std::string path = absl::StrCat(tmp_dir_, "/", name);
     const absl::Status status = fs_.RemoveAll(path);
-    absl::MutexLock lock(&mu_);
-    Warn(status.ok() ? absl::StrCat(path, ": removed; a publication was interrupted")
-                     : absl::StrCat(path, ": can't be removed: ", status.message()));
+    versions_.Warn(status.ok()
+                       ? absl::StrCat(path, ": removed; a change of the models was interrupted")
+                       : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
   CONVD_ASSIGN_OR_RETURN(FoundModels found, FindVersions(fs_, models_dir_));
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
-  std::set<std::string> names;
-  for (const FoundVersion& f : found.versions) names.insert(f.id.name());
-  for (const std::string& name : names) CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(name)));
-  absl::MutexLock lock(&mu_);
-  for (std::string& ignored : found.ignored) Warn(std::move(ignored));
-  for (FoundVersion& f : found.versions) {
-    Version& version = names_[f.id.name()][f.id.version()];
-    version.id = f.id;
-    version.path = f.path;
-    if (f.card.ok()) {
-      version.card = std::make_shared<const v1::ModelCard>(std::move(f.card->card));
-      version.size_bytes = f.card->size_bytes;
-    } else {
-      SetError(version, f.card.status());
-    }
-    version.evaluations = std::move(f.evaluations);
+  for (const std::string& name : found.names)
+    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(name)));
+  for (std::string& ignored : found.ignored) versions_.Warn(std::move(ignored));
+  for (const std::string& name : found.names) {
+    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+  }
+  for (const v1::ModelVersion& id : found.versions) {
+    versions_.Add(ReadFoundVersion(fs_, models_dir_, id));
   }
   return absl::OkStatus();
 }
@@ -210,7 +186,7 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   card.mutable_created()->set_seconds(now.tv_sec);
   card.mutable_created()->set_nanos(static_cast<int32_t>(now.tv_nsec));
 
-  absl::MutexLock publishing(&publish_mu_);
+  absl::MutexLock publishing(&change_mu_);
   CONVD_ASSIGN_OR_RETURN(const int64_t number, NextNumber(name));
   card.mutable_model()->set_version(number);
   const std::string tmp = NewTemporary();
@@ -221,13 +197,8 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   CONVD_ASSIGN_OR_RETURN(CheckedCard checked, ReadCheckedCard(fs_, tmp, card.model()));
   CONVD_RETURN_IF_ERROR(MoveVersionIntoPlace(fs_, tmp, models_dir_, card.model()));
 
-  Version version;
-  version.id = card.model();
-  version.path = absl::StrCat(NameDir(name), "/", number);
-  version.card = std::make_shared<const v1::ModelCard>(std::move(checked.card));
-  version.size_bytes = checked.size_bytes;
-  absl::MutexLock lock(&mu_);
-  names_[name].insert_or_assign(number, std::move(version));
+  versions_.Add({card.model(), VersionPath(models_dir_, card.model()), std::move(checked),
+                 std::vector<v1::Evaluation>()});
   return card.model();
 }
 
@@ -235,11 +206,13 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
   // What lies on disk counts, listed or not: nothing is ever written over, and a new version never
   // inherits the evaluations of one that was deleted by hand.
   CONVD_ASSIGN_OR_RETURN(int64_t highest, HighestNumber(fs_, NameDir(name)));
-  {
-    absl::MutexLock lock(&mu_);
-    const auto it = names_.find(name);
-    if (it != names_.end()) highest = std::max(highest, it->second.begin()->first);
-  }
+  const std::vector<ServedVersions::Known> known = versions_.KnownVersions(name);
+  if (!known.empty()) highest = std::max(highest, known.front().id.version());
+  // Nor does it get the number of one that was deleted. A policy that is damaged keeps no result of
+  // a training from being published.
+  const absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, name);
+  if (!policy.ok() && !absl::IsDataLoss(policy.status())) return policy.status();
+  if (policy.ok()) highest = std::max(highest, policy->highest_version());
   if (highest == std::numeric_limits<int64_t>::max()) {
     return absl::FailedPreconditionError(
         absl::StrCat(NameDir(name), ": holds the highest number that a version can have"));
@@ -247,242 +220,24 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
   return highest + 1;
 }
 
-absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::Load(
-    const v1::ModelVersion& id, v1::Precision precision) {
-  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
-  std::vector<Version*> candidates;  // newest first
-  {
-    absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(VersionsByNumber * versions, FindName(id.name()));
-    if (id.version() > 0) {
-      const auto it = versions->find(id.version());
-      if (it == versions->end()) return FindListed(id).status();
-      candidates.push_back(&it->second);
-    } else {
-      for (auto& [number, version] : *versions) candidates.push_back(&version);
-    }
-  }
-  absl::Status first_error;
-  for (Version* version : candidates) {
-    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version, precision);
-    // Damage is the one reason to answer with an older version than the newest.
-    if (loaded.ok() || !absl::IsDataLoss(loaded.status())) return loaded;
-    if (first_error.ok()) first_error = loaded.status();
-  }
-  return first_error;
-}
-
-absl::StatusOr<std::shared_ptr<const LoadedModel>> DiskModelRepository::LoadVersion(
-    Version& version, v1::Precision requested) {
-  CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
-  v1::ModelVersion id;
-  std::string path;
-  v1::Precision precision;
-  Served* served;
-  {
-    absl::MutexLock lock(&mu_);
-    // First, so that nothing is kept of a precision that there isn't.
-    CONVD_RETURN_IF_ERROR(CheckServed(*version.card, requested, check_));
-    precision = ChoosePrecision(*version.card, requested);
-    served = &version.served[precision];
-    if (served->loading) {
-      // Somebody is at it: theirs is ours.
-      mu_.Await(absl::Condition(+[](Served* s) { return !s->loading; }, served));
-      if (served->loaded == nullptr) return served->error;
-    }
-    if (served->loaded != nullptr) return served->loaded;
-    if (KnownDamaged(version)) return version.error;
-    if (KnownDamaged(served->error, served->error_time)) return served->error;
-    served->loading = true;
-    id = version.id;
-    path = version.path;
-  }
-  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, path, id);
-  const absl::Status read = weights.status();
-  const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
-  const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
-      read.ok() ? CompileWeights(compile_, *std::move(weights), path, precision)
-                : absl::StatusOr<std::shared_ptr<const LoadedModel>>(read);
-
-  absl::MutexLock lock(&mu_);
-  served->loading = false;
-  // What is in memory goes on answering, and stays listed, whatever its files have become. Else
-  // they may have been damaged before, and mended since.
-  const bool own_error = !read.ok() && !version.in_memory();
-  if (own_error) SetError(version, read);
-  if (read.ok()) version.error = absl::OkStatus();
-  if (!loaded.ok()) {
-    // Not the version's own error: at another precision it may be as good as ever.
-    if (!own_error && loaded.status().message() != served->error.message()) {
-      Warn(absl::StrCat("model ", id.name(), " version ", id.version(), " can't be loaded at ",
-                        v1::Precision_Name(precision), ": ", loaded.status().message()));
-    }
-    served->error = loaded.status();
-    served->error_time = clock_.Monotonic();
-    return loaded.status();
-  }
-  served->error = absl::OkStatus();
-  served->loaded = *loaded;
-  version.card = std::shared_ptr<const v1::ModelCard>(served->loaded, &served->loaded->card);
-  version.size_bytes = size_bytes;
-  return loaded;
-}
-
-absl::Status DiskModelRepository::ReadCardAgain(Version& version, v1::Precision requested) {
-  v1::ModelVersion id;
-  std::string path;
-  {
-    absl::MutexLock lock(&mu_);
-    if (version.listed() || Find(version, requested) != nullptr) return absl::OkStatus();
-    if (KnownDamaged(version)) return version.error;
-    id = version.id;
-    path = version.path;
-  }
-  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, path, id);
-  absl::MutexLock lock(&mu_);
-  if (!card.ok()) {
-    SetError(version, card.status());
-    return card.status();
-  }
-  // Not listed yet: the weights may be what is damaged.
-  version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
-  version.size_bytes = card->size_bytes;
-  return absl::OkStatus();
-}
-
-const Served* DiskModelRepository::FindServed(const Version& version, v1::Precision requested) {
-  if (version.card == nullptr) return nullptr;
-  const auto served = version.served.find(ChoosePrecision(*version.card, requested));
-  return served != version.served.end() ? &served->second : nullptr;
-}
-
-std::shared_ptr<const LoadedModel> DiskModelRepository::Find(const Version& version,
-                                                             v1::Precision requested) {
-  const Served* const served = FindServed(version, requested);
-  return served != nullptr ? served->loaded : nullptr;
-}
-
-std::shared_ptr<const LoadedModel> DiskModelRepository::FindLoaded(const v1::ModelVersion& id,
-                                                                   v1::Precision precision) {
-  absl::MutexLock lock(&mu_);
-  const auto it = names_.find(id.name());
-  if (it == names_.end()) return nullptr;
-  for (const auto& [number, version] : it->second) {
-    if (id.version() != 0 && number != id.version()) continue;
-    std::shared_ptr<const LoadedModel> loaded = Find(version, precision);
-    if (loaded != nullptr || !KnownDamaged(version, precision)) return loaded;
-  }
-  return nullptr;
-}
-
-absl::StatusOr<DiskModelRepository::VersionsByNumber*> DiskModelRepository::FindName(
-    const std::string& name) {
-  const auto it = names_.find(name);
-  if (it != names_.end()) return &it->second;
-  return absl::NotFoundError(absl::StrCat("model: no version of \"", name, "\" is published"));
-}
-
-absl::StatusOr<Version*> DiskModelRepository::FindListed(const v1::ModelVersion& id) {
-  CONVD_ASSIGN_OR_RETURN(VersionsByNumber * versions, FindName(id.name()));
-  for (auto& [number, version] : *versions) {
-    if (id.version() == 0 ? version.listed() : number == id.version()) {
-      if (version.listed()) return &version;
-      return version.error;
-    }
-  }
-  Version& newest = versions->begin()->second;
-  if (id.version() == 0) return newest.error;
-  return absl::NotFoundError(absl::StrCat("model: \"", id.name(), "\" has no version ",
-                                          id.version(), "; its newest is ", newest.id.version()));
-}
-
-absl::StatusOr<v1::Model> DiskModelRepository::Get(const v1::ModelVersion& id) {
-  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
-  v1::Model model;
-  {
-    absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(const Version* version, FindListed(id));
-    model = Describe(*version);
-  }
-  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
-  model.set_summary(Summary(graph));
-  return model;
-}
-
-absl::StatusOr<std::vector<float>> DiskModelRepository::ReadWeights(const v1::ModelVersion& id) {
-  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
-  v1::ModelVersion found;
-  std::string path;
-  {
-    absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(const Version* version, FindListed(id));
-    found = version->id;
-    path = version->path;
-  }
-  CONVD_ASSIGN_OR_RETURN(CheckedWeights weights, ReadCheckedWeights(fs_, path, found));
-  return std::move(weights.parameters);
-}
-
-v1::Model DiskModelRepository::Describe(const Version& version) {
-  v1::Model model;
-  *model.mutable_card() = *version.card;
-  if (version.evaluations.ok()) {
-    model.mutable_evaluations()->Add(version.evaluations->begin(), version.evaluations->end());
-  }
-  model.set_path(version.path);
-  model.set_size_bytes(version.size_bytes);
-  return model;
-}
-
-std::vector<v1::Model> DiskModelRepository::List(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<v1::Model> models;
-  for (const auto& [known, versions] : names_) {
-    if (!name.empty() && known != name) continue;
-    for (const auto& [number, version] : versions) {
-      if (version.listed()) models.push_back(Describe(version));
-    }
-  }
-  return models;
-}
-
-std::vector<v1::ModelVersion> DiskModelRepository::Versions(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<v1::ModelVersion> ids;
-  for (const auto& [known, versions] : names_) {
-    if (!name.empty() && known != name) continue;
-    for (const auto& [number, version] : versions) {
-      if (version.listed()) ids.push_back(version.id);
-    }
-  }
-  return ids;
-}
-
 absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation) {
   CONVD_RETURN_IF_ERROR(CheckModelVersion(evaluation.model()));
   if (evaluation.model().version() == 0) {
     return absl::InvalidArgumentError("evaluation.model.version: got 0; want the one evaluated");
   }
-  absl::MutexLock replacing(&evaluations_mu_);
-  Version* version;
-  absl::StatusOr<std::vector<v1::Evaluation>> kept;
-  std::string path;
-  {
-    absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(version, FindListed(evaluation.model()));
-    kept = version->evaluations;
-    path = EvaluationsPath(version->path);
-  }
-  if (!kept.ok()) {
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(ServedVersions::Known known, versions_.FindKnown(evaluation.model()));
+  const std::string path = EvaluationsPath(known.path);
+  if (!known.evaluations.ok()) {
     // What could not be read is never written over: it is read again, or moved aside.
-    kept = ReadEvaluations(fs_, path);
-    if (absl::IsDataLoss(kept.status())) {
+    known.evaluations = ReadEvaluations(fs_, path);
+    if (absl::IsDataLoss(known.evaluations.status())) {
       CONVD_RETURN_IF_ERROR(fs_.Rename(path, path + ".damaged"));
-      kept = std::vector<v1::Evaluation>();
+      known.evaluations = std::vector<v1::Evaluation>();
     }
-    CONVD_RETURN_IF_ERROR(kept.status());
+    CONVD_RETURN_IF_ERROR(known.evaluations.status());
   }
-  std::vector<v1::Evaluation> evaluations = *std::move(kept);
+  std::vector<v1::Evaluation> evaluations = *std::move(known.evaluations);
   evaluations.push_back(evaluation);
   const std::string text = EvaluationsText(evaluations);
   const std::string tmp = NewTemporary();
@@ -491,37 +246,253 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
   std::move(sweep).Cancel();
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
-  absl::MutexLock lock(&mu_);
-  version->evaluations = std::move(evaluations);
+  versions_.SetEvaluations(evaluation.model(), std::move(evaluations));
   return absl::OkStatus();
 }
 
-void DiskModelRepository::SetError(Version& version, absl::Status error) {
-  if (error.message() != version.error.message()) {
-    Warn(absl::StrCat(
-        "model ", version.id.name(), " version ", version.id.version(),
-        absl::IsDataLoss(error) ? " is left out: " : " can't be loaded: ", error.message()));
+// Labels and policies.
+
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::SetPolicy(v1::ModelPolicy policy) {
+  CONVD_RETURN_IF_ERROR(WritePolicy(fs_, models_dir_, policy));
+  versions_.SetPolicy(policy.name(), policy);
+  return policy;
+}
+
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabelLocked(v1::ModelPolicy policy,
+                                                                     const std::string& label,
+                                                                     int64_t version) {
+  v1::ModelVersion next;
+  next.set_name(policy.name());
+  next.set_version(version);
+  if (version == 0) next.set_label(kLatestLabel);
+  CONVD_ASSIGN_OR_RETURN(const v1::Model model, versions_.Get(next));
+  next = model.card().model();
+  CONVD_RETURN_IF_ERROR(versions_.PrepareToTakeOver(policy.name(), label, next));
+  CONVD_RETURN_IF_ERROR(convd::MoveLabel(policy, label, next.version(), clock_.Now()));
+  return SetPolicy(std::move(policy));
+}
+
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabel(const std::string& name,
+                                                               const std::string& label,
+                                                               int64_t version) {
+  CONVD_RETURN_IF_ERROR(CheckName("name", name));
+  CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
+  if (label == kLatestLabel) {
+    return absl::InvalidArgumentError(
+        "label: \"latest\" is always the newest version and can't be moved; want another one");
   }
-  version.error = std::move(error);
-  version.error_time = clock_.Monotonic();
+  if (version < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("version: got ", version, "; want 0 (the newest) or a version's number"));
+  }
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
+  return MoveLabelLocked(std::move(policy), label, version);
 }
 
-void DiskModelRepository::Warn(std::string text) {
-  if (warnings_.size() < kMaxWarnings) warnings_.push_back(std::move(text));
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::RollBackLabel(const std::string& name,
+                                                                   const std::string& label) {
+  CONVD_RETURN_IF_ERROR(CheckName("name", name));
+  if (!label.empty()) CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
+  const std::string meant = label.empty() ? policy.default_label() : label;
+  if (meant.empty() || meant == kLatestLabel) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("label: the newest version is the default of \"", name,
+                     "\", and can't be rolled back; give a label to a version and make it the "
+                     "default, or name the label"));
+  }
+  CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(policy, meant));
+  const int64_t previous = found->previous();
+  if (previous == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("label: \"", meant, "\" of \"", name,
+                                                      "\" has stood for version ", found->version(),
+                                                      " only, so there is nothing to go back to"));
+  }
+  return MoveLabelLocked(std::move(policy), meant, previous);
 }
 
-std::vector<std::string> DiskModelRepository::TakeWarnings() {
-  absl::MutexLock lock(&mu_);
-  return std::exchange(warnings_, {});
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::RemoveLabel(const std::string& name,
+                                                                 const std::string& label) {
+  CONVD_RETURN_IF_ERROR(CheckName("name", name));
+  CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
+  CONVD_RETURN_IF_ERROR(convd::RemoveLabel(policy, label));
+  return SetPolicy(std::move(policy));
+}
+
+absl::StatusOr<v1::ModelPolicy> DiskModelRepository::UpdatePolicy(
+    const v1::UpdateModelPolicyRequest& change) {
+  CONVD_RETURN_IF_ERROR(CheckName("name", change.name()));
+  if (change.keep() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("keep: got ", change.keep(), "; want a number of versions, or 0 for all"));
+  }
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(change.name()));
+  if (change.has_keep()) policy.set_keep(change.keep());
+  if (change.has_default_label()) {
+    std::string label = change.default_label();
+    if (label == kLatestLabel) label.clear();
+    v1::ModelVersion next;
+    next.set_name(policy.name());
+    next.set_label(kLatestLabel);
+    if (!label.empty()) {
+      CONVD_RETURN_IF_ERROR(CheckLabel("default_label", label));
+      CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(policy, label));
+      next.clear_label();
+      next.set_version(found->version());
+    }
+    CONVD_RETURN_IF_ERROR(versions_.PrepareToTakeOver(policy.name(), "", next));
+    policy.set_default_label(label);
+  }
+  return SetPolicy(std::move(policy));
+}
+
+// Deleting.
+
+absl::Status DiskModelRepository::Delete(const v1::ModelVersion& id) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+  if (id.version() == 0) {
+    return absl::InvalidArgumentError("model.version: got 0; want the number of the one to delete");
+  }
+  absl::MutexLock changing(&change_mu_);
+  CONVD_ASSIGN_OR_RETURN(const ServedVersions::Known known, versions_.FindKnown(id));
+  return DeleteLocked(known);
+}
+
+absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Known& known) {
+  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(known.id.name()));
+  if (known.labelled) {
+    std::vector<std::string> labels;
+    for (const v1::ModelLabel& label : policy.labels()) {
+      if (label.version() == known.id.version()) labels.push_back(label.label());
+    }
+    return absl::FailedPreconditionError(absl::StrCat(
+        "model: version ", known.id.version(), " of \"", known.id.name(), "\" is labelled ",
+        absl::StrJoin(labels, ", "), "; move or remove the label first"));
+  }
+  if (policy.highest_version() < known.id.version()) {
+    policy.set_highest_version(known.id.version());
+    CONVD_RETURN_IF_ERROR(SetPolicy(std::move(policy)).status());
+  }
+  const std::string tmp = NewTemporary();
+  CONVD_RETURN_IF_ERROR(fs_.Rename(known.path, tmp));
+  // From here on it is gone, though until the sync a crash may bring it back, whole.
+  versions_.Remove(known.id);
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(known.id.name())));
+  const std::string evaluations = EvaluationsPath(known.path);
+  if (fs_.Exists(evaluations)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
+  return fs_.RemoveAll(tmp);
+}
+
+absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
+                                         absl::FunctionRef<absl::Status(std::string_view)> sink) {
+  CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
+  CONVD_ASSIGN_OR_RETURN(const v1::Model model, versions_.Get(id));
+  return WriteVersionArchive(fs_, model.path(), model.card().model(), sink);
+}
+
+// Maintenance.
+
+std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
+    absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
+  TakeUpCopies();
+  versions_.ReadDamagedAgain();
+  versions_.Retire();
+  std::vector<v1::ModelVersion> deleted;
+  for (const std::string& name : versions_.Names()) DeleteBeyondKept(name, used, deleted);
+  return deleted;
+}
+
+void DiskModelRepository::TakeUpCopies() {
+  std::vector<v1::ModelVersion> arrived;
+  {
+    absl::MutexLock changing(&change_mu_);
+    const absl::StatusOr<FoundModels> found = FindVersions(fs_, models_dir_);
+    // Where the disk is lost, what is in memory goes on.
+    if (!found.ok()) return;
+    std::map<std::string, std::set<int64_t>> numbers;
+    for (const v1::ModelVersion& id : found->versions) numbers[id.name()].insert(id.version());
+    for (const std::string& name : versions_.Names()) {
+      for (const ServedVersions::Known& known : versions_.KnownVersions(name)) {
+        if (numbers[name].erase(known.id.version()) > 0) {
+          gone_.erase(known.path);
+          continue;
+        }
+        if (gone_.insert(known.path).second) {
+          versions_.Warn(absl::StrCat(
+              known.path, ": is gone; ",
+              known.in_memory ? "it is served from memory" : "the version isn't listed any more"));
+        }
+        if (!known.in_memory) versions_.Remove(known.id);
+      }
+    }
+    for (const auto& [name, unknown] : numbers) {
+      for (const int64_t number : unknown) {
+        v1::ModelVersion& id = arrived.emplace_back();
+        id.set_name(name);
+        id.set_version(number);
+      }
+    }
+  }
+  for (const std::string& name : versions_.Names()) {
+    absl::MutexLock changing(&change_mu_);
+    const absl::Status policy = versions_.Policy(name).status();
+    if (policy.ok() || absl::IsNotFound(policy)) continue;
+    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+  }
+  for (const v1::ModelVersion& id : arrived) {
+    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id);
+    // A file may have its size before it has its bytes.
+    if (found.card.ok()) {
+      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id).status();
+      if (!whole.ok()) found.card = whole;
+    }
+    absl::MutexLock changing(&change_mu_);
+    if (!fs_.Exists(found.path)) continue;  // deleted meanwhile
+    versions_.Add(std::move(found));
+  }
+}
+
+void DiskModelRepository::DeleteBeyondKept(const std::string& name,
+                                           absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+                                           std::vector<v1::ModelVersion>& deleted) {
+  absl::MutexLock unused(&in_use());
+  absl::MutexLock changing(&change_mu_);
+  const absl::StatusOr<v1::ModelPolicy> policy = versions_.Policy(name);
+  if (!policy.ok() || policy->keep() == 0) return;
+  int64_t kept = 0;
+  for (const ServedVersions::Known& known : versions_.KnownVersions(name)) {
+    if (known.damaged || known.labelled) continue;
+    if (++kept <= policy->keep() || known.in_use || used(known.id)) continue;
+    if (const absl::Status status = DeleteLocked(known); !status.ok()) {
+      versions_.Warn(
+          absl::StrCat("model ", name, " version ", known.id.version(),
+                       " is beyond those to keep and can't be deleted: ", status.message()));
+      return;
+    }
+    deleted.push_back(known.id);
+  }
 }
 
 }  // namespace
 
 absl::Status CheckModelVersion(const v1::ModelVersion& version) {
   CONVD_RETURN_IF_ERROR(CheckName("model.name", version.name()));
-  if (version.version() >= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("model.version: got ", version.version(),
-                                                 "; want 0 (the newest) or a version's number"));
+  if (version.version() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.version: got ", version.version(),
+                     "; want a version's number, or 0 for the name's default"));
+  }
+  if (version.label().empty()) return absl::OkStatus();
+  if (version.version() != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.label: got one beside version ", version.version(), "; want either"));
+  }
+  return CheckLabel("model.label", version.label());
 }
 
 absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSystem& fs,

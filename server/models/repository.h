@@ -3,10 +3,14 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "convd/v1/models.pb.h"
 #include "core/dnn/precision.h"
@@ -18,12 +22,17 @@
 
 namespace convd {
 
-// A request's `model` field: INVALID_ARGUMENT where its name or number can't be a version's, or the
-// newest's (0). Any thread may call.
+// A request's `model` field: INVALID_ARGUMENT where its name, number or label can't be one, or both
+// of the latter are there. Any thread may call.
 absl::Status CheckModelVersion(const v1::ModelVersion& version);
 
-// The published versions: STATE/models/NAME/N/{model.onnx, model.textproto, MANIFEST}, and the
-// evaluations beside them in NAME/N.evaluations.textproto. Any thread may call.
+// The published versions: STATE/models/NAME/N/{model.onnx, model.textproto, MANIFEST}, the
+// evaluations beside them in NAME/N.evaluations.textproto, and what labels stand for in
+// NAME/policy.textproto. A v1::ModelVersion names a version by its number, by a label, or as its
+// name's default. Any thread may call.
+//
+// A newer version, or one that a label is moved to, takes over from another that is in memory
+// without a request waiting or failing: see served_versions.h.
 class ModelRepository {
  public:
   virtual ~ModelRepository() = default;
@@ -43,9 +52,9 @@ class ModelRepository {
                                                    absl::Span<const float> parameters,
                                                    v1::ModelCard card) = 0;
 
-  // Version 0 means the newest that isn't damaged; PRECISION_UNSPECIFIED what the version is served
-  // at. NOT_FOUND names what is missing; DATA_LOSS (the same until the files are read again, 10 s
-  // later at the earliest) where the files don't match the MANIFEST or each other;
+  // The newest means the newest that isn't damaged; PRECISION_UNSPECIFIED what the version is
+  // served at. NOT_FOUND names what is missing; DATA_LOSS (the same until the files are read again,
+  // seconds later) where the files don't match the MANIFEST or each other;
   // FAILED_PRECONDITION where this CPU or the version lacks the precision (CheckServed), which says
   // nothing of other precisions. Weights come from model.onnx. Kept in memory after the first call,
   // each precision by itself. Blocks for tens of milliseconds and more, and only those who want the
@@ -61,7 +70,7 @@ class ModelRepository {
   }
 
   // The version's weights, canonical and in the order of its card's network; read and checked anew.
-  // Version 0 and errors as for Load.
+  // Errors as for Load.
   virtual absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& version) {
     (void)version;
     return absl::UnimplementedError("ReadWeights");
@@ -82,8 +91,85 @@ class ModelRepository {
   // returns.
   virtual absl::Status AddEvaluation(const v1::Evaluation& evaluation) = 0;
 
+  // At most a hundred versions that can't be served, of one name or all: which and why.
+  virtual std::vector<v1::Model> Damaged(const std::string& name) {
+    (void)name;
+    return {};
+  }
+
+  // NOT_FOUND where the name has no version. Changes are on disk before they return; after an error
+  // either what was or the change is there after a restart.
+  virtual absl::StatusOr<v1::ModelPolicy> Policy(const std::string& name) {
+    (void)name;
+    return absl::UnimplementedError("Policy");
+  }
+  // The label, or the name itself, goes on standing for what it does where the new version, 0 being
+  // the newest, is damaged or can't be loaded. `label` isn't "latest".
+  virtual absl::StatusOr<v1::ModelPolicy> MoveLabel(const std::string& name,
+                                                    const std::string& label, int64_t version) {
+    (void)name, (void)label, (void)version;
+    return absl::UnimplementedError("MoveLabel");
+  }
+  // Back to where it was before; `label` empty means the default one. FAILED_PRECONDITION where it
+  // was nowhere before.
+  virtual absl::StatusOr<v1::ModelPolicy> RollBackLabel(const std::string& name,
+                                                        const std::string& label) {
+    (void)name, (void)label;
+    return absl::UnimplementedError("RollBackLabel");
+  }
+  virtual absl::StatusOr<v1::ModelPolicy> RemoveLabel(const std::string& name,
+                                                      const std::string& label) {
+    (void)name, (void)label;
+    return absl::UnimplementedError("RemoveLabel");
+  }
+  virtual absl::StatusOr<v1::ModelPolicy> UpdatePolicy(const v1::UpdateModelPolicyRequest& change) {
+    (void)change;
+    return absl::UnimplementedError("UpdatePolicy");
+  }
+
+  // Of a version by its number, with its evaluations; a damaged one, too. What is held of it by
+  // requests stays as it is, and its number isn't given again. FAILED_PRECONDITION names its
+  // labels.
+  virtual absl::Status Delete(const v1::ModelVersion& version) {
+    (void)version;
+    return absl::UnimplementedError("Delete");
+  }
+  // Held shared by who accepts what begins with a version's weights, from the look at the version
+  // to the acceptance; held exclusively by who deletes one, from the look for its users on.
+  absl::Mutex& in_use() ABSL_LOCK_RETURNED(in_use_) { return in_use_; }
+
+  // Gives back the memory of one version, or of all of a name where neither number nor label is
+  // said, once no request holds it; it is loaded again when it is asked for.
+  virtual absl::Status Unload(const v1::ModelVersion& version) {
+    (void)version;
+    return absl::UnimplementedError("Unload");
+  }
+
+  // The version's folder as an archive (version_archive.h), handed to `sink` until that fails.
+  virtual absl::Status Export(const v1::ModelVersion& version,
+                              absl::FunctionRef<absl::Status(std::string_view)> sink) {
+    (void)version, (void)sink;
+    return absl::UnimplementedError("Export");
+  }
+  // Where an import may keep what comes: a path under STATE/tmp that isn't there yet.
+  virtual std::string NewTemporary() { return ""; }
+
+  // To be called every few seconds. Takes up versions that were copied in by hand, each once all
+  // its bytes are there; forgets those that were removed by hand, unless they are in memory;
+  // deletes versions beyond those that their names' policies keep, unless they have a label, answer
+  // a request or are in `used` (asked with in_use() held); and lets go of what need not be in
+  // memory. Returns what it deleted; what failed is a warning. One call at a time.
+  virtual std::vector<v1::ModelVersion> Maintain(
+      absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
+    (void)used;
+    return {};
+  }
+
   // What was left out or found damaged since the last call, in words for the log.
   virtual std::vector<std::string> TakeWarnings() { return {}; }
+
+ private:
+  absl::Mutex in_use_;
 };
 
 }  // namespace convd

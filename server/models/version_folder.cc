@@ -1,9 +1,5 @@
 #include "server/models/version_folder.h"
 
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-#include <google/protobuf/text_format.h>
-
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -12,6 +8,7 @@
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
 #include "server/models/manifest.h"
+#include "server/models/record_text.h"
 
 namespace convd {
 namespace {
@@ -19,39 +16,9 @@ namespace {
 constexpr int64_t kMaxManifestBytes = 4096;
 constexpr size_t kMaxEvaluations = 100;
 constexpr int64_t kMaxEvaluationsBytes = int64_t{16} << 20;
-// Messages nest less than ten deep.
-constexpr int kMaxNesting = 32;
 
 std::string Join(const std::string& dir, absl::string_view name) {
   return absl::StrCat(dir, "/", name);
-}
-
-class FirstError : public google::protobuf::io::ErrorCollector {
- public:
-  void AddError(int line, int column, const std::string& message) override {
-    if (text.empty())
-      text = absl::StrCat("line ", line + 1, ", column ", column + 1, ": ", message);
-  }
-  std::string text;
-};
-
-absl::Status ParseText(const std::string& path, std::string_view text,
-                       google::protobuf::Message& message) {
-  FirstError error;
-  google::protobuf::TextFormat::Parser parser;
-  parser.RecordErrorsTo(&error);
-  parser.SetRecursionLimit(kMaxNesting);
-  google::protobuf::io::ArrayInputStream input(text.data(), static_cast<int>(text.size()));
-  if (parser.Parse(&input, &message)) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(path, ": ", error.text));
-}
-
-std::string PrintText(const google::protobuf::Message& message) {
-  google::protobuf::TextFormat::Printer printer;
-  printer.SetUseShortRepeatedPrimitives(true);
-  std::string text;
-  printer.PrintToString(message, &text);
-  return text;
 }
 
 // The whole file, where it has the size that the MANIFEST says.
@@ -103,7 +70,7 @@ absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
   const std::string path = Join(dir, kCardFile);
   CONVD_ASSIGN_OR_RETURN(const std::string text, ReadSized(fs, path, entry));
   v1::ModelCard card;
-  CONVD_RETURN_IF_ERROR(ParseText(path, text, card));
+  CONVD_RETURN_IF_ERROR(ParseRecord(path, text, card));
   // A folder copied by hand to another name or number is not that version.
   if (card.model().name() != version.name() || card.model().version() != version.version()) {
     return absl::DataLossError(absl::StrCat(path, ": says it is version ", card.model().version(),
@@ -133,7 +100,7 @@ absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_vi
 
 absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
                                 const v1::ModelCard& card) {
-  const std::string text = PrintText(card);
+  const std::string text = RecordText(card);
   // Refused now rather than at the first load.
   if (static_cast<int64_t>(onnx.size()) > kMaxOnnxBytes ||
       static_cast<int64_t>(text.size()) > kMaxCardBytes) {
@@ -229,7 +196,7 @@ std::string EvaluationsText(std::vector<v1::Evaluation>& evaluations) {
   while (first > 0 && texts.size() < kMaxEvaluations) {
     v1::Model one;
     *one.add_evaluations() = evaluations[first - 1];
-    std::string text = PrintText(one);
+    std::string text = RecordText(one);
     bytes += static_cast<int64_t>(text.size());
     if (bytes > kMaxEvaluationsBytes) break;
     texts.push_back(std::move(text));
@@ -245,7 +212,7 @@ absl::StatusOr<std::vector<v1::Evaluation>> ReadEvaluations(FileSystem& fs,
                                                             const std::string& path) {
   CONVD_ASSIGN_OR_RETURN(const std::string text, fs.Read(path, kMaxEvaluationsBytes));
   v1::Model model;
-  CONVD_RETURN_IF_ERROR(ParseText(path, text, model));
+  CONVD_RETURN_IF_ERROR(ParseRecord(path, text, model));
   return std::vector<v1::Evaluation>(std::make_move_iterator(model.mutable_evaluations()->begin()),
                                      std::make_move_iterator(model.mutable_evaluations()->end()));
 }

@@ -79,7 +79,7 @@ class PredictQueue::Call {
     const int64_t begin = piece * piece_images_;
     const int64_t n = std::min(piece_images_, images_.count() - begin);
     const int64_t classes = model.graph().classes();
-    CONVD_ASSIGN_OR_RETURN(const ImageSet images, images_.Read(begin, n));
+    CONVD_ASSIGN_OR_RETURN(const ImageSet images, images_.Read(begin, n, still_wanted_));
     std::vector<float> probabilities(n * classes);
     absl::Status status = model.Infer(
         images, absl::MakeSpan(probabilities), queue_.executor_,
@@ -166,7 +166,7 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model,
     CONVD_ASSIGN_OR_RETURN(const int k, ResolveTopK(request.top_k(), graph.classes()));
     CONVD_ASSIGN_OR_RETURN(
         RequestImages images,
-        RequestImages::Create(request.images(), graph.input(), limits_.max_images));
+        RequestImages::Create(request.images(), graph.input(), limits_.max_images, limits_.files));
     const int64_t answer = ResponseBytes(model->card, images.count(), k, request.probabilities());
     if (answer > limits_.max_response_bytes) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "convd/v1/predictor.pb.h"
+#include "core/data/limits.h"
 #include "core/exec/executor.h"
 #include "server/models/repository.h"
 
@@ -19,6 +20,7 @@ struct PredictLimits {
   int64_t max_waiting_images = 262'144;     // accepted and not yet answered, of all requests
   int64_t max_waiting_bytes = 1LL << 30;    // of those requests' own pixels or files
   int64_t max_response_bytes = 64LL << 20;  // of one answer
+  DataLimits files;                         // of each PNG or JPEG file
 };
 
 // OK while the caller still wants the answer, then CANCELLED or DEADLINE_EXCEEDED. Asked by several

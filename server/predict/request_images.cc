@@ -46,7 +46,7 @@ absl::Status CheckRaw(const std::string& field, const v1::RawImages& raw, Shape 
 }  // namespace
 
 absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Shape shape,
-                                                    int64_t max_images,
+                                                    int64_t max_images, const DataLimits& files,
                                                     std::shared_ptr<const void> owner) {
   RequestImages result;
   result.shape_ = shape;
@@ -82,6 +82,7 @@ absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Sh
           CheckCount("images.encoded.files", images.encoded().files_size(), max_images));
       raw.count = images.encoded().files_size();
       result.encoded_ = &images.encoded();
+      result.file_limits_ = files;
       break;
     case v1::Images::KIND_NOT_SET:
       return absl::InvalidArgumentError("images: got none; want uint8, float32 or encoded");
@@ -92,7 +93,8 @@ absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Sh
 
 int64_t RequestImages::bytes(int64_t n) const { return n * raw_.image_bytes(); }
 
-absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
+absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
+                                             absl::FunctionRef<absl::Status()> still_wanted) const {
   if (encoded_ == nullptr) {
     ImageSet images = raw_.Slice(begin, n);
     CONVD_RETURN_IF_ERROR(CheckFinite("images.float32.data", images, begin));
@@ -102,10 +104,12 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n) const {
   images.count = n;
   auto pixels = std::make_shared<std::vector<uint8_t>>(n * images.image_bytes());
   for (int64_t i = 0; i < n; ++i) {
+    CONVD_RETURN_IF_ERROR(still_wanted());
     const int index = static_cast<int>(begin + i);
-    CONVD_RETURN_IF_ERROR(DecodeImage(
-        encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"), shape_.height,
-        shape_.width, shape_.channels, pixels->data() + i * images.image_bytes()));
+    CONVD_RETURN_IF_ERROR(
+        DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
+                    {shape_.height, shape_.width, shape_.channels, encoded_->invert()},
+                    pixels->data() + i * images.image_bytes(), file_limits_));
   }
   images.pixels = pixels->data();
   images.owner = std::move(pixels);

@@ -5,9 +5,12 @@
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/images.pb.h"
 #include "core/data/dataset.h"
+#include "core/data/limits.h"
 #include "core/nn/graph.h"
 
 namespace convd {
@@ -20,9 +23,10 @@ class RequestImages {
  public:
   // Checks kind, count (1 to `max_images`), shape and sizes, and copies no pixels but misaligned
   // ones. INVALID_ARGUMENT names the field, what was found and what would be right; nothing is
-  // allocated before it is known to be bounded. `images` outlives this, or `owner` keeps it alive.
+  // allocated before it is known to be bounded. `files` are the limits of each PNG or JPEG file.
+  // `images` outlives this, or `owner` keeps it alive.
   static absl::StatusOr<RequestImages> Create(const v1::Images& images, Shape shape,
-                                              int64_t max_images,
+                                              int64_t max_images, const DataLimits& files = {},
                                               std::shared_ptr<const void> owner = nullptr);
 
   int64_t count() const { return count_; }
@@ -30,8 +34,10 @@ class RequestImages {
   int64_t bytes(int64_t n) const;
 
   // Images [begin, begin + n): decoded, f32 ones checked to be finite. INVALID_ARGUMENT names the
-  // image. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
-  absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n) const;
+  // image. `still_wanted` is asked before each file is decoded, and its error returned: a photo
+  // takes a tenth of a second. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
+  absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n,
+                                absl::FunctionRef<absl::Status()> still_wanted) const;
 
  private:
   RequestImages() = default;
@@ -40,6 +46,7 @@ class RequestImages {
   ImageSet raw_;  // of uint8 and f32 requests
   Shape shape_;
   const v1::EncodedImages* encoded_ = nullptr;  // else the files
+  DataLimits file_limits_;
   std::shared_ptr<const void> owner_;
 };
 

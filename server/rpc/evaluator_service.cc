@@ -23,9 +23,6 @@
 namespace convd {
 namespace {
 
-// Encoded images that one task decodes between two looks at the lanes above.
-constexpr int64_t kDecodedTogether = 16;
-
 struct LabelledSamples {
   ImageSet images;
   v1::DatasetRef dataset;  // with the split worked out; empty for images sent along
@@ -106,36 +103,30 @@ absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1:
   return samples;
 }
 
-// Decodes all of them on the executor's workers.
+// Decodes all of them on the executor's workers, an image a task: a photo takes a tenth of a
+// second, and then the lanes above have waited long enough.
 absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
                                 const grpc::CallbackServerContext& context) {
-  CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0));
+  const auto still_wanted = [&] { return CallerStillWaits(context); };
+  CONVD_ASSIGN_OR_RETURN(ImageSet all, images.Read(0, 0, still_wanted));
   all.count = images.count();
   auto pixels = std::make_shared<std::vector<char>>(images.bytes(images.count()));
-  const int64_t pieces = (images.count() + kDecodedTogether - 1) / kDecodedTogether;
   absl::Mutex mu;
-  absl::Status error;  // of the first piece that has one
-  int64_t error_piece = pieces;
-  executor.ForEach(Lane::kEvaluate, pieces, [&](int64_t piece) {
+  absl::Status error;  // of the first image that has one
+  int64_t error_image = images.count();
+  executor.ForEach(Lane::kEvaluate, images.count(), [&](int64_t image) {
     {
       absl::MutexLock lock(&mu);
       if (!error.ok()) return;
     }
-    const int64_t begin = piece * kDecodedTogether;
-    const int64_t n = std::min(kDecodedTogether, images.count() - begin);
-    absl::Status status = CallerStillWaits(context);
-    if (status.ok()) {
-      const absl::StatusOr<ImageSet> read = images.Read(begin, n);
-      status = read.status();
-      if (read.ok()) {
-        std::memcpy(pixels->data() + images.bytes(begin), read->pixels, images.bytes(n));
-      }
-    }
-    if (!status.ok()) {
+    const absl::StatusOr<ImageSet> read = images.Read(image, 1, still_wanted);
+    if (read.ok()) {
+      std::memcpy(pixels->data() + images.bytes(image), read->pixels, images.bytes(1));
+    } else {
       absl::MutexLock lock(&mu);
-      if (piece < error_piece) {
-        error_piece = piece;
-        error = status;
+      if (image < error_image) {
+        error_image = image;
+        error = read.status();
       }
     }
     executor.Cut();
@@ -149,8 +140,9 @@ absl::StatusOr<ImageSet> Decode(const RequestImages& images, Executor& executor,
 absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, const Graph& graph,
                                                const EvaluateLimits& limits, Executor& executor,
                                                const grpc::CallbackServerContext& context) {
-  CONVD_ASSIGN_OR_RETURN(const RequestImages images,
-                         RequestImages::Create(sent.images(), graph.input(), limits.max_images));
+  CONVD_ASSIGN_OR_RETURN(
+      const RequestImages images,
+      RequestImages::Create(sent.images(), graph.input(), limits.max_images, limits.files));
   if (images.bytes(images.count()) > limits.max_image_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "images: ", images.count(), " images take ", images.bytes(images.count()),
@@ -161,7 +153,8 @@ absl::StatusOr<LabelledSamples> ReadSentImages(const v1::LabelledImages& sent, c
   if (sent.images().has_encoded()) {
     CONVD_ASSIGN_OR_RETURN(samples.images, Decode(images, executor, context));
   } else {
-    CONVD_ASSIGN_OR_RETURN(samples.images, images.Read(0, images.count()));
+    CONVD_ASSIGN_OR_RETURN(
+        samples.images, images.Read(0, images.count(), [&] { return CallerStillWaits(context); }));
   }
   samples.images.labels = absl::MakeConstSpan(sent.labels().data(), sent.labels_size());
   return samples;

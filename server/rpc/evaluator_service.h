@@ -18,6 +18,7 @@ struct EvaluateLimits {
   int64_t max_images = 65'536;              // sent along
   int64_t max_image_bytes = 256LL << 20;    // of those, decoded
   int64_t max_response_bytes = 64LL << 20;  // of probabilities
+  DataLimits files;                         // of each PNG or JPEG file
 };
 
 // convd.v1.Evaluator: evaluations in the evaluate lane, each waited for by a thread of the

@@ -89,7 +89,8 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
     return absl::OkStatus();
   }
   // What it names must not be deleted before it is accepted.
-  absl::ReaderMutexLock in_use(&datasets_.in_use());
+  absl::ReaderMutexLock datasets_in_use(&datasets_.in_use());
+  absl::ReaderMutexLock models_in_use(&models_.in_use());
   absl::StatusOr<ResolvedJob> job = ResolveJob(request, datasets_, memory_, &models_);
   if (!job.ok()) {
     CONVD_RETURN_IF_ERROR(runner_.CheckUnsent(request.request_id()));

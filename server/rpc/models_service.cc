@@ -1,5 +1,7 @@
 #include "server/rpc/models_service.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -18,6 +20,7 @@
 #include "core/status/status_macros.h"
 #include "server/models/served_precision.h"
 #include "server/rpc/caller.h"
+#include "server/rpc/model_streams.h"
 #include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
@@ -65,6 +68,12 @@ void LeaveOutDetails(v1::Model& model) {
   }
 }
 
+constexpr int kChangesAtOnce = 4;
+constexpr int kChangesWaiting = 256;
+// Apart: an export waits for its caller to read.
+constexpr int kStreamsAtOnce = 4;
+constexpr int kStreamsWaiting = 64;
+
 // Of a model whose card doesn't say.
 constexpr int64_t kUsualBatch = 1000;
 
@@ -106,12 +115,15 @@ absl::Status InModelField(const absl::Status& status) {
 }  // namespace
 
 ModelsService::ModelsService(ModelRepository& models, Executor& executor,
-                             const ExplainLimits& limits, const Clock& clock)
+                             const ExplainLimits& limits, const Clock& clock, ModelChanges changes)
     : models_(models),
       executor_(executor),
       limits_(limits),
       clock_(clock),
-      calls_(/*threads=*/1, limits.waiting) {}
+      changes_(std::move(changes)),
+      calls_(/*threads=*/1, limits.waiting),
+      change_calls_(kChangesAtOnce, kChangesWaiting),
+      stream_calls_(kStreamsAtOnce, kStreamsWaiting) {}
 
 absl::Status ModelsService::List(const v1::ListModelsRequest& request,
                                  v1::ListModelsResponse& response) {
@@ -135,6 +147,10 @@ absl::Status ModelsService::List(const v1::ListModelsRequest& request,
     shown = &*next;
   }
   if (next != versions.end() && shown != nullptr) response.set_next_page_token(PageToken(*shown));
+  if (!request.page_token().empty()) return absl::OkStatus();
+  for (v1::Model& damaged : models_.Damaged(request.name())) {
+    *response.add_damaged() = std::move(damaged);
+  }
   return absl::OkStatus();
 }
 
@@ -206,6 +222,112 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   *response.mutable_model() = card.model();
   *response.mutable_explanation() = *std::move(explanation);
   return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* ModelsService::GetModelPolicy(grpc::CallbackServerContext* context,
+                                                        const v1::GetModelPolicyRequest* request,
+                                                        v1::ModelPolicy* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  absl::StatusOr<v1::ModelPolicy> policy = models_.Policy(request->name());
+  const absl::Status status = policy.status();
+  if (policy.ok()) *response = *std::move(policy);
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelsService::Change(grpc::CallbackServerContext* context,
+                                                std::function<absl::Status()> run) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const bool accepted = change_calls_.Start([this, context, reactor, run = std::move(run)] {
+    absl::Status status = CallerStillWaits(*context);
+    if (status.ok()) status = run();
+    for (const std::string& warning : models_.TakeWarnings()) spdlog::warn("{}", warning);
+    reactor->Finish(ToGrpcStatus(status));
+  });
+  if (!accepted) {
+    reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(
+        absl::StrCat(kChangesWaiting, " changes of models wait already; try again in a moment"))));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* ModelsService::UpdateModelPolicy(
+    grpc::CallbackServerContext* context, const v1::UpdateModelPolicyRequest* request,
+    v1::ModelPolicy* response) {
+  return Change(context, [this, request, response]() -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(*response, models_.UpdatePolicy(*request));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelsService::MoveLabel(grpc::CallbackServerContext* context,
+                                                   const v1::MoveLabelRequest* request,
+                                                   v1::ModelPolicy* response) {
+  return Change(context, [this, request, response]() -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(
+        *response, models_.MoveLabel(request->name(), request->label(), request->version()));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelsService::RollBackLabel(grpc::CallbackServerContext* context,
+                                                       const v1::RollBackLabelRequest* request,
+                                                       v1::ModelPolicy* response) {
+  return Change(context, [this, request, response]() -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(*response, models_.RollBackLabel(request->name(), request->label()));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelsService::RemoveLabel(grpc::CallbackServerContext* context,
+                                                     const v1::RemoveLabelRequest* request,
+                                                     v1::ModelPolicy* response) {
+  return Change(context, [this, request, response]() -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(*response, models_.RemoveLabel(request->name(), request->label()));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* context,
+                                                   const v1::LoadModelRequest* request,
+                                                   v1::LoadModelResponse* response) {
+  return Change(context, [this, request, response]() -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const LoadedModel> loaded,
+                           models_.Load(request->model(), request->precision()));
+    *response->mutable_model() = loaded->card.model();
+    response->set_precision(loaded->precision);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* ModelsService::UnloadModel(grpc::CallbackServerContext* context,
+                                                     const v1::UnloadModelRequest* request,
+                                                     v1::UnloadModelResponse*) {
+  return Change(context, [this, request] { return models_.Unload(request->model()); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
+                                                     const v1::DeleteModelRequest* request,
+                                                     v1::DeleteModelResponse*) {
+  return Change(context, [this, request]() -> absl::Status {
+    absl::MutexLock unused(&models_.in_use());
+    CONVD_RETURN_IF_ERROR(changes_.check_unused(request->model()));
+    CONVD_RETURN_IF_ERROR(models_.Delete(request->model()));
+    spdlog::info("model {} version {}: deleted", request->model().name(),
+                 request->model().version());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportModel(
+    grpc::CallbackServerContext* context, const v1::ExportModelRequest* request) {
+  return NewModelExportStream(context, request, models_, stream_calls_);
+}
+
+grpc::ServerReadReactor<v1::ImportModelRequest>* ModelsService::ImportModel(
+    grpc::CallbackServerContext* context, v1::Model* response) {
+  return NewModelImportStream(context, response, models_, changes_.fs, changes_.take_room,
+                              stream_calls_);
 }
 
 }  // namespace convd

@@ -10,26 +10,12 @@ namespace convd {
 
 Readiness::Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std::string> services,
                      std::function<absl::Status()> check, absl::Duration interval)
-    : health_(health), services_(std::move(services)), check_(std::move(check)) {
+    : health_(health),
+      services_(std::move(services)),
+      check_(std::move(check)),
+      checks_([this] { Check(); }, interval) {
   for (const std::string& service : services_) health_.SetServingStatus(service, true);
   Check();
-  thread_ = std::thread([this, interval] {
-    for (;;) {
-      {
-        absl::MutexLock lock(&mu_);
-        if (mu_.AwaitWithTimeout(absl::Condition(&ended_), interval)) return;
-      }
-      Check();
-    }
-  });
-}
-
-Readiness::~Readiness() {
-  {
-    absl::MutexLock lock(&mu_);
-    ended_ = true;
-  }
-  thread_.join();
 }
 
 void Readiness::Check() {

@@ -5,13 +5,13 @@
 
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/periodic_call.h"
 
 namespace convd {
 
@@ -22,7 +22,6 @@ class Readiness {
   // Checks now, and then each `interval` on a thread of its own until it is destroyed.
   Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std::string> services,
             std::function<absl::Status()> check, absl::Duration interval);
-  ~Readiness();
 
   // Checks once, and logs a change. Any thread may call.
   void Check();
@@ -34,8 +33,7 @@ class Readiness {
 
   absl::Mutex mu_;  // held while the check runs
   bool ready_ ABSL_GUARDED_BY(mu_) = true;
-  bool ended_ ABSL_GUARDED_BY(mu_) = false;
-  std::thread thread_;  // last: it uses the rest
+  PeriodicCall checks_;  // last: it uses the rest
 };
 
 }  // namespace convd

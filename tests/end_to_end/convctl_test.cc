@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "tests/end_to_end/fashion_server.h"
 
@@ -74,16 +75,22 @@ class ConvctlTest : public FashionServerTest {
     return std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n";
   }
 
-  // A grey PNG of test image `index`.
+  // A PNG of test image `index`, grey and of the data's size.
   std::string WritePng(int64_t index) {
-    const std::string pixels = data_.test.pixels.substr(index * 784, 784);
+    return WritePng(absl::StrCat("image", index), data_.test.pixels.substr(index * 784, 784), 28,
+                    SPNG_COLOR_TYPE_GRAYSCALE);
+  }
+
+  // One of any pixels, `side` x `side`.
+  std::string WritePng(const std::string& name, const std::string& pixels, uint32_t side,
+                       uint8_t colour_type) {
     spng_ctx* const context = spng_ctx_new(SPNG_CTX_ENCODER);
     spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1);
     spng_ihdr header = {};
-    header.width = 28;
-    header.height = 28;
+    header.width = side;
+    header.height = side;
     header.bit_depth = 8;
-    header.color_type = SPNG_COLOR_TYPE_GRAYSCALE;
+    header.color_type = colour_type;
     spng_set_ihdr(context, &header);
     EXPECT_EQ(spng_encode_image(context, pixels.data(), pixels.size(), SPNG_FMT_PNG,
                                 SPNG_ENCODE_FINALIZE),
@@ -91,7 +98,7 @@ class ConvctlTest : public FashionServerTest {
     size_t size = 0;
     int error = 0;
     void* const png = spng_get_png_buffer(context, &size, &error);
-    const std::string path = folder_ / ("image" + std::to_string(index) + ".png");
+    const std::string path = folder_ / (name + ".png");
     WriteFile(path, std::string(static_cast<const char*>(png), size));
     free(png);
     spng_ctx_free(context);
@@ -184,6 +191,43 @@ TEST_F(ConvctlTest, ImagesOutOfADatasetFilePredictAsSentPngsDo) {
                          "--index", "500"})
                   .err,
               HasSubstr("500"));
+}
+
+TEST_F(ConvctlTest, ADrawingOnPaperIsInvertedAndMadeToFit) {
+  Expect(0, TrainArguments("1"));
+  // Dark on a transparent page, RGBA: black, and opaque as far as the dataset's image is light. On
+  // white that is 255 - v.
+  const std::string pixels = data_.test.pixels.substr(0, 784);
+  std::string ink;
+  for (const char v : pixels) ink += std::string(3, '\0') + v;
+  const std::string drawing = WritePng("drawing", ink, 28, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA);
+  const json plain = ExpectJson({"predict", "fashion", WritePng(0), "--top-k", "10"});
+  const json inverted = ExpectJson({"predict", "fashion", drawing, "--top-k", "10", "--invert"});
+  EXPECT_EQ(inverted["predictions"], plain["predictions"]);
+  EXPECT_NE(ExpectJson({"predict", "fashion", drawing, "--top-k", "10"})["predictions"],
+            plain["predictions"]);
+
+  // The same, five times as large.
+  std::string large;
+  for (int h = 0; h < 140; ++h) {
+    for (int w = 0; w < 140; ++w) large += ink.substr(4 * (h / 5 * 28 + w / 5), 4);
+  }
+  const std::string shown =
+      Expect(0, {"predict", "fashion", "--draw", "--invert",
+                 WritePng("large", large, 140, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA)})
+          .out;
+  EXPECT_THAT(shown, HasSubstr("large.png"));
+  // Drawn as the model sees it, 28 x 28: the boot fills the lower half of its picture.
+  const std::vector<std::string> lines = absl::StrSplit(shown, '\n');
+  ASSERT_GE(lines.size(), 14u);
+  ASSERT_GE(lines[10].size(), 14u);
+  EXPECT_LT(lines.size(), 20u);
+  EXPECT_THAT(lines[10].substr(0, 28), Not(HasSubstr("          ")));
+
+  EXPECT_THAT(Expect(2, {"predict", "fashion", "--invert", "--images",
+                         data_dir() + "/t10k-images-idx3-ubyte", "--index", "0"})
+                  .err,
+              HasSubstr("--invert goes with PNG and JPEG files"));
 }
 
 TEST_F(ConvctlTest, ALocalFilesImagesEvaluateAsTheDatasetsDo) {

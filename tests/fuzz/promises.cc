@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -75,12 +76,22 @@ void PromiseDecodedImage(std::string_view file) {
   Promise(image->count == 1 && image->type == ElementType::kUint8, "a file is one image of bytes");
   const std::vector<char> want(image->image(0), image->image(0) + image->image_bytes());
   std::vector<uint8_t> pixels(want.size());
-  const absl::Status again = DecodeImage(file, kFuzzedFile, image->height, image->width,
-                                         image->channels, pixels.data(), limits);
-  Promise(again.ok(), "what decodes to a shape decodes where that shape is wanted");
+  const ImageConversion same = {image->height, image->width, image->channels};
+  Promise(DecodeImage(file, kFuzzedFile, same, pixels.data(), limits).ok(),
+          "what decodes to a shape decodes where that shape is wanted");
   Promise(std::memcmp(pixels.data(), want.data(), want.size()) == 0, "an image decodes the same");
-  PromiseRefusal(DecodeImage(file, kFuzzedFile, image->height, image->width + 1, image->channels,
-                             pixels.data(), limits));
+  // Smaller and larger, of either number of channels; what is written beyond ends the process.
+  for (const int channels : {1, 3}) {
+    for (const auto& [height, width] : {std::pair{5, 7}, std::pair{1, 300}}) {
+      std::vector<uint8_t> other(size_t{1} * height * width * channels);
+      const ImageConversion to = {height, width, channels, /*invert=*/channels == 1};
+      Promise(DecodeImage(file, kFuzzedFile, to, other.data(), limits).ok(),
+              "what decodes becomes any shape");
+    }
+  }
+  ImageConversion none = same;
+  none.channels = 2;
+  PromiseRefusal(DecodeImage(file, kFuzzedFile, none, pixels.data(), limits));
 }
 
 }  // namespace convd

@@ -92,7 +92,24 @@ TEST_F(LocalImagesTest, WhatIsWrongWithAFileIsAUsageError) {
   ExpectUsageError(ReadChosenImages(Images(), dir_ + "/none", {0}).status(), dir_ + "/none");
   ExpectUsageError(ReadChosenImages(Write("page", "<html></html>"), "", {0}).status(), "page");
   ExpectUsageError(ReadChosenImages(Write("empty", ""), "", {0}).status(), "empty");
-  ExpectUsageError(DecodeImageFile("no image", "x.png").status(), "x.png");
+  ExpectUsageError(DecodeImageFile("no image", "x.png", {28, 28, 1}).status(), "x.png");
+  // A shape that no server should name.
+  for (const ImageConversion& to : {ImageConversion{0, 28, 1}, ImageConversion{28, -28, 1},
+                                    ImageConversion{1 << 30, 1 << 30, 1}}) {
+    ExpectUsageError(DecodeImageFile("no image", "x.png", to).status(), "x.png");
+  }
+}
+
+// make_image_samples.py says what is in these.
+TEST_F(LocalImagesTest, AFileIsDrawnAsTheModelSeesIt) {
+  const std::string samples = CONVD_SOURCE_DIR "/tests/core/data/samples/images/";
+  const auto read = [&](const std::string& name) {
+    std::ifstream file(samples + name, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const auto image = DecodeImageFile(read("whole.png"), "whole.png", {28, 28, 1, /*invert=*/true});
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_EQ(std::string(image->image(0), image->image_bytes()), read("whole_grey.raw"));
 }
 
 TEST_F(LocalImagesTest, FloatPixelsAreRoundedAndBoundedForDrawing) {

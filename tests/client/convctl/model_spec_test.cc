@@ -25,9 +25,18 @@ TEST(ModelSpecTest, TakesANameWithOrWithoutAVersion) {
   }
 }
 
+TEST(ModelSpecTest, TakesALabelInTheVersionsPlace) {
+  for (const char* label : {"stable", "v2", "2024-best", "latest"}) {
+    const auto model = ParseModelSpec(std::string("fashion@") + label);
+    ASSERT_TRUE(model.ok()) << model.status();
+    EXPECT_EQ(model->label(), label);
+    EXPECT_EQ(model->version(), 0);
+  }
+}
+
 TEST(ModelSpecTest, OtherFormsAreUsageErrors) {
-  for (const char* spec : {"", "@1", ":", "a@", "a@0", "a@-1", "a@+1", "a@1.5", "a@x", "a@1@2",
-                           "a@99999999999999999999", "a: 1"}) {
+  for (const char* spec : {"", "@1", ":", "a@", "a@0", "a@-1", "a@+1", "a@1.5", "a@-x", "a@1@2",
+                           "a@x y", "a@99999999999999999999", "a: 1"}) {
     const auto model = ParseModelSpec(spec);
     EXPECT_EQ(ExitCodeFor(model.status()), kExitUsage) << spec;
     EXPECT_THAT(std::string(model.status().message()), ::testing::HasSubstr("NAME@VERSION"));

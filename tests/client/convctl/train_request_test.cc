@@ -185,8 +185,8 @@ TEST(TrainRequestTest, TheInitialModelIsItsNewestVersionOrTheOneNamed) {
   flags.initial_model = "fashion";
   EXPECT_EQ(BuildTrainRequest(flags)->initial_model().name(), "fashion");
   EXPECT_EQ(BuildTrainRequest(flags)->initial_model().version(), 0);
-  flags.initial_model = "fashion@x";
-  ExpectUsageError(flags, "--initial-model: model \"fashion@x\"");
+  flags.initial_model = "fashion@-x";
+  ExpectUsageError(flags, "--initial-model: model \"fashion@-x\"");
   flags.initial_model = "";
   ExpectUsageError(flags, "--initial-model: model \"\" has no name");
 }

@@ -97,9 +97,25 @@ std::vector<Case> Cases() {
                            "piped.npz"}) {
     cases.push_back({name, Sample(name), any});
   }
+  // With what the conversion to a model's shape reads after decoding.
+  const Read converted = [](const std::string& bytes) -> absl::StatusOr<ImageSet> {
+    static uint8_t pixels[5 * 7 * 3];
+    const absl::Status status = DecodeImage(bytes, "f", {5, 7, 3, /*invert=*/true}, pixels, limits);
+    if (!status.ok()) return status;
+    return DecodeImage(bytes, "f", limits);
+  };
   for (const char* name : {"grey.png", "palette.png", "grey_1_bit.png", "rgb_interlaced.png",
                            "rgb_420.jpg", "rgb_progressive.jpg", "grey.jpg"}) {
     cases.push_back({name, Sample(name), image});
+  }
+  for (const char* name :
+       {"images/grey_2_transparent.png", "images/grey_16_transparent_interlaced.png",
+        "images/grey_alpha_8.png", "images/palette_4_transparent.png",
+        "images/rgb_8_transparent_interlaced.png", "images/rgb_16.png",
+        "images/rgb_alpha_16_interlaced.png", "images/exif_before.png", "images/exif_after.png",
+        "images/cmyk.jpg", "images/cmyk_progressive.jpg", "images/ycck.jpg", "images/rgb_adobe.jpg",
+        "images/exif_6.jpg", "images/exif_7.jpg"}) {
+    cases.push_back({name, Sample(name), converted});
   }
   return cases;
 }

@@ -22,6 +22,9 @@ TEST(LimitsTest, WhatStaysOnTheHeapKeepsItsLimits) {
   EXPECT_EQ(disk.samples, heap.samples);
   EXPECT_EQ(disk.classes, heap.classes);
   EXPECT_EQ(disk.files, heap.files);
+  EXPECT_EQ(disk.decoding_bytes, heap.decoding_bytes);
+  EXPECT_EQ(LimitsOnDisk(int64_t{512} << 20).decoding_bytes, int64_t{64} << 20);
+  EXPECT_EQ(LimitsOnDisk(int64_t{64} << 30).decoding_bytes, heap.decoding_bytes);
 }
 
 }  // namespace

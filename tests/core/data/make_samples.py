@@ -1,22 +1,20 @@
 #!/usr/bin/python3
-"""Writes samples/: small files as NumPy, Python's gzip and zipfile, and PIL write them, for the readers to be tested on.
+"""Writes samples/: small files as NumPy and Python's gzip and zipfile write them, for the readers to be tested on.
 
-usage: make_samples.py   (needs python3-numpy and python3-pil; the files are committed)
+usage: make_samples.py   (needs python3-numpy; the files are committed; make_image_samples.py writes PNG and JPEG files)
 
 Pixel [n, h, w, c] of every array is (37 n + 11 h + 5 w + 3 c) mod 251, plus 0.25 in floating-point arrays; the label of
-sample n is (7 n + 3) mod 10. The tests know no more than that. What JPEG files decode to is in .raw files beside them,
-decoded by PIL. The files matrix_KIND.npz have X of every real type, byte order and order of dimensions, and
-images_KIND.idx images of every type, with pixels mod 101, so that int8 holds them, and bool True where that is odd.
+sample n is (7 n + 3) mod 10. The tests know no more than that. The files matrix_KIND.npz have X of every real type,
+byte order and order of dimensions, and images_KIND.idx images of every type, with pixels mod 101, so that int8 holds
+them, and bool True where that is odd.
 """
 import gzip
 import io
 import os
 import struct
 import zipfile
-import zlib
 
 import numpy as np
-from PIL import Image
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
 
@@ -228,73 +226,9 @@ def gzips():
     write("bomb.gz", gzip.compress(bytes(1 << 26), mtime=0))
 
 
-def png(width, height, depth, colour, rows, extra=b"", interlaced=False):
-    """A PNG file by the specification, for kinds that PIL does not write. `rows` are packed scan lines."""
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
-            + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))) + chunk(b"IEND", b""))
-
-
-def packed(values, depth):
-    bits = "".join(format(v, f"0{depth}b") for v in values)
-    bits += "0" * (-len(bits) % 8)
-    return bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8))
-
-
-def saved(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def images():
-    grey = pixels(1, 6, 9, 1)[0, :, :, 0]
-    rgb = pixels(1, 6, 9, 3)[0]
-    write("grey.png", saved(Image.fromarray(grey, "L"), "PNG"))
-    write("rgb.png", saved(Image.fromarray(rgb, "RGB"), "PNG"))
-    write("rgb_gamma_and_text.png", saved(Image.fromarray(rgb, "RGB"), "PNG", dpi=(72, 72), optimize=True))
-    # Colour i of the palette is (i, 2 i, 255 - i); pixel (h, w) has colour 11 h + 5 w.
-    palette = Image.fromarray(grey, "P")
-    palette.putpalette(b"".join(bytes((i, 2 * i % 256, 255 - i)) for i in range(256)))
-    write("palette.png", saved(palette, "PNG"))
-    # Pixel (h, w) is (h + w) mod 2^depth.
-    for depth in (1, 2, 4):
-        rows = [packed([(h + w) % (1 << depth) for w in range(9)], depth) for h in range(6)]
-        write(f"grey_{depth}_bit.png", png(9, 6, depth, 0, rows))
-    # Adam7: passes as (first row, first column, row step, column step).
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    rows = [rgb[h, x::dx].tobytes() for y, x, dy, dx in passes for h in range(y, 6, dy) if x < 9]
-    write("rgb_interlaced.png", png(9, 6, 8, 2, rows, interlaced=True))
-    # To be refused.
-    write("grey_16_bit.png", png(9, 6, 16, 0, [bytes(18)] * 6))
-    write("rgb_16_bit.png", png(9, 6, 16, 2, [bytes(54)] * 6))
-    write("grey_alpha.png", saved(Image.fromarray(grey, "L").convert("LA"), "PNG"))
-    write("rgb_alpha.png", saved(Image.fromarray(rgb, "RGB").convert("RGBA"), "PNG"))
-    write("palette_transparent.png", saved(palette, "PNG", transparency=3))
-    write("grey_transparent.png", saved(Image.fromarray(grey, "L"), "PNG", transparency=7))
-    write("huge.png", png(60000, 60000, 8, 0, [bytes(10)]))
-
-    def jpeg(name, image, **options):
-        data = saved(image, "JPEG", **options)
-        write(name + ".jpg", data)
-        if image.mode != "CMYK":
-            write(name + ".raw", np.asarray(Image.open(io.BytesIO(data))).tobytes())
-
-    big = Image.fromarray(pixels(1, 20, 33, 3)[0], "RGB")
-    jpeg("rgb_420", big, quality=75)
-    jpeg("rgb_444", big, quality=90, subsampling=0)
-    jpeg("rgb_progressive", big, quality=80, progressive=True)
-    jpeg("grey", big.convert("L"), quality=85)
-    jpeg("cmyk", big.convert("CMYK"))
-
-
 os.makedirs(HERE, exist_ok=True)
 arrays()
 matrix()
 idx()
 cifar()
 gzips()
-images()

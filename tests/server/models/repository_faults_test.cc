@@ -147,7 +147,7 @@ TEST_F(ModelRepositoryTest, NeverWritesOverEvaluationsThatItCouldNotRead) {
     if (!failed) break;
     if (!opened.ok() || (*opened)->List("").empty()) continue;
     ASSERT_TRUE((*opened)->AddEvaluation(EvaluationOf(Id("m", 1), 0.5)).ok()) << k;
-    EXPECT_EQ((*opened)->Get(Id("m"))->evaluations_size(), 2) << k;
+    EXPECT_EQ((*opened)->Get(Id("m", 1))->evaluations_size(), 2) << k;
     fs_->Bytes(path) = good;
   }
   // The file is damaged.

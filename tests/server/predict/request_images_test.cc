@@ -21,6 +21,8 @@ using ::testing::HasSubstr;
 constexpr Shape kShape{2, 3, 2};  // 12 elements an image
 constexpr int64_t kMaxImages = 5;
 
+absl::Status AlwaysWanted() { return absl::OkStatus(); }
+
 v1::Images Uint8Images(int64_t count, int height, int width, int channels, size_t bytes) {
   v1::Images images;
   v1::RawImages& raw = *images.mutable_uint8();
@@ -51,7 +53,7 @@ TEST(RequestImages, PointsIntoTheRequestsOwnBytes) {
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->count(), 2);
   EXPECT_EQ(images->bytes(2), 24);
-  const absl::StatusOr<ImageSet> second = images->Read(1, 1);
+  const absl::StatusOr<ImageSet> second = images->Read(1, 1, AlwaysWanted);
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->count, 1);
   EXPECT_EQ(second->height, 2);
@@ -67,10 +69,10 @@ TEST(RequestImages, KeepsTheOwnerAlive) {
   ImageSet read;
   {
     const absl::StatusOr<RequestImages> images =
-        RequestImages::Create(*request, kShape, kMaxImages, request);
+        RequestImages::Create(*request, kShape, kMaxImages, {}, request);
     ASSERT_TRUE(images.ok());
     request.reset();
-    read = *images->Read(0, 1);
+    read = *images->Read(0, 1, AlwaysWanted);
   }
   EXPECT_FALSE(watch.expired());
   EXPECT_EQ(static_cast<const uint8_t*>(read.pixels)[11], 11);
@@ -85,7 +87,7 @@ TEST(RequestImages, ReadsFloats) {
   const absl::StatusOr<RequestImages> images = RequestImages::Create(request, kShape, kMaxImages);
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->bytes(1), 48);
-  const absl::StatusOr<ImageSet> second = images->Read(1, 1);
+  const absl::StatusOr<ImageSet> second = images->Read(1, 1, AlwaysWanted);
   ASSERT_TRUE(second.ok());
   EXPECT_EQ(second->type, ElementType::kFloat32);
   EXPECT_EQ(static_cast<const float*>(second->pixels)[11], 11.5f);
@@ -119,31 +121,81 @@ TEST(RequestImages, DecodesTheFilesThatAreAskedFor) {
   ASSERT_TRUE(images.ok()) << images.status();
   EXPECT_EQ(images->count(), 3);
   EXPECT_EQ(images->bytes(3), 18);
-  const absl::StatusOr<ImageSet> read = images->Read(1, 2);
+  const absl::StatusOr<ImageSet> read = images->Read(1, 2, AlwaysWanted);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->type, ElementType::kUint8);
   EXPECT_THAT(Pixels(*read), ElementsAre(77, 77, 77, 77, 77, 77, 0, 50, 100, 150, 200, 255));
 
-  const absl::Status first = images->Read(0, 1).status();
+  const absl::Status first = images->Read(0, 1, AlwaysWanted).status();
   EXPECT_EQ(first.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(first.message()), HasSubstr("images.encoded.files[0]"));
 }
 
-TEST(RequestImages, RefusesFilesOfAnotherSizeOrAnotherNumberOfChannels) {
+TEST(RequestImages, MakesFilesFitTheModel) {
   v1::Images request;
   request.mutable_encoded()->add_files(HexBytes(kRgbPng));
-  const absl::StatusOr<RequestImages> rgb =
-      RequestImages::Create(request, Shape{2, 3, 3}, kMaxImages);
-  EXPECT_THAT(Pixels(*rgb->Read(0, 1)),
+  const auto pixels = [&](Shape shape) {
+    const absl::StatusOr<RequestImages> images = RequestImages::Create(request, shape, kMaxImages);
+    EXPECT_EQ(images->bytes(1), shape.elements());
+    return Pixels(*images->Read(0, 1, AlwaysWanted));
+  };
+  EXPECT_THAT(pixels({2, 3, 3}),
               ElementsAre(0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32, 40, 41, 42, 50, 51, 52));
-  for (const Shape want : {Shape{2, 3, 1}, Shape{3, 2, 3}, Shape{2, 4, 3}}) {
-    const absl::Status status =
-        RequestImages::Create(request, want, kMaxImages)->Read(0, 1).status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("files[0]"), HasSubstr("2x3x3"),
-                      HasSubstr(absl::StrCat(want.height, "x", want.width, "x", want.channels))));
-  }
+  // 0.299 R + 0.587 G + 0.114 B is R + 0.8.
+  EXPECT_THAT(pixels({2, 3, 1}), ElementsAre(1, 11, 21, 31, 41, 51));
+  // Their mean, for the weights are symmetric.
+  EXPECT_THAT(pixels({1, 1, 3}), ElementsAre(25, 26, 27));
+}
+
+TEST(RequestImages, InvertsFilesWhereTheRequestSaysSo) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(HexBytes(kGreyPng));
+  request.mutable_encoded()->set_invert(true);
+  const auto images = RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_THAT(Pixels(*images->Read(0, 1, AlwaysWanted)), ElementsAre(255, 205, 155, 105, 55, 0));
+}
+
+TEST(RequestImages, RefusesFilesWhereTheModelTakesOtherChannelsThanTheyCanHave) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(HexBytes(kRgbPng));
+  const absl::Status status =
+      RequestImages::Create(request, kShape, kMaxImages)->Read(0, 1, AlwaysWanted).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("images.encoded.files[0]: "), HasSubstr("the model takes 2")));
+}
+
+TEST(RequestImages, StopsDecodingWhenNobodyWaits) {
+  v1::Images request;
+  for (int i = 0; i < 2; ++i) request.mutable_encoded()->add_files(HexBytes(kGreyPng));
+  request.mutable_encoded()->add_files("never looked at");
+  const auto images = RequestImages::Create(request, Shape{2, 3, 1}, kMaxImages);
+  int asked = 0;
+  const absl::Status status = images
+                                  ->Read(0, 3,
+                                         [&]() -> absl::Status {
+                                           if (++asked < 3) return absl::OkStatus();
+                                           return absl::CancelledError("gone");
+                                         })
+                                  .status();
+  EXPECT_EQ(status, absl::CancelledError("gone"));
+}
+
+TEST(RequestImages, BoundsTheMemoryOfDecoding) {
+  v1::Images request;
+  request.mutable_encoded()->add_files(HexBytes(kRgbPng));
+  DataLimits files;
+  files.decoding_bytes = 2 * 3 * 3;
+  const Shape shape{1, 1, 3};
+  EXPECT_TRUE(
+      RequestImages::Create(request, shape, kMaxImages, files)->Read(0, 1, AlwaysWanted).ok());
+  files.decoding_bytes -= 1;
+  const absl::Status status =
+      RequestImages::Create(request, shape, kMaxImages, files)->Read(0, 1, AlwaysWanted).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("images.encoded.files[0]: "), HasSubstr("limit is 17")));
 }
 
 TEST(RequestImages, CountsFiles) {
@@ -203,8 +255,8 @@ TEST(RequestImages, NamesTheValueThatIsNotFinite) {
     const v1::Images request = FloatImages(3, values);
     const absl::StatusOr<RequestImages> images = RequestImages::Create(request, kShape, kMaxImages);
     ASSERT_TRUE(images.ok()) << images.status();
-    EXPECT_TRUE(images->Read(0, 2).ok());
-    const absl::Status status = images->Read(1, 2).status();
+    EXPECT_TRUE(images->Read(0, 2, AlwaysWanted).ok());
+    const absl::Status status = images->Read(1, 2, AlwaysWanted).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()),
                 HasSubstr("images.float32.data: image 2, row 1, column 2, channel 1"));

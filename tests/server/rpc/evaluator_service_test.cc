@@ -257,10 +257,16 @@ TEST_F(EvaluatorServiceTest, EvaluatesPngAndJpegFiles) {
   // Of the decoded pixels, again by hashlib.
   EXPECT_EQ(response.evaluation().data_sha256(),
             "3e7888af130d998303fce65a62971a812b7166b0ae5f8d32d8425fa2acc840d0");
+
+  // 255, 205, 155, 105, 55, 0, whose sum is 3 as well, and 178 everywhere: 0.
+  images.mutable_images()->mutable_encoded()->set_invert(true);
+  for (int i = 0; i < 50; i += 5) images.set_labels(i, 0);
+  ASSERT_TRUE(Evaluate(request, &response).ok());
+  EXPECT_EQ(response.evaluation().metrics().accuracy(), 1);
   images.mutable_images()->mutable_encoded()->set_files(47, "no image");
   images.mutable_images()->mutable_encoded()->mutable_files(40)->resize(60);
   ExpectError(request, grpc::INVALID_ARGUMENT, {"images.encoded.files[40]"});
-  EXPECT_EQ(Kept(), 1);
+  EXPECT_EQ(Kept(), 2);
 }
 
 TEST_F(EvaluatorServiceTest, HoldsNoMoreDecodedImagesThanItsLimit) {

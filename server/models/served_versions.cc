@@ -1,0 +1,567 @@
+#include "server/models/served_versions.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/nn/summary.h"
+#include "core/status/status_macros.h"
+#include "server/models/model_policy.h"
+#include "server/models/repository.h"
+#include "server/models/version_folder.h"
+
+namespace convd {
+namespace {
+
+// How long a damaged version is taken for damaged before its files are read again: at first, since
+// it may be one that is being copied in, and, doubled each time that nothing has changed, at last.
+constexpr absl::Duration kReadAgainFirst = absl::Seconds(2);
+constexpr absl::Duration kReadAgainLast = absl::Seconds(10);
+// How long a version stays in memory that nothing but its number stands for.
+constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
+constexpr size_t kMaxWarnings = 1000;
+constexpr size_t kMaxDamaged = 100;
+
+}  // namespace
+
+std::vector<v1::Precision> ServedVersions::Version::precisions() const {
+  std::vector<v1::Precision> precisions;
+  for (const auto& [precision, s] : served) {
+    if (s.loaded != nullptr) precisions.push_back(precision);
+  }
+  return precisions;
+}
+
+bool ServedVersions::Version::in_use() const {
+  return std::any_of(served.begin(), served.end(), [](const auto& s) {
+    return s.second.loading || s.second.loaded.use_count() > 1;
+  });
+}
+
+// What changes.
+
+void ServedVersions::Add(FoundVersion found) {
+  const auto version = std::make_shared<Version>();
+  version->id = found.id;
+  version->path = std::move(found.path);
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    Name& name = NameOf(found.id.name());
+    if (name.versions.count(found.id.version()) > 0) return;
+    if (found.card.ok()) {
+      version->card = std::make_shared<const v1::ModelCard>(std::move(found.card->card));
+      version->size_bytes = found.card->size_bytes;
+      precisions = TakesOverAt(found.id);
+    } else {
+      SetError(*version, found.card.status());
+    }
+    if (!found.evaluations.ok()) {
+      WarnLocked(absl::StrCat(EvaluationsPath(version->path),
+                              ": ignored: ", found.evaluations.status().message()));
+    }
+    version->evaluations = std::move(found.evaluations);
+  }
+  LoadAt(*version, precisions);
+  absl::MutexLock lock(&mu_);
+  Name& name = NameOf(found.id.name());
+  name.versions.emplace(found.id.version(), version);
+  Retire(name);
+}
+
+void ServedVersions::Remove(const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  const auto name = names_.find(id.name());
+  if (name == names_.end()) return;
+  const auto version = name->second.versions.find(id.version());
+  if (version == name->second.versions.end()) return;
+  version->second->removed = true;
+  name->second.versions.erase(version);
+}
+
+void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy) {
+  absl::MutexLock lock(&mu_);
+  Name& known = NameOf(name);
+  if (!policy.ok() && policy.status() != known.policy.status()) {
+    WarnLocked(absl::StrCat("model ", name,
+                            ": only its version numbers can be asked for, since its ",
+                            "labels can't be read: ", policy.status().message()));
+  }
+  known.policy = std::move(policy);
+  Retire(known);
+}
+
+void ServedVersions::SetEvaluations(const v1::ModelVersion& id,
+                                    std::vector<v1::Evaluation> evaluations) {
+  absl::MutexLock lock(&mu_);
+  const absl::StatusOr<VersionPointer> version = FindListed(id);
+  if (version.ok()) (*version)->evaluations = std::move(evaluations);
+}
+
+absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const std::string& label,
+                                               const v1::ModelVersion& next) {
+  VersionPointer version;
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(version, FindListed(next));
+    CONVD_ASSIGN_OR_RETURN(const Name* const known, FindName(name));
+    if (const Version* const current = Current(*known, label)) precisions = current->precisions();
+  }
+  if (precisions.empty()) return ReadCheckedWeights(fs_, version->path, version->id).status();
+  for (const v1::Precision precision : precisions) {
+    CONVD_RETURN_IF_ERROR(LoadVersion(*version, precision).status());
+  }
+  return absl::OkStatus();
+}
+
+void ServedVersions::ReadDamagedAgain() {
+  std::vector<std::pair<VersionPointer, std::vector<v1::Precision>>> damaged;
+  {
+    absl::MutexLock lock(&mu_);
+    for (const auto& [name, known] : names_) {
+      for (const auto& [number, version] : known.versions) {
+        if (version->listed() || KnownDamaged(*version)) continue;
+        damaged.emplace_back(version, TakesOverAt(version->id));
+      }
+    }
+  }
+  for (const auto& [version, precisions] : damaged) {
+    absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version->path, version->id);
+    if (weights.ok() && !precisions.empty()) {
+      // Which lists it, once it is in memory.
+      LoadAt(*version, precisions);
+      continue;
+    }
+    absl::MutexLock lock(&mu_);
+    if (weights.ok()) {
+      version->card = std::make_shared<const v1::ModelCard>(std::move(weights->card));
+      version->size_bytes = weights->size_bytes;
+      version->error = absl::OkStatus();
+    } else {
+      SetError(*version, weights.status());
+    }
+  }
+  Retire();
+}
+
+void ServedVersions::Retire() {
+  absl::MutexLock lock(&mu_);
+  for (auto& [name, known] : names_) Retire(known);
+}
+
+void ServedVersions::Retire(Name& name) {
+  // Without labels nobody knows what is meant; and until what is meant is in memory itself, those
+  // before it may be all there is.
+  if (!name.policy.ok()) return;
+  const Version* const current = Current(name, "");
+  if (current == nullptr || !current->in_memory()) return;
+  for (auto& [number, version] : name.versions) {
+    const bool asked_for = clock_.Monotonic() - version->asked_by_number < kKeptByNumber;
+    if (version.get() == current || asked_for || IsLabelled(name, number)) continue;
+    for (auto& [precision, served] : version->served) served.loaded = nullptr;
+  }
+}
+
+absl::Status ServedVersions::Unload(const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  if (id.version() == 0 && id.label().empty()) {
+    CONVD_ASSIGN_OR_RETURN(Name* const name, FindName(id.name()));
+    for (auto& [number, version] : name->versions) {
+      for (auto& [precision, served] : version->served) served.loaded = nullptr;
+    }
+    return absl::OkStatus();
+  }
+  CONVD_ASSIGN_OR_RETURN(const VersionPointer version, FindListed(id));
+  for (auto& [precision, served] : version->served) served.loaded = nullptr;
+  return absl::OkStatus();
+}
+
+// Loading.
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::Load(const v1::ModelVersion& id,
+                                                                        v1::Precision precision) {
+  std::vector<VersionPointer> candidates;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(candidates, Candidates(id));
+    if (id.version() > 0) candidates.front()->asked_by_number = clock_.Monotonic();
+  }
+  absl::Status first_error;
+  for (const VersionPointer& version : candidates) {
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version, precision);
+    // Damage is the one reason to answer with an older version than the newest.
+    if (loaded.ok() || !absl::IsDataLoss(loaded.status())) return loaded;
+    if (first_error.ok()) first_error = loaded.status();
+  }
+  return first_error;
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
+    Version& version, v1::Precision requested) {
+  CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
+  v1::Precision precision;
+  Served* served;
+  {
+    absl::MutexLock lock(&mu_);
+    // First, so that nothing is kept of a precision that there isn't.
+    CONVD_RETURN_IF_ERROR(CheckServed(*version.card, requested, check_));
+    precision = ChoosePrecision(*version.card, requested);
+    served = &version.served[precision];
+    if (served->loading) {
+      // Somebody is at it: theirs is ours.
+      mu_.Await(absl::Condition(+[](Served* s) { return !s->loading; }, served));
+      if (served->loaded == nullptr && !served->error.ok()) return served->error;
+    }
+    if (served->loaded != nullptr) return served->loaded;
+    if (KnownDamaged(version)) return version.error;
+    if (KnownDamaged(*served)) return served->error;
+    served->loading = true;
+  }
+  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version.path, version.id);
+  const absl::Status read = weights.status();
+  const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
+  const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
+      read.ok() ? CompileWeights(compile_, *std::move(weights), version.path, precision)
+                : absl::StatusOr<std::shared_ptr<const LoadedModel>>(read);
+  // Apart from what is loaded, which the card would keep in memory.
+  const auto card = loaded.ok() ? std::make_shared<const v1::ModelCard>((*loaded)->card) : nullptr;
+
+  absl::MutexLock lock(&mu_);
+  served->loading = false;
+  if (version.removed && !loaded.ok()) {
+    return absl::NotFoundError(absl::StrCat("model: version ", version.id.version(), " of \"",
+                                            version.id.name(), "\" was deleted meanwhile"));
+  }
+  // What is in memory goes on answering, and stays listed, whatever its files have become. Else
+  // they may have been damaged before, and mended since.
+  const bool own_error = !read.ok() && !version.in_memory();
+  if (own_error) SetError(version, read);
+  if (read.ok()) version.error = absl::OkStatus();
+  if (!loaded.ok()) {
+    // Not the version's own error: at another precision it may be as good as ever.
+    if (!own_error && loaded.status().message() != served->error.message()) {
+      WarnLocked(absl::StrCat("model ", version.id.name(), " version ", version.id.version(),
+                              " can't be loaded at ", v1::Precision_Name(precision), ": ",
+                              loaded.status().message()));
+    }
+    served->error = loaded.status();
+    served->error_time = clock_.Monotonic();
+    return loaded.status();
+  }
+  served->error = absl::OkStatus();
+  served->loaded = *loaded;
+  version.card = card;
+  version.size_bytes = size_bytes;
+  return loaded;
+}
+
+absl::Status ServedVersions::ReadCardAgain(Version& version, v1::Precision requested) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (version.listed()) return absl::OkStatus();
+    const Served* const served = FindServed(version, requested);
+    if (served != nullptr && served->loaded != nullptr) return absl::OkStatus();
+    if (KnownDamaged(version)) return version.error;
+  }
+  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, version.path, version.id);
+  absl::MutexLock lock(&mu_);
+  if (!card.ok()) {
+    SetError(version, card.status());
+    return card.status();
+  }
+  // Not listed yet: the weights may be what is damaged.
+  version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
+  version.size_bytes = card->size_bytes;
+  return absl::OkStatus();
+}
+
+void ServedVersions::LoadAt(Version& version, const std::vector<v1::Precision>& precisions) {
+  // What can't be loaded is warned of, and tried again by who asks for it.
+  for (const v1::Precision precision : precisions)
+    LoadVersion(version, precision).status().IgnoreError();
+}
+
+std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVersion& id,
+                                                              v1::Precision precision) {
+  absl::MutexLock lock(&mu_);
+  const auto name = names_.find(id.name());
+  if (name == names_.end()) return nullptr;
+  const absl::StatusOr<int64_t> number = NumberOf(name->second, id);
+  if (!number.ok()) return nullptr;
+  const auto find = [&](Version& version) {
+    if (id.version() > 0) version.asked_by_number = clock_.Monotonic();
+    const Served* const served = FindServed(version, precision);
+    return served != nullptr ? served->loaded : nullptr;
+  };
+  if (*number > 0) {
+    const auto version = name->second.versions.find(*number);
+    return version != name->second.versions.end() ? find(*version->second) : nullptr;
+  }
+  for (const auto& [newest, version] : name->second.versions) {
+    std::shared_ptr<const LoadedModel> loaded = find(*version);
+    if (loaded != nullptr || !KnownDamaged(*version, precision)) return loaded;
+  }
+  return nullptr;
+}
+
+const ServedVersions::Served* ServedVersions::FindServed(const Version& version,
+                                                         v1::Precision requested) {
+  if (version.card == nullptr) return nullptr;
+  const auto served = version.served.find(ChoosePrecision(*version.card, requested));
+  return served != version.served.end() ? &served->second : nullptr;
+}
+
+absl::StatusOr<std::vector<float>> ServedVersions::ReadWeights(const v1::ModelVersion& id) {
+  VersionPointer version;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(version, FindListed(id));
+  }
+  CONVD_ASSIGN_OR_RETURN(CheckedWeights weights,
+                         ReadCheckedWeights(fs_, version->path, version->id));
+  return std::move(weights.parameters);
+}
+
+// What is meant.
+
+ServedVersions::Name& ServedVersions::NameOf(const std::string& name) {
+  const auto [known, added] = names_.try_emplace(name);
+  if (added) known->second.policy->set_name(name);
+  return known->second;
+}
+
+absl::StatusOr<ServedVersions::Name*> ServedVersions::FindName(const std::string& name) {
+  const auto known = names_.find(name);
+  if (known != names_.end() && !known->second.versions.empty()) return &known->second;
+  return absl::NotFoundError(absl::StrCat("model: no version of \"", name, "\" is published"));
+}
+
+absl::StatusOr<int64_t> ServedVersions::NumberOf(const Name& name, const v1::ModelVersion& id) {
+  if (id.version() > 0) return id.version();
+  if (id.label() == kLatestLabel) return 0;
+  CONVD_RETURN_IF_ERROR(name.policy.status());
+  const std::string& label = id.label().empty() ? name.policy->default_label() : id.label();
+  if (label.empty()) return 0;
+  CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(*name.policy, label));
+  return found->version();
+}
+
+absl::Status ServedVersions::NoVersion(const Name& name, const v1::ModelVersion& id,
+                                       int64_t number) {
+  return absl::NotFoundError(absl::StrCat("model: \"", id.name(), "\" has no version ", number,
+                                          "; its newest is ", name.versions.begin()->first));
+}
+
+absl::StatusOr<std::vector<ServedVersions::VersionPointer>> ServedVersions::Candidates(
+    const v1::ModelVersion& id) {
+  CONVD_ASSIGN_OR_RETURN(Name* const name, FindName(id.name()));
+  CONVD_ASSIGN_OR_RETURN(const int64_t number, NumberOf(*name, id));
+  std::vector<VersionPointer> candidates;
+  for (const auto& [found, version] : name->versions) {
+    if (number == 0 || found == number) candidates.push_back(version);
+  }
+  if (candidates.empty()) return NoVersion(*name, id, number);
+  return candidates;
+}
+
+absl::StatusOr<ServedVersions::VersionPointer> ServedVersions::FindListed(
+    const v1::ModelVersion& id) {
+  CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
+  for (const VersionPointer& version : candidates) {
+    if (version->listed()) return version;
+  }
+  return candidates.front()->error;
+}
+
+const ServedVersions::Version* ServedVersions::Current(const Name& name, const std::string& label) {
+  v1::ModelVersion id;
+  id.set_label(label);
+  const absl::StatusOr<int64_t> number = NumberOf(name, id);
+  if (!number.ok()) return nullptr;
+  for (const auto& [found, version] : name.versions) {
+    if (*number == 0 ? version->listed() : found == *number) return version.get();
+  }
+  return nullptr;
+}
+
+std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& id) {
+  const Name& name = NameOf(id.name());
+  if (!name.policy.ok() || !name.policy->default_label().empty()) return {};
+  const Version* const current = Current(name, "");
+  if (current == nullptr || current->id.version() > id.version()) return {};
+  return current->precisions();
+}
+
+bool ServedVersions::IsLabelled(const Name& name, int64_t number) {
+  return name.policy.ok() &&
+         std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
+                     [number](const v1::ModelLabel& label) { return label.version() == number; });
+}
+
+// What is shown.
+
+v1::Model ServedVersions::Describe(const Version& version) {
+  v1::Model model;
+  *model.mutable_card() = *version.card;
+  if (version.evaluations.ok()) {
+    model.mutable_evaluations()->Add(version.evaluations->begin(), version.evaluations->end());
+  }
+  model.set_path(version.path);
+  model.set_size_bytes(version.size_bytes);
+  for (const v1::Precision precision : version.precisions()) model.add_in_memory(precision);
+  return model;
+}
+
+void ServedVersions::AddPolicy(const Name& name, v1::Model& model) {
+  if (!name.policy.ok()) return;
+  const int64_t number = model.card().model().version();
+  for (const v1::ModelLabel& label : name.policy->labels()) {
+    if (label.version() == number) model.add_labels(label.label());
+  }
+  const Version* const current = Current(name, "");
+  model.set_is_default(current != nullptr && current->id.version() == number);
+}
+
+absl::StatusOr<v1::Model> ServedVersions::Get(const v1::ModelVersion& id) {
+  v1::Model model;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const VersionPointer version, FindListed(id));
+    model = Describe(*version);
+    AddPolicy(NameOf(id.name()), model);
+  }
+  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
+  model.set_summary(Summary(graph));
+  return model;
+}
+
+std::vector<v1::Model> ServedVersions::List(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<v1::Model> models;
+  for (const auto& [known, of_name] : names_) {
+    if (!name.empty() && known != name) continue;
+    for (const auto& [number, version] : of_name.versions) {
+      if (!version->listed()) continue;
+      AddPolicy(of_name, models.emplace_back(Describe(*version)));
+    }
+  }
+  return models;
+}
+
+std::vector<v1::ModelVersion> ServedVersions::Versions(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<v1::ModelVersion> ids;
+  for (const auto& [known, of_name] : names_) {
+    if (!name.empty() && known != name) continue;
+    for (const auto& [number, version] : of_name.versions) {
+      if (version->listed()) ids.push_back(version->id);
+    }
+  }
+  return ids;
+}
+
+std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<v1::Model> models;
+  for (const auto& [known, of_name] : names_) {
+    if (!name.empty() && known != name) continue;
+    for (const auto& [number, version] : of_name.versions) {
+      if (version->listed() || models.size() == kMaxDamaged) continue;
+      v1::Model& model = models.emplace_back();
+      *model.mutable_card()->mutable_model() = version->id;
+      model.set_path(version->path);
+      model.set_damage(std::string(version->error.message()));
+      AddPolicy(of_name, model);
+    }
+  }
+  return models;
+}
+
+absl::StatusOr<v1::ModelPolicy> ServedVersions::Policy(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  CONVD_ASSIGN_OR_RETURN(const Name* const known, FindName(name));
+  return known->policy;
+}
+
+ServedVersions::Known ServedVersions::Describe(const Name& name, const Version& version) {
+  Known known;
+  known.id = version.id;
+  known.path = version.path;
+  known.damaged = !version.listed();
+  known.in_memory = version.in_memory();
+  known.in_use = version.in_use();
+  known.labelled = IsLabelled(name, version.id.version());
+  known.evaluations = version.evaluations;
+  return known;
+}
+
+std::vector<ServedVersions::Known> ServedVersions::KnownVersions(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  std::vector<Known> known;
+  const auto found = names_.find(name);
+  if (found == names_.end()) return known;
+  for (const auto& [number, version] : found->second.versions) {
+    known.push_back(Describe(found->second, *version));
+  }
+  return known;
+}
+
+absl::StatusOr<ServedVersions::Known> ServedVersions::FindKnown(const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
+  return Describe(NameOf(id.name()), *candidates.front());
+}
+
+std::vector<std::string> ServedVersions::Names() {
+  absl::MutexLock lock(&mu_);
+  std::vector<std::string> names;
+  for (const auto& [name, known] : names_) names.push_back(name);
+  return names;
+}
+
+// Damage.
+
+bool ServedVersions::KnownDamaged(const Version& version, v1::Precision requested) const {
+  if (KnownDamaged(version)) return true;
+  const Served* const served = FindServed(version, requested);
+  return served != nullptr && KnownDamaged(*served);
+}
+
+bool ServedVersions::KnownDamaged(const Served& served) const {
+  return absl::IsDataLoss(served.error) && clock_.Monotonic() - served.error_time < kReadAgainLast;
+}
+
+bool ServedVersions::KnownDamaged(const Version& version) const {
+  return absl::IsDataLoss(version.error) &&
+         clock_.Monotonic() - version.error_time < version.read_again_after;
+}
+
+void ServedVersions::SetError(Version& version, absl::Status error) {
+  if (error.message() != version.error.message()) {
+    WarnLocked(absl::StrCat(
+        "model ", version.id.name(), " version ", version.id.version(),
+        absl::IsDataLoss(error) ? " is left out: " : " can't be loaded: ", error.message()));
+  }
+  version.read_again_after = error == version.error
+                                 ? std::min(2 * version.read_again_after, kReadAgainLast)
+                                 : kReadAgainFirst;
+  version.error = std::move(error);
+  version.error_time = clock_.Monotonic();
+}
+
+void ServedVersions::Warn(std::string text) {
+  absl::MutexLock lock(&mu_);
+  WarnLocked(std::move(text));
+}
+
+void ServedVersions::WarnLocked(std::string text) {
+  if (warnings_.size() < kMaxWarnings) warnings_.push_back(std::move(text));
+}
+
+std::vector<std::string> ServedVersions::TakeWarnings() {
+  absl::MutexLock lock(&mu_);
+  return std::exchange(warnings_, {});
+}
+
+}  // namespace convd

@@ -1,0 +1,176 @@
+#ifndef CONVD_SERVER_MODELS_SERVED_VERSIONS_H_
+#define CONVD_SERVER_MODELS_SERVED_VERSIONS_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "convd/v1/models.pb.h"
+#include "core/storage/file_system.h"
+#include "core/time/clock.h"
+#include "server/models/found_versions.h"
+#include "server/models/loaded_model.h"
+#include "server/models/served_precision.h"
+
+namespace convd {
+
+// The versions that are known, what their names and labels stand for, and those of them that are in
+// memory. Reads version folders and never writes any: what changes on disk is told it (Add, Remove,
+// SetPolicy), one change at a time. Any thread may call all else.
+//
+// A version takes over from another without anybody waiting or failing: it is loaded, at each
+// precision that the one before it is, before a name or label stands for it. Then the one before it
+// is let go, and its memory is given back when the last request that holds it has ended. In memory
+// stays what a name or a label stands for, and for five minutes what was asked for by its number.
+class ServedVersions {
+ public:
+  ServedVersions(FileSystem& fs, const Clock& clock, CompileModel compile, PrecisionCheck check)
+      : fs_(fs), clock_(clock), compile_(std::move(compile)), check_(std::move(check)) {}
+
+  // As ModelRepository has them.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id,
+                                                          v1::Precision precision);
+  std::shared_ptr<const LoadedModel> FindLoaded(const v1::ModelVersion& id,
+                                                v1::Precision precision);
+  absl::StatusOr<std::vector<float>> ReadWeights(const v1::ModelVersion& id);
+  absl::StatusOr<v1::Model> Get(const v1::ModelVersion& id);
+  std::vector<v1::Model> List(const std::string& name);
+  std::vector<v1::ModelVersion> Versions(const std::string& name);
+  std::vector<v1::Model> Damaged(const std::string& name);
+  absl::StatusOr<v1::ModelPolicy> Policy(const std::string& name);
+  absl::Status Unload(const v1::ModelVersion& id);
+  std::vector<std::string> TakeWarnings();
+
+  // Nothing where it is known already. Blocks while it is loaded, where it takes over.
+  void Add(FoundVersion found) ABSL_LOCKS_EXCLUDED(mu_);
+  void Remove(const v1::ModelVersion& id);
+  void SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy);
+  void SetEvaluations(const v1::ModelVersion& id, std::vector<v1::Evaluation> evaluations);
+
+  // OK once `next` is whole and loaded at each precision that what `label` stands for now is (or,
+  // where `label` is empty, the name's default).
+  absl::Status PrepareToTakeOver(const std::string& name, const std::string& label,
+                                 const v1::ModelVersion& next) ABSL_LOCKS_EXCLUDED(mu_);
+  // Reads what was damaged again, all of its bytes.
+  void ReadDamagedAgain() ABSL_LOCKS_EXCLUDED(mu_);
+  // Lets go of what need not be in memory any more.
+  void Retire();
+
+  struct Known {
+    v1::ModelVersion id;
+    std::string path;
+    bool damaged = false;
+    bool in_memory = false;
+    bool in_use = false;  // by a request
+    bool labelled = false;
+    absl::StatusOr<std::vector<v1::Evaluation>> evaluations;
+  };
+  // Each version of a name, the newest first, damaged or not.
+  std::vector<Known> KnownVersions(const std::string& name);
+  absl::StatusOr<Known> FindKnown(const v1::ModelVersion& id);
+  std::vector<std::string> Names();
+  void Warn(std::string text);
+
+ private:
+  // One version at one precision. Guarded by mu_.
+  struct Served {
+    std::shared_ptr<const LoadedModel> loaded;
+    bool loading = false;
+    absl::Status error;  // of the last attempt
+    absl::Duration error_time;
+  };
+
+  // What is known of one version. Guarded by mu_ but for id and path, which never change. Who holds
+  // the pointer may still be loading it when it has been removed.
+  struct Version {
+    v1::ModelVersion id;
+    std::string path;
+    std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
+    int64_t size_bytes = 0;
+    // Oldest first; an error where the file was there and could not be read.
+    absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
+    std::map<v1::Precision, Served> served;
+    absl::Status error;  // of the last reading
+    absl::Duration error_time;
+    absl::Duration read_again_after;
+    absl::Duration asked_by_number = -absl::InfiniteDuration();
+    bool removed = false;
+
+    bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
+    bool in_memory() const { return !precisions().empty(); }
+    std::vector<v1::Precision> precisions() const;  // in memory at these
+    bool in_use() const;
+  };
+  using VersionPointer = std::shared_ptr<Version>;
+
+  struct Name {
+    absl::StatusOr<v1::ModelPolicy> policy = v1::ModelPolicy();
+    std::map<int64_t, VersionPointer, std::greater<>> versions;  // newest first
+  };
+
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version,
+                                                                 v1::Precision requested)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Reads the card of a version that was damaged, or whose card was never read.
+  absl::Status ReadCardAgain(Version& version, v1::Precision requested) ABSL_LOCKS_EXCLUDED(mu_);
+  void LoadAt(Version& version, const std::vector<v1::Precision>& precisions)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Null where it was never asked for.
+  static const Served* FindServed(const Version& version, v1::Precision requested);
+
+  // Made where it isn't there yet.
+  Name& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // NOT_FOUND says what there is.
+  absl::StatusOr<Name*> FindName(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Which number is meant; 0: the newest.
+  static absl::StatusOr<int64_t> NumberOf(const Name& name, const v1::ModelVersion& id);
+  static absl::Status NoVersion(const Name& name, const v1::ModelVersion& id, int64_t number);
+  // What is meant, damaged or not; where that is the newest, all, newest first.
+  absl::StatusOr<std::vector<VersionPointer>> Candidates(const v1::ModelVersion& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What is meant, of those that are listed; DATA_LOSS where that is damaged.
+  absl::StatusOr<VersionPointer> FindListed(const v1::ModelVersion& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What the label, or without one the name, stands for now; null where nothing can be served.
+  static const Version* Current(const Name& name, const std::string& label);
+  // At which precisions it is to be loaded before it is listed.
+  std::vector<v1::Precision> TakesOverAt(const v1::ModelVersion& id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Retire(Name& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static bool IsLabelled(const Name& name, int64_t number);
+  static Known Describe(const Name& name, const Version& version);
+  static v1::Model Describe(const Version& version);
+  static void AddPolicy(const Name& name, v1::Model& model);
+
+  // True while it is too early to read a damaged version again.
+  bool KnownDamaged(const Version& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool KnownDamaged(const Served& served) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Either, of what the request asks for.
+  bool KnownDamaged(const Version& version, v1::Precision requested) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetError(Version& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WarnLocked(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  FileSystem& fs_;
+  const Clock& clock_;
+  const CompileModel compile_;
+  const PrecisionCheck check_;
+
+  // Never held while files are read, or a model is compiled.
+  absl::Mutex mu_;
+  std::map<std::string, Name> names_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_MODELS_SERVED_VERSIONS_H_

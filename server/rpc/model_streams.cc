@@ -1,0 +1,151 @@
+#include "server/rpc/model_streams.h"
+
+#include <spdlog/spdlog.h>
+
+#include <string_view>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/status/status_macros.h"
+#include "server/models/model_import.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/status.h"
+
+namespace convd {
+namespace {
+
+absl::Status TooMany() {
+  return absl::ResourceExhaustedError(
+      "too many models are being exported or imported; try again in a moment");
+}
+
+// A thread reads the version and waits for each piece to be written before it makes the next.
+class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelResponse> {
+ public:
+  ExportStream(grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
+               ModelRepository& models, BlockingCalls& calls) {
+    const bool started = calls.Start([this, context, request, &models] {
+      absl::Status status = CallerStillWaits(*context);
+      if (status.ok()) {
+        status =
+            models.Export(request->model(), [this](std::string_view data) { return Send(data); });
+      }
+      // Nothing may follow: gRPC may delete this at once.
+      Finish(ToGrpcStatus(status));
+    });
+    if (!started) Finish(ToGrpcStatus(TooMany()));
+  }
+
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mu_);
+    writing_ = false;
+    failed_ = !ok;
+  }
+  // A write that waits ends with it.
+  void OnCancel() override {}
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status Send(std::string_view data) {
+    response_.mutable_data()->assign(data.data(), data.size());
+    {
+      absl::MutexLock lock(&mu_);
+      writing_ = true;
+    }
+    StartWrite(&response_);
+    absl::MutexLock lock(&mu_);
+    mu_.Await(absl::Condition(+[](bool* writing) { return !*writing; }, &writing_));
+    return failed_ ? absl::CancelledError("the caller is gone") : absl::OkStatus();
+  }
+
+  v1::ExportModelResponse response_;
+  absl::Mutex mu_;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool failed_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// Calls of gRPC and of the threads follow each other, never at once, as in an upload of a dataset.
+class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest> {
+ public:
+  ImportStream(grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
+               FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls)
+      : context_(context),
+        response_(response),
+        models_(models),
+        import_(fs, models, models.NewTemporary(), std::move(take_room)),
+        calls_(calls) {
+    StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) override {
+    const bool started = calls_.Start([this, ok] {
+      const absl::Status status = ok ? HandleRequest() : Commit();
+      if (ok && status.ok()) return StartRead(&request_);
+      Finish(ToGrpcStatus(status));
+    });
+    if (!started) Finish(ToGrpcStatus(TooMany()));
+  }
+  void OnCancel() override {}
+  void OnDone() override { delete this; }
+
+ private:
+  absl::Status HandleRequest() {
+    switch (request_.part_case()) {
+      case v1::ImportModelRequest::kHeader:
+        if (begun_) {
+          return absl::InvalidArgumentError("header: comes a second time; want it first, and once");
+        }
+        CONVD_RETURN_IF_ERROR(CheckImportHeader(request_.header()));
+        header_ = request_.header();
+        begun_ = true;
+        return absl::OkStatus();
+      case v1::ImportModelRequest::kData:
+        if (!begun_) {
+          return absl::InvalidArgumentError("header: is missing; want it before the data");
+        }
+        return import_.Write(request_.data());
+      case v1::ImportModelRequest::PART_NOT_SET:
+        break;
+    }
+    return absl::InvalidArgumentError("part: got none; want header or data");
+  }
+
+  absl::Status Commit() {
+    // The stream has ended: by the caller's word, or because the caller is gone.
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context_));
+    if (!begun_) {
+      return absl::InvalidArgumentError("header: is missing; the stream ended before it");
+    }
+    CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version, import_.Commit(header_));
+    spdlog::info("model {} version {}: imported", version.name(), version.version());
+    CONVD_ASSIGN_OR_RETURN(*response_, models_.Get(version));
+    return absl::OkStatus();
+  }
+
+  grpc::CallbackServerContext* const context_;
+  v1::Model* const response_;
+  ModelRepository& models_;
+  ModelImport import_;
+  BlockingCalls& calls_;
+  v1::ImportModelRequest request_;
+  v1::ImportHeader header_;
+  bool begun_ = false;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* NewModelExportStream(
+    grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
+    ModelRepository& models, BlockingCalls& calls) {
+  return new ExportStream(context, request, models, calls);
+}
+
+grpc::ServerReadReactor<v1::ImportModelRequest>* NewModelImportStream(
+    grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
+    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls) {
+  return new ImportStream(context, response, models, fs, std::move(take_room), calls);
+}
+
+}  // namespace convd

@@ -1,0 +1,30 @@
+#ifndef CONVD_SERVER_RPC_MODEL_STREAMS_H_
+#define CONVD_SERVER_RPC_MODEL_STREAMS_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "convd/v1/models.pb.h"
+#include "server/models/repository.h"
+#include "server/predict/blocking_calls.h"
+
+// Models.ExportModel and Models.ImportModel: a version's archive, piece by piece. The reactors
+// delete themselves; all else outlives them.
+
+namespace convd {
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* NewModelExportStream(
+    grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
+    ModelRepository& models, BlockingCalls& calls);
+
+// `take_room` as ModelImport has it.
+grpc::ServerReadReactor<v1::ImportModelRequest>* NewModelImportStream(
+    grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
+    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_RPC_MODEL_STREAMS_H_

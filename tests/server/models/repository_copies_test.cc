@@ -1,0 +1,178 @@
+// Versions that come and go by other hands: copied in, mended, removed, and disks that are lost.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/server/models/repository_fixture.h"
+
+namespace convd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class RepositoryCopiesTest : public ModelRepositoryTest {
+ protected:
+  // The files of m/2 as somebody else made it, who has them elsewhere.
+  std::map<std::string, std::string> FilesOfTwo() {
+    std::map<std::string, std::string> files;
+    auto elsewhere = std::make_unique<MemoryFileSystem>();
+    fs_.swap(elsewhere);
+    Reopen();
+    MustPublish("m");
+    MustPublish("m");
+    for (const char* file : {"MANIFEST", "model.onnx", "model.textproto"}) {
+      files[file] = fs_->Bytes(absl::StrCat("/state/models/m/2/", file));
+    }
+    fs_.swap(elsewhere);
+    Reopen();
+    return files;
+  }
+  void Maintain() {
+    repository_->Maintain([](const v1::ModelVersion&) { return false; });
+  }
+  // As it is polled: damage is looked at again after ten seconds.
+  void MaintainLater() {
+    clock_.seconds += 10;
+    Maintain();
+  }
+};
+
+TEST_F(RepositoryCopiesTest, TakesUpWhatIsCopiedInOnceItIsWhole) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  std::vector<std::vector<std::string>> orders = {{"MANIFEST", "model.onnx", "model.textproto"},
+                                                  {"model.textproto", "model.onnx", "MANIFEST"},
+                                                  {"model.onnx", "MANIFEST", "model.textproto"}};
+  for (const std::vector<std::string>& order : orders) {
+    for (bool preallocated : {false, true}) {
+      fs_ = std::make_unique<MemoryFileSystem>();
+      Reopen();
+      MustPublish("m");
+      ASSERT_TRUE(Load(Id("m")).ok());
+      const int compiled = compiled_;
+      for (const std::string& file : order) {
+        const std::string& whole = files.at(file);
+        // In four pieces, with the rest missing or, as some copiers write it, zero.
+        for (size_t piece = 0; piece < 4; ++piece) {
+          std::string part = whole.substr(0, whole.size() * piece / 4);
+          if (preallocated) part.resize(whole.size(), '\0');
+          fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = part;
+          MaintainLater();
+          EXPECT_THAT(Listed(), ElementsAre("m/1")) << file << " " << piece;
+          EXPECT_EQ((*Load(Id("m")))->card.model().version(), 1);
+          EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+        }
+        fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = whole;
+      }
+      EXPECT_EQ(compiled_, compiled);
+      ASSERT_EQ(repository_->Damaged("").size(), 1u);
+      MaintainLater();
+      EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
+      EXPECT_THAT(repository_->Damaged(""), IsEmpty());
+      ASSERT_NE(FindLoaded(Id("m")), nullptr) << "it is loaded before it takes over";
+      EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+    }
+  }
+}
+
+TEST_F(RepositoryCopiesTest, TakesUpAWholeVersionAtOnceAndANewNameToo) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+  }
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/2"));
+  EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
+  EXPECT_EQ(MustPublish("m").version(), 3);
+}
+
+TEST_F(RepositoryCopiesTest, DoesNotTakeSizesForBytes) {
+  MustPublish("m");
+  for (const auto& [file, bytes] : FilesOfTwo()) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) =
+        file == "model.onnx" ? std::string(bytes.size(), '\0') : bytes;
+  }
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+}
+
+TEST_F(RepositoryCopiesTest, SaysTheSameOfADamagedVersionEachTime) {
+  MustPublish("m");
+  MustPublish("m");
+  std::string& onnx = fs_->Bytes("/state/models/m/2/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  const absl::Status first = Load(Id("m", 2)).status();
+  EXPECT_EQ(first.code(), absl::StatusCode::kDataLoss);
+  for (int i = 0; i < 3; ++i) {
+    MaintainLater();
+    EXPECT_EQ(Load(Id("m", 2)).status(), first);
+    EXPECT_EQ(repository_->Get(Id("m", 2)).status(), first);
+    ASSERT_EQ(repository_->Damaged("m").size(), 1u);
+    EXPECT_EQ(repository_->Damaged("m")[0].damage(), first.message());
+  }
+  EXPECT_EQ(repository_->TakeWarnings().size(), 1u) << "once is enough";
+  onnx[onnx.size() / 2] ^= 1;
+  MaintainLater();
+  EXPECT_THAT(repository_->Damaged("m"), IsEmpty());
+  EXPECT_TRUE(Load(Id("m", 2)).ok());
+}
+
+TEST_F(RepositoryCopiesTest, ForgetsWhatWasRemovedUnlessItIsInMemory) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/1").ok());
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/3").ok());
+  for (int i = 0; i < 2; ++i) {
+    Maintain();
+    EXPECT_THAT(Listed(), ElementsAre("m/3", "m/2"));
+    EXPECT_EQ((*Load(Id("m")))->card.model().version(), 3);
+  }
+  EXPECT_THAT(repository_->TakeWarnings(),
+              testing::UnorderedElementsAre(HasSubstr("m/3: is gone; it is served from memory"),
+                                            HasSubstr("m/1: is gone; the version isn't listed")));
+  EXPECT_EQ(Load(Id("m", 1)).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(RepositoryCopiesTest, GoesOnAnsweringWhenTheDiskIsLost) {
+  MustPublish("m");
+  MustPublish("n");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  fs_->FailAt(1, /*ever_after=*/true);
+  for (int i = 0; i < 3; ++i) {
+    MaintainLater();
+    EXPECT_TRUE(Load(Id("m")).ok());
+    EXPECT_NE(FindLoaded(Id("m", 1)), nullptr);
+    EXPECT_THAT(Listed(), ElementsAre("m/1", "n/1"));
+  }
+  EXPECT_FALSE(Load(Id("n")).ok());
+  fs_->FailAt(0);
+  EXPECT_TRUE(Load(Id("n")).ok()) << "the disk is back";
+}
+
+TEST_F(RepositoryCopiesTest, AnEmptyMountPointLosesNothingThatIsInMemory) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  const std::map<std::string, std::string> files = {
+      {"MANIFEST", fs_->Bytes("/state/models/m/1/MANIFEST")},
+      {"model.onnx", fs_->Bytes("/state/models/m/1/model.onnx")},
+      {"model.textproto", fs_->Bytes("/state/models/m/1/model.textproto")}};
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m").ok());
+  Maintain();
+  EXPECT_TRUE(Load(Id("m")).ok());
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/1/", file)) = bytes;
+  }
+  Maintain();
+  EXPECT_TRUE(repository_->ReadWeights(Id("m")).ok());
+}
+
+}  // namespace
+}  // namespace convd

@@ -1,0 +1,351 @@
+// Which version a request gets: labels, defaults, take-overs, and what stays in memory.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/server/models/repository_fixture.h"
+
+namespace convd {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+v1::ModelVersion Labelled(const std::string& name, const std::string& label) {
+  v1::ModelVersion id;
+  id.set_name(name);
+  id.set_label(label);
+  return id;
+}
+
+class RepositoryLabelsTest : public ModelRepositoryTest {
+ protected:
+  int64_t Answering(const v1::ModelVersion& id) {
+    const auto loaded = Load(id);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    return loaded.ok() ? (*loaded)->card.model().version() : 0;
+  }
+  void MustMove(const std::string& label, int64_t version) {
+    const auto policy = repository_->MoveLabel("m", label, version);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+  }
+  void MustUpdate(const std::string& default_label) {
+    v1::UpdateModelPolicyRequest change;
+    change.set_name("m");
+    change.set_default_label(default_label);
+    const auto policy = repository_->UpdatePolicy(change);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+  }
+  void MustKeep(int64_t keep) {
+    v1::UpdateModelPolicyRequest change;
+    change.set_name("m");
+    change.set_keep(keep);
+    ASSERT_TRUE(repository_->UpdatePolicy(change).ok());
+  }
+  std::vector<v1::ModelVersion> Maintain() {
+    return repository_->Maintain([](const v1::ModelVersion&) { return false; });
+  }
+};
+
+TEST_F(RepositoryLabelsTest, AnswersWithWhatALabelStandsFor) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  MustMove("stable", 2);
+  EXPECT_EQ(Answering(Labelled("m", "stable")), 2);
+  EXPECT_EQ(Answering(Labelled("m", "latest")), 3);
+  EXPECT_EQ(Answering(Id("m")), 3) << "a label alone is no default";
+  MustUpdate("stable");
+  EXPECT_EQ(Answering(Id("m")), 2);
+  EXPECT_EQ(Answering(Labelled("m", "latest")), 3);
+  for (bool restart : {false, true}) {
+    if (restart) Reopen();
+    EXPECT_EQ(Answering(Id("m")), 2);
+    const v1::Model two = *repository_->Get(Labelled("m", "stable"));
+    EXPECT_EQ(two.card().model().version(), 2);
+    EXPECT_THAT(two.labels(), ElementsAre("stable"));
+    EXPECT_TRUE(two.is_default());
+    EXPECT_FALSE(repository_->Get(Id("m", 3))->is_default());
+  }
+  MustPublish("m");
+  EXPECT_EQ(Answering(Id("m")), 2) << "a new version must not become the default by itself";
+  MustUpdate("latest");
+  EXPECT_EQ(Answering(Id("m")), 4);
+}
+
+TEST_F(RepositoryLabelsTest, SaysWhatIsMissingOrImpossible) {
+  MustPublish("m");
+  MustMove("stable", 0);
+  const absl::Status no_label = Load(Labelled("m", "canary")).status();
+  EXPECT_EQ(no_label.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(no_label.message()),
+              AllOf(HasSubstr("\"canary\""), HasSubstr("\"stable\"")));
+  EXPECT_EQ(FindLoaded(Labelled("m", "canary")), nullptr);
+  v1::ModelVersion both = Labelled("m", "stable");
+  both.set_version(1);
+  EXPECT_EQ(Load(both).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(repository_->MoveLabel("m", "stable", 9).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(repository_->MoveLabel("n", "stable", 1).status().code(), absl::StatusCode::kNotFound);
+  for (const char* label : {"latest", "7", "a b", ""}) {
+    EXPECT_EQ(repository_->MoveLabel("m", label, 1).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << label;
+  }
+  v1::UpdateModelPolicyRequest change;
+  change.set_name("m");
+  change.set_default_label("canary");
+  EXPECT_EQ(repository_->UpdatePolicy(change).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(repository_->RollBackLabel("m", "").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(repository_->RollBackLabel("m", "stable").status().code(),
+            absl::StatusCode::kFailedPrecondition)
+      << "it has never been anywhere else";
+  EXPECT_TRUE(repository_->RemoveLabel("m", "stable").ok());
+  EXPECT_EQ(Load(Labelled("m", "stable")).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(RepositoryLabelsTest, RollsBackAndForth) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  MustMove("stable", 1);
+  MustMove("stable", 3);
+  MustUpdate("stable");
+  ASSERT_TRUE(repository_->RollBackLabel("m", "").ok());
+  EXPECT_EQ(Answering(Id("m")), 1);
+  ASSERT_TRUE(repository_->RollBackLabel("m", "stable").ok());
+  EXPECT_EQ(Answering(Id("m")), 3);
+}
+
+TEST_F(RepositoryLabelsTest, LoadsANewVersionBeforeItTakesOver) {
+  MustPublish("m");
+  const auto first = Load(Id("m"));
+  ASSERT_TRUE(first.ok());
+  bool listed_while_loading = false;
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
+    listed_while_loading = Listed("m").size() > 1;
+    EXPECT_EQ(FindLoaded(Id("m")), *first) << "who asks meanwhile waits for nothing";
+    return absl::OkStatus();
+  };
+  MustPublish("m");
+  EXPECT_FALSE(listed_while_loading);
+  EXPECT_EQ(compiled_, 2);
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  EXPECT_EQ((*first)->card.model().version(), 1) << "who holds it keeps it";
+  EXPECT_THAT(repository_->Get(Id("m", 1))->in_memory(), IsEmpty());
+}
+
+TEST_F(RepositoryLabelsTest, LoadsNothingThatNobodyAskedFor) {
+  MustPublish("m");
+  MustPublish("m");
+  MustMove("stable", 1);
+  EXPECT_EQ(compiled_, 0);
+}
+
+TEST_F(RepositoryLabelsTest, GivesTheMemoryBackWithTheLastRequest) {
+  MustPublish("m");
+  auto held = *Load(Id("m"));
+  const std::weak_ptr<const LoadedModel> first = held;
+  MustPublish("m");
+  EXPECT_FALSE(first.expired());
+  held = nullptr;
+  EXPECT_TRUE(first.expired());
+}
+
+TEST_F(RepositoryLabelsTest, KeepsWhatIsAskedForByItsNumberForFiveMinutes) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m", 1)).ok());
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  clock_.seconds += 200;
+  EXPECT_NE(FindLoaded(Id("m", 1)), nullptr);
+  clock_.seconds += 299;
+  Maintain();
+  EXPECT_THAT(repository_->Get(Id("m", 1))->in_memory(), ElementsAre(v1::PRECISION_F32));
+  clock_.seconds += 2;
+  Maintain();
+  EXPECT_THAT(repository_->Get(Id("m", 1))->in_memory(), IsEmpty());
+  EXPECT_NE(FindLoaded(Id("m")), nullptr) << "the default stays";
+}
+
+TEST_F(RepositoryLabelsTest, MovesALabelOnlyToWhatCanAnswer) {
+  MustPublish("m");
+  MustPublish("m");
+  MustMove("stable", 1);
+  for (bool in_memory : {false, true}) {
+    if (in_memory) {
+      ASSERT_TRUE(Load(Labelled("m", "stable")).ok());
+    }
+    std::string& onnx = fs_->Bytes("/state/models/m/2/model.onnx");
+    onnx[onnx.size() / 2] ^= 1;
+    EXPECT_EQ(repository_->MoveLabel("m", "stable", 2).status().code(),
+              absl::StatusCode::kDataLoss);
+    onnx[onnx.size() / 2] ^= 1;
+    EXPECT_EQ(Answering(Labelled("m", "stable")), 1);
+    clock_.seconds += 10;
+  }
+  on_compile_ = [](const Graph&, const InferenceOptions&) { return absl::InternalError("no"); };
+  Maintain();
+  EXPECT_FALSE(repository_->MoveLabel("m", "stable", 2).ok());
+  EXPECT_EQ(Answering(Labelled("m", "stable")), 1);
+  on_compile_ = nullptr;
+  MustMove("stable", 2);
+  ASSERT_NE(FindLoaded(Labelled("m", "stable")), nullptr);
+  EXPECT_EQ(FindLoaded(Labelled("m", "stable"))->card.model().version(), 2);
+}
+
+TEST_F(RepositoryLabelsTest, UnloadsAndLoadsAgain) {
+  MustPublish("m");
+  MustPublish("n");
+  const std::weak_ptr<const LoadedModel> m = *Load(Id("m"));
+  ASSERT_TRUE(Load(Id("n")).ok());
+  ASSERT_TRUE(repository_->Unload(Id("m", 1)).ok());
+  EXPECT_TRUE(m.expired());
+  EXPECT_EQ(FindLoaded(Id("m")), nullptr);
+  EXPECT_NE(FindLoaded(Id("n")), nullptr);
+  EXPECT_TRUE(Load(Id("m")).ok());
+  ASSERT_TRUE(repository_->Unload(Id("m")).ok());
+  EXPECT_EQ(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(repository_->Unload(Id("o")).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(RepositoryLabelsTest, ADamagedPolicyHidesNothingButItsLabels) {
+  MustPublish("m");
+  MustPublish("n");
+  MustMove("stable", 1);
+  const std::string good = fs_->Bytes("/state/models/m/policy.textproto");
+  fs_->Bytes("/state/models/m/policy.textproto") = "nonsense";
+  Reopen();
+  EXPECT_THAT(repository_->TakeWarnings(), ElementsAre(HasSubstr("policy.textproto")));
+  EXPECT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kDataLoss)
+      << "what the default is nobody knows";
+  EXPECT_EQ(Answering(Id("m", 1)), 1);
+  EXPECT_EQ(Answering(Id("n")), 1);
+  EXPECT_EQ(repository_->MoveLabel("m", "stable", 1).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(MustPublish("m").version(), 2);
+  Maintain();
+  EXPECT_THAT(repository_->TakeWarnings(), IsEmpty()) << "once is enough";
+  fs_->Bytes("/state/models/m/policy.textproto") = good;
+  Maintain();
+  EXPECT_EQ(Answering(Labelled("m", "stable")), 1);
+}
+
+TEST_F(RepositoryLabelsTest, DeletesAVersionForGood) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 3), 0.5)).ok());
+  const auto held = Load(Id("m", 3));
+  ASSERT_TRUE(repository_->Delete(Id("m", 3)).ok());
+  EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
+  EXPECT_EQ((*held)->card.model().version(), 3);
+  EXPECT_EQ(Load(Id("m", 3)).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Answering(Id("m")), 2);
+  EXPECT_FALSE(fs_->Exists("/state/models/m/3"));
+  EXPECT_FALSE(fs_->Exists("/state/models/m/3.evaluations.textproto"));
+  EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty());
+  Reopen();
+  EXPECT_EQ(MustPublish("m").version(), 4) << "who remembers version 3 must not get another one";
+  EXPECT_EQ(repository_->Delete(Id("m", 3)).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(repository_->Delete(Id("m")).code(), absl::StatusCode::kInvalidArgument);
+  for (int i : {1, 2, 4}) ASSERT_TRUE(repository_->Delete(Id("m", i)).ok());
+  EXPECT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(MustPublish("m").version(), 5);
+}
+
+TEST_F(RepositoryLabelsTest, DeletesNoVersionWithALabel) {
+  MustPublish("m");
+  MustMove("stable", 1);
+  MustMove("canary", 1);
+  const absl::Status status = repository_->Delete(Id("m", 1));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("canary, stable"));
+  EXPECT_EQ(Answering(Id("m")), 1);
+}
+
+TEST_F(RepositoryLabelsTest, DeletesADamagedVersion) {
+  MustPublish("m");
+  MustPublish("m");
+  fs_->Bytes("/state/models/m/2/MANIFEST") = "x";
+  Reopen();
+  const std::vector<v1::Model> damaged = repository_->Damaged("m");
+  ASSERT_EQ(damaged.size(), 1u);
+  EXPECT_EQ(damaged[0].card().model().version(), 2);
+  EXPECT_THAT(damaged[0].damage(), HasSubstr("MANIFEST"));
+  EXPECT_THAT(repository_->Damaged("n"), IsEmpty());
+  EXPECT_TRUE(repository_->Delete(Id("m", 2)).ok());
+  EXPECT_THAT(repository_->Damaged(""), IsEmpty());
+}
+
+TEST_F(RepositoryLabelsTest, KeepsTheNewestAndWhatIsLabelledOrUsed) {
+  for (int i = 0; i < 7; ++i) MustPublish("m");
+  MustPublish("n");
+  MustMove("stable", 1);
+  MustKeep(2);
+  const auto held = Load(Id("m", 3));
+  const auto deleted =
+      repository_->Maintain([](const v1::ModelVersion& id) { return id.version() == 4; });
+  EXPECT_THAT(Listed(), ElementsAre("m/7", "m/6", "m/4", "m/3", "m/1", "n/1"));
+  ASSERT_EQ(deleted.size(), 2u);
+  EXPECT_EQ(deleted[0].version(), 5);
+  EXPECT_EQ(deleted[1].version(), 2);
+  MustPublish("m");
+  Maintain();
+  EXPECT_THAT(Listed("m"), ElementsAre("m/8", "m/7", "m/3", "m/1"));
+}
+
+TEST_F(RepositoryLabelsTest, ChangesAPolicyOrNotWhateverFails) {
+  for (bool power_cut : {false, true}) {
+    for (int64_t k = 1;; ++k) {
+      fs_ = std::make_unique<MemoryFileSystem>();
+      Reopen();
+      MustPublish("m");
+      MustPublish("m");
+      MustMove("stable", 1);
+      fs_->FailAt(k, power_cut);
+      const auto moved = repository_->MoveLabel("m", "stable", 2);
+      const bool failed = fs_->operations() >= k;
+      fs_->FailAt(0);
+      EXPECT_EQ(repository_->Policy("m")->labels(0).version(), moved.ok() ? 2 : 1) << k;
+      if (power_cut) fs_ = fs_->AfterPowerCut(false);
+      Reopen();
+      const int64_t after = repository_->Policy("m")->labels(0).version();
+      if (moved.ok()) {
+        EXPECT_EQ(after, 2) << k;
+      }
+      EXPECT_TRUE(after == 1 || after == 2) << k;
+      if (!failed) break;
+    }
+  }
+}
+
+TEST_F(RepositoryLabelsTest, DeletesAllOrNothingWhateverFails) {
+  for (bool power_cut : {false, true}) {
+    for (int64_t k = 1;; ++k) {
+      fs_ = std::make_unique<MemoryFileSystem>();
+      Reopen();
+      MustPublish("m");
+      MustPublish("m");
+      ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 2), 0.5)).ok());
+      fs_->FailAt(k, power_cut);
+      const absl::Status deleted = repository_->Delete(Id("m", 2));
+      const bool failed = fs_->operations() >= k;
+      fs_->FailAt(0);
+      if (power_cut) fs_ = fs_->AfterPowerCut(false);
+      Reopen();
+      EXPECT_EQ(Answering(Id("m", 1)), 1) << k;
+      EXPECT_THAT(repository_->Damaged(""), IsEmpty()) << k;
+      EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty()) << k;
+      if (deleted.ok()) {
+        EXPECT_THAT(Listed("m"), ElementsAre("m/1")) << k;
+      }
+      EXPECT_EQ(MustPublish("m").version(), 3) << k;
+      if (!failed) break;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace convd
