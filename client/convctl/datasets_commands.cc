@@ -10,6 +10,7 @@
 #include "client/convctl/commands.h"
 #include "client/convctl/dataset_text.h"
 #include "client/convctl/exit_code.h"
+#include "client/convctl/image_size_flag.h"
 #include "client/convctl/local_file.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/progress_bar.h"
@@ -28,6 +29,7 @@ struct NewDatasetFlags {
   std::vector<std::string> images;
   std::vector<std::string> labels;
   std::vector<std::string> class_names;
+  v1::ImageSize image_size;
 };
 
 std::string Shape(const v1::Dataset& dataset) {
@@ -76,6 +78,7 @@ absl::Status Register(Session& session, const NewDatasetFlags& flags) {
   CONVD_ASSIGN_OR_RETURN(const auto files, BuildSplitFiles(flags.images, flags.labels));
   request.mutable_files()->Add(files.begin(), files.end());
   request.mutable_labels()->Add(flags.class_names.begin(), flags.class_names.end());
+  if (flags.image_size.height() > 0) *request.mutable_image_size() = flags.image_size;
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   CONVD_ASSIGN_OR_RETURN(const v1::Dataset dataset, client->RegisterDataset(request));
   return ShowDataset(session, dataset);
@@ -98,6 +101,7 @@ absl::Status Upload(Session& session, const NewDatasetFlags& flags) {
   }
   header.mutable_files()->Add(splits.begin(), splits.end());
   header.mutable_labels()->Add(flags.class_names.begin(), flags.class_names.end());
+  if (flags.image_size.height() > 0) *header.mutable_image_size() = flags.image_size;
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
 
   const bool show = session.terminal().interactive && !session.json();
@@ -192,9 +196,12 @@ void AddFileFlags(CLI::App& command, NewDatasetFlags& flags, const std::string& 
       ->type_name("[SPLIT=]FILE");
   command.add_option("--labels", flags.labels, "The same for IDX labels")
       ->type_name("[SPLIT=]FILE");
-  command.add_option("--class-names", flags.class_names, "Names of the classes, by index")
+  command
+      .add_option("--class-names", flags.class_names,
+                  "Names of the classes, by index; of image files, those there may be, in order")
       ->delimiter(',')
       ->type_name("A,B,...");
+  AddImageSizeFlag(command, flags.image_size);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ absl::StatusOr<ImageFileKind> DetectByRecords(std::string_view plain, const std:
 
 absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std::string& name,
                                               const DataLimits& limits) {
-  constexpr size_t kPrefix = 64;
+  constexpr size_t kPrefix = 512;  // a tar archive says what it is in its first 512 bytes
   std::string prefix(bytes.substr(0, kPrefix));
   FileFormat format = DetectFileFormat(bytes);
   const bool zipped = format == FileFormat::kGzip;

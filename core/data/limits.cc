@@ -13,6 +13,8 @@ DataLimits LimitsOnDisk(int64_t memory_bytes) {
   limits.dataset_bytes = kMost;
   limits.array_elements = kMost;
   if (memory_bytes > 0) limits.decoding_bytes = std::min(limits.decoding_bytes, memory_bytes / 8);
+  // A name and what is kept beside it take about 500 bytes of the heap.
+  if (memory_bytes > 0) limits.image_files = std::min(limits.image_files, memory_bytes / 2048);
   return limits;
 }
 

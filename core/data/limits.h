@@ -34,6 +34,8 @@ struct DataLimits {
   int64_t classes = 16'384;
   // Bytes (UTF-8) in the name of one class.
   int64_t label_bytes = 128;
+  // PNG and JPEG files of a folder or an archive, with what lies beside them.
+  int64_t image_files = 1'000'000;
   // Files, and splits, that one dataset may be made of.
   int64_t files = 1000;
   int64_t splits = 64;

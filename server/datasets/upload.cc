@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/data/label_names.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 
@@ -84,10 +83,7 @@ class DiskUpload final : public DatasetUpload {
 
 }  // namespace
 
-absl::Status CheckUploadHeader(const v1::UploadHeader& header, const DataLimits& limits) {
-  CONVD_RETURN_IF_ERROR(CheckName("header.name", header.name()));
-  const std::vector<std::string> labels(header.labels().begin(), header.labels().end());
-  if (!labels.empty()) CONVD_RETURN_IF_ERROR(CheckLabelNames("header.labels", labels, limits));
+absl::Status CheckUploadHeader(const v1::UploadHeader& header) {
   for (int i = 0; i < header.files_size(); ++i) {
     const std::string field = absl::StrCat("header.files[", i, "].");
     CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));

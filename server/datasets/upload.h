@@ -9,7 +9,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/datasets.pb.h"
-#include "core/data/limits.h"
 #include "core/storage/file_system.h"
 #include "server/datasets/registry.h"
 
@@ -26,8 +25,8 @@ struct UploadPlan {
   absl::AnyInvocable<void(const absl::Status&)> ended;
 };
 
-// INVALID_ARGUMENT names the field that can't be right, before anything is sent.
-absl::Status CheckUploadHeader(const v1::UploadHeader& header, const DataLimits& limits);
+// INVALID_ARGUMENT names the first split or file whose name can't be right.
+absl::Status CheckUploadHeader(const v1::UploadHeader& header);
 
 // `fs` outlives the upload.
 std::unique_ptr<DatasetUpload> NewUpload(FileSystem& fs, UploadPlan plan);
