@@ -175,6 +175,10 @@ class GrpcClient final : public Client {
     return Call(*datasets_, &v1::Datasets::Stub::GetDataset, request, kShortCall);
   }
 
+  absl::StatusOr<v1::GetSamplesResponse> GetSamples(const v1::GetSamplesRequest& request) override {
+    return Call(*datasets_, &v1::Datasets::Stub::GetSamples, request, kShortCall);
+  }
+
   absl::Status DeleteDataset(const std::string& name) override {
     v1::DeleteDatasetRequest request;
     request.set_name(name);

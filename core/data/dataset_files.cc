@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/data/cifar.h"
+#include "core/data/file_bytes.h"
 #include "core/data/file_format.h"
 #include "core/data/gzip.h"
 #include "core/data/image_file.h"
@@ -294,16 +295,23 @@ absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const Dat
                                                    limits.dataset_bytes));
 }
 
+absl::StatusOr<FileBytes> ReadWhole(FileSystem& fs, const DataFile& file,
+                                    const DataLimits& limits) {
+  return file.ours ? FileBytes::Map(fs, file.path, file.name, limits)
+                   : FileBytes::Copy(fs, file.path, file.name, limits);
+}
+
 // One file of images with its labels, each of which is checked against `classes`.
 absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, const DataFile& images,
                                   const DataFile* labels, int64_t classes, const DataLimits& limits,
                                   std::set<ImageFileKind>& kinds) {
-  CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
+  CONVD_ASSIGN_OR_RETURN(const FileBytes image_file, ReadWhole(fs, images, limits));
+  const std::string_view image_bytes = image_file.view();
   const NamedBytes named_images{image_bytes, images.name};
   if (labels != nullptr) {
     kinds.insert(ImageFileKind::kIdx);
-    CONVD_ASSIGN_OR_RETURN(const std::string label_bytes, fs.Read(labels->path, limits.file_bytes));
-    const NamedBytes named_labels{label_bytes, labels->name};
+    CONVD_ASSIGN_OR_RETURN(const FileBytes label_file, ReadWhole(fs, *labels, limits));
+    const NamedBytes named_labels{label_file.view(), labels->name};
     CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, &named_labels, limits));
     CONVD_RETURN_IF_ERROR(CheckLabels(labels->name, part.labels, classes));
     return part;
@@ -326,7 +334,7 @@ absl::StatusOr<PlainBytes> ArchiveWithin(std::string_view bytes, const std::stri
   constexpr size_t kTarHeader = 512;
   if (DetectFileFormat(bytes) == FileFormat::kGzip &&
       DetectFileFormat(GzipPrefix(bytes, kTarHeader)) == FileFormat::kTar) {
-    return InflateIfGzip(bytes, name, limits.decompressed_bytes);
+    return InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays);
   }
   PlainBytes plain;
   plain.view = bytes;
@@ -341,7 +349,7 @@ absl::StatusOr<std::vector<DatasetFiles::Split>> SplitsWithin(const DatasetFiles
   CONVD_ASSIGN_OR_RETURN(const ImageFileKind kind, DetectImageFile(bytes, file.name, limits));
   if (kind != ImageFileKind::kNpz) return files.splits;
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes));
+                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                          NpzSplits(plain.view, file.name, limits));
   if (names.empty()) return files.splits;
@@ -411,11 +419,10 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
   std::vector<DatasetFiles::Split> splits = files.splits;
   if (files.splits_within) {
     const DataFile& file = splits[0].images[0];
-    CONVD_ASSIGN_OR_RETURN(std::string bytes, fs.Read(file.path, limits.file_bytes));
+    CONVD_ASSIGN_OR_RETURN(const FileBytes whole, ReadWhole(fs, file, limits));
+    const std::string_view bytes = whole.view();
     CONVD_ASSIGN_OR_RETURN(const PlainBytes archive, ArchiveWithin(bytes, file.name, limits));
     if (IsFileArchive(archive.view)) {
-      // Room for the pixels.
-      if (archive.inflated.size() > 0) std::string().swap(bytes);
       CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
                              OpenArchiveTree(archive.view, file.name, limits));
       return ReadImageDataset(*tree, file.name, label_names, image_size, limits);

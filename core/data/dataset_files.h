@@ -27,6 +27,7 @@ struct SplitFiles {
 struct DataFile {
   std::string path;
   std::string name;
+  bool ours = false;  // nobody else changes it: it is mapped instead of copied
 };
 
 // All that a dataset is read from.
@@ -76,12 +77,12 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
                                               const DataLimits& limits = {},
                                               const ResolvePath& resolve = TakeAnyPath);
 
-// Reads them all into memory. Classes are those that `label_names` names, else those of
-// batches.meta.txt (for CIFAR-10) or fine_label_names.txt (for CIFAR-100), else "0" to the largest
-// label; image files have them from folders or lists, and `label_names` then says which there are,
-// and their order. All splits have the same shape and element type; `image_size` is for image
-// files, and refused with all else. INVALID_ARGUMENT names file, sample and label where one is
-// beyond the classes. Any thread may call.
+// Reads them all, into limits.arrays where that is set, else into memory. Classes are those that
+// `label_names` names, else those of batches.meta.txt (for CIFAR-10) or fine_label_names.txt (for
+// CIFAR-100), else "0" to the largest label; image files have them from folders or lists, and
+// `label_names` then says which there are, and their order. All splits have the same shape and
+// element type; `image_size` is for image files, and refused with all else. INVALID_ARGUMENT names
+// file, sample and label where one is beyond the classes. Any thread may call.
 absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
                                          const std::vector<std::string>& label_names,
                                          const DataLimits& limits = {},

@@ -145,9 +145,11 @@ absl::StatusOr<Dataset> ReadImageDataset(FileTree& tree, const std::string& name
     ImageSet images = decoder.shape();
     images.count = static_cast<int64_t>(split.samples.size());
     ImageStorage storage;
-    CONVD_ASSIGN_OR_RETURN(storage.pixels,
-                           HeapArray<char>::Allocate(images.count * images.image_bytes(), name));
-    CONVD_ASSIGN_OR_RETURN(storage.labels, HeapArray<int32_t>::Allocate(images.count, name));
+    CONVD_ASSIGN_OR_RETURN(
+        storage.pixels,
+        HeapArray<char>::Allocate(images.count * images.image_bytes(), name, limits.arrays));
+    CONVD_ASSIGN_OR_RETURN(storage.labels,
+                           HeapArray<int32_t>::Allocate(images.count, name, limits.arrays));
     for (int64_t i = 0; i < images.count; ++i) {
       const ImageLayout::Sample& sample = split.samples[static_cast<size_t>(i)];
       CONVD_RETURN_IF_ERROR(

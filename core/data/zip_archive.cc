@@ -20,6 +20,7 @@ namespace {
 constexpr size_t kMaxNameShown = 200;
 // Deflate can't do better than 258 bytes in 2 bits.
 constexpr int64_t kMaxRatio = 1032;
+constexpr int64_t kMaxPiece = int64_t{1} << 30;
 
 struct ZipError {
   zip_error_t error;
@@ -115,7 +116,7 @@ absl::StatusOr<ZipArchive::Entry> ZipArchive::Examine(size_t i) {
   return entry;
 }
 
-absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit) {
+absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit, ArrayMemory* arrays) {
   const std::string what = Shown(i);
   const auto invalid = [&](absl::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
@@ -147,11 +148,12 @@ absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit) {
   absl::Cleanup close = [file] { zip_fclose(file); };
   // One byte more shows a member that is longer than it says, and makes the library come to the
   // end, where it checks the CRC.
-  CONVD_ASSIGN_OR_RETURN(HeapArray<char> data, HeapArray<char>::Allocate(size + 1, what));
+  CONVD_ASSIGN_OR_RETURN(HeapArray<char> data, HeapArray<char>::Allocate(size + 1, what, arrays));
   int64_t used = 0;
   while (used <= size) {
-    const zip_int64_t n =
-        zip_fread(file, data.data() + used, static_cast<zip_uint64_t>(size + 1 - used));
+    // In pieces, as zlib beneath counts in 32 bits.
+    const zip_int64_t n = zip_fread(
+        file, data.data() + used, static_cast<zip_uint64_t>(std::min(size + 1 - used, kMaxPiece)));
     if (n < 0) {
       return invalid(absl::StrCat("is damaged: ", zip_file_strerror(file), ", after ", used,
                                   " unpacked bytes of ", size));

@@ -37,7 +37,7 @@ class ZipArchive {
   // The bytes of member `i`, their CRC-32 checked. RESOURCE_EXHAUSTED, before anything is
   // allocated, where it says that it unpacks to more than `limit` bytes; INVALID_ARGUMENT where it
   // unpacks to something else than it says, is encrypted, or compressed in another way.
-  absl::StatusOr<HeapArray<char>> Read(size_t i, int64_t limit);
+  absl::StatusOr<HeapArray<char>> Read(size_t i, int64_t limit, ArrayMemory* arrays = nullptr);
 
  private:
   struct Handle;

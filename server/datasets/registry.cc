@@ -19,6 +19,7 @@
 #include "core/status/status_macros.h"
 #include "server/datasets/data_dirs.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/datasets/disk_arrays.h"
 #include "server/datasets/new_dataset.h"
 #include "server/datasets/upload.h"
 
@@ -31,6 +32,11 @@ constexpr char kNameSuffix[] = ".textproto";
 constexpr int kMaxUploads = 8;
 constexpr size_t kMaxWarnings = 1000;
 
+DataLimits WithArrays(DataLimits limits, ArrayMemory& arrays) {
+  limits.arrays = &arrays;
+  return limits;
+}
+
 class DiskDatasetRegistry final : public DatasetRegistry {
  public:
   DiskDatasetRegistry(FileSystem& fs, const Clock& clock, const std::string& state_dir,
@@ -42,8 +48,9 @@ class DiskDatasetRegistry final : public DatasetRegistry {
         names_dir_(absl::StrCat(datasets_dir_, "/", kNamesFolder)),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
         data_dirs_(std::move(data_dirs)),
-        limits_(limits),
-        take_room_(std::move(take_room)) {}
+        take_room_(std::move(take_room)),
+        arrays_(fs, tmp_dir_, take_room_),
+        limits_(WithArrays(limits, arrays_)) {}
 
   absl::Status Scan();
 
@@ -81,9 +88,10 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   void ScanContent(const std::string& entry);
   void DropOrphans();
 
-  // Finds, reads and publishes; every file must lie in `allowed`.
+  // Finds, reads and publishes; every file must lie in `allowed`. `ours`: nobody changes them.
   absl::StatusOr<v1::Dataset> Ingest(const NewDataset& wanted, const std::string& path,
-                                     const std::string& shown_path, const DataDirs& allowed);
+                                     const std::string& shown_path, const DataDirs& allowed,
+                                     bool ours);
   absl::StatusOr<v1::Dataset> Publish(const std::string& name, const Dataset& dataset);
   absl::Status MoveContentIntoPlace(const Dataset& dataset, const v1::Dataset& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);
@@ -102,12 +110,13 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   const std::string names_dir_;
   const std::string tmp_dir_;
   const DataDirs data_dirs_;
-  const DataLimits limits_;
   const TakeRoom take_room_;
+  DiskArrays arrays_;
+  const DataLimits limits_;
   std::atomic<int64_t> temporaries_{0};
   std::atomic<int> uploads_{0};
 
-  // Held while a dataset is in memory, so that there is one at a time.
+  // Held while a dataset is being read, so that there is one at a time.
   absl::Mutex ingest_mu_ ABSL_ACQUIRED_BEFORE(publish_mu_);
   // Held while names and folders on disk change.
   absl::Mutex publish_mu_ ABSL_ACQUIRED_BEFORE(mu_);
@@ -232,13 +241,13 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Register(
   const NewDataset wanted = ReadNewDataset(request);
   CONVD_RETURN_IF_ERROR(CheckNewDataset("", wanted, limits_));
   CONVD_ASSIGN_OR_RETURN(const std::string path, data_dirs_.Resolve("path", request.path()));
-  return Ingest(wanted, path, request.path(), data_dirs_);
+  return Ingest(wanted, path, request.path(), data_dirs_, /*ours=*/false);
 }
 
 absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const NewDataset& wanted,
                                                         const std::string& path,
                                                         const std::string& shown_path,
-                                                        const DataDirs& allowed) {
+                                                        const DataDirs& allowed, bool ours) {
   absl::MutexLock ingesting(&ingest_mu_);
   // Before anything is asked of the disk, whose answer would tell what lies elsewhere.
   CONVD_RETURN_IF_ERROR(CheckInside(allowed, path, wanted.files, limits_));
@@ -249,7 +258,8 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const NewDataset& wanted
                          return allowed.Resolve(shown, entry);
                        }));
   // From here on files are opened by their canonical paths alone.
-  const auto resolve = [&allowed](DataFile& file) -> absl::Status {
+  const auto resolve = [&allowed, ours](DataFile& file) -> absl::Status {
+    file.ours = ours;
     CONVD_ASSIGN_OR_RETURN(file.path, allowed.Resolve(file.name, file.path));
     return absl::OkStatus();
   };
@@ -440,16 +450,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
     const v1::UploadHeader& header) {
   const NewDataset wanted = ReadNewDataset(header);
   CONVD_RETURN_IF_ERROR(CheckNewDataset("header.", wanted, limits_));
-  for (int i = 0; i < header.files_size(); ++i) {
-    const std::string field = absl::StrCat("header.files[", i, "].");
-    CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));
-    for (const std::string& file : header.files(i).images()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "images", file));
-    }
-    for (const std::string& file : header.files(i).labels()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "labels", file));
-    }
-  }
+  CONVD_RETURN_IF_ERROR(CheckUploadHeader(header));
   CONVD_RETURN_IF_ERROR(take_room_(0));
   if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
@@ -463,7 +464,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   plan.publish = [this, wanted, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
-    return Ingest(wanted, path, "the upload", allowed);
+    return Ingest(wanted, path, "the upload", allowed, /*ours=*/true);
   };
   plan.ended = [this](const absl::Status& status) {
     if (!status.ok()) Warn(std::string(status.message()));

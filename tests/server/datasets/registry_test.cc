@@ -110,6 +110,9 @@ TEST_F(DatasetRegistryTest, RegistersAFolderAndSaysWhatIsInIt) {
   EXPECT_THAT(dataset->splits(0).class_counts(), ElementsAre(1, 1, 1, 0));
   EXPECT_THAT(dataset->splits(1).class_counts(), ElementsAre(0, 1, 0, 1));
   EXPECT_EQ(dataset->created().seconds(), 1'700'000'000);
+  EXPECT_THAT(dataset->pixels().mean(), ElementsAre('p'));
+  EXPECT_THAT(dataset->pixels().deviation(), ElementsAre(0));
+  EXPECT_THAT(dataset->pixels().border_mean(), ElementsAre('p'));
   // Four arrays of 128-byte headers, 12 and 8 pixels, 3 and 2 labels of 4 bytes.
   EXPECT_EQ(dataset->size_bytes(), 4 * 128 + 12 + 8 + 12 + 8);
   int64_t size = 0;
