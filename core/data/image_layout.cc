@@ -77,8 +77,9 @@ void MixClasses(std::vector<ImageLayout::Sample>& samples) {
   for (const ImageLayout::Sample& sample : samples) {
     placed.push_back({sample, 2 * seen[sample.label]++ + 1, 2 * sizes[sample.label]});
   }
-  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
-    return a.numerator * b.denominator < b.numerator * a.denominator;
+  std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
+    const int64_t left = a.numerator * b.denominator, right = b.numerator * a.denominator;
+    return left != right ? left < right : a.sample.file < b.sample.file;
   });
   for (size_t i = 0; i < samples.size(); ++i) samples[i] = placed[i].sample;
 }
