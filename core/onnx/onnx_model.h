@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/nn/graph.h"
@@ -18,6 +19,9 @@ enum class OnnxEntry { kUint8Nhwc, kUint8Nchw, kFloat32Nhwc };
 // In all of these the writer's operators have one form.
 constexpr int kMinOpset = 13;
 constexpr int kMaxOpset = 17;
+
+// INVALID_ARGUMENT, beginning with "opset", where it is none of these.
+absl::Status CheckOpset(int opset);
 
 // The defaults are the form of a published version.
 struct OnnxOptions {

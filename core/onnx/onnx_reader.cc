@@ -129,7 +129,7 @@ absl::Status CheckScale(const Initializer& initializer, const Graph& graph) {
 
 // At another opset the operators may mean something else than what the card's network does.
 // Domains beside ONNX's own, which some programs list, have no part in our files.
-absl::Status CheckOpset(const WireReader::Field& message, bool& seen) {
+absl::Status CheckOpsetImport(const WireReader::Field& message, bool& seen) {
   if (!message.is_bytes) {
     return absl::InvalidArgumentError("opset_import: got a number; want a message");
   }
@@ -170,7 +170,7 @@ absl::StatusOr<std::map<std::string_view, Initializer>> FindInitializers(std::st
   while (!model.done()) {
     CONVD_ASSIGN_OR_RETURN(WireReader::Field in_model, model.Next());
     if (in_model.number == kModelOpsetImport) {
-      CONVD_RETURN_IF_ERROR(CheckOpset(in_model, opset_seen));
+      CONVD_RETURN_IF_ERROR(CheckOpsetImport(in_model, opset_seen));
     }
     if (in_model.number != kModelGraph) continue;
     if (!in_model.is_bytes || graph_seen) {

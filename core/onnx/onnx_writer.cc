@@ -233,13 +233,16 @@ absl::StatusOr<std::string> LabelsAsJson(const std::vector<std::string>& labels)
 
 }  // namespace
 
+absl::Status CheckOpset(int opset) {
+  if (opset >= kMinOpset && opset <= kMaxOpset) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("opset: got ", opset, "; want ", kMinOpset, " to ", kMaxOpset));
+}
+
 absl::StatusOr<std::string> WriteOnnx(const Graph& graph, absl::Span<const float> parameters,
                                       const std::vector<std::string>& labels,
                                       const OnnxOptions& options) {
-  if (options.opset < kMinOpset || options.opset > kMaxOpset) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("opset: got ", options.opset, "; want ", kMinOpset, " to ", kMaxOpset));
-  }
+  CONVD_RETURN_IF_ERROR(CheckOpset(options.opset));
   if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "parameters: got ", parameters.size(), "; want the network's ", graph.parameter_count()));
