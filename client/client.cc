@@ -13,13 +13,13 @@
 #include "client/address.h"
 #include "client/dataset_upload.h"
 #include "client/grpc_call.h"
-#include "client/text_fields.h"
 #include "client/watched_job.h"
 #include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/evaluator.grpc.pb.h"
 #include "convd/v1/jobs.grpc.pb.h"
 #include "convd/v1/models.grpc.pb.h"
 #include "convd/v1/predictor.grpc.pb.h"
+#include "core/names/text_fields.h"
 #include "core/status/status_macros.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -173,6 +173,10 @@ class GrpcClient final : public Client {
     v1::GetDatasetRequest request;
     request.set_name(name);
     return Call(*datasets_, &v1::Datasets::Stub::GetDataset, request, kShortCall);
+  }
+
+  absl::StatusOr<v1::GetSamplesResponse> GetSamples(const v1::GetSamplesRequest& request) override {
+    return Call(*datasets_, &v1::Datasets::Stub::GetSamples, request, kShortCall);
   }
 
   absl::Status DeleteDataset(const std::string& name) override {

@@ -98,6 +98,9 @@ class Client {
       const std::function<void(int64_t, int64_t)>& on_progress = nullptr) = 0;
   virtual absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() = 0;  // by name
   virtual absl::StatusOr<v1::Dataset> GetDataset(const std::string& name) = 0;
+  // At most 64 of a split's images, and as many as fit into an answer (datasets.proto).
+  virtual absl::StatusOr<v1::GetSamplesResponse> GetSamples(
+      const v1::GetSamplesRequest& request) = 0;
   virtual absl::Status DeleteDataset(const std::string& name) = 0;
 
   // By name, newest version first; all names where `name` is empty. Then those that are damaged,

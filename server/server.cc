@@ -145,7 +145,7 @@ absl::Status ConvdServer::OpenState(const Config& config) {
   for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
   disk_ = std::make_unique<DiskBudget>(fs_, clock_, state_dir_, config.max_state_bytes);
   absl::StatusOr<std::unique_ptr<DatasetRegistry>> datasets =
-      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsWithin(memory_.bytes),
+      DatasetRegistry::Open(fs_, clock_, state_dir_, config.data_dirs, LimitsOnDisk(memory_.bytes),
                             [this](int64_t bytes) { return disk_->Take(bytes); });
   if (!datasets.ok()) return InFlag("--state", datasets.status());
   datasets_ = *std::move(datasets);

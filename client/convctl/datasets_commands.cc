@@ -8,7 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/convctl/commands.h"
+#include "client/convctl/dataset_text.h"
 #include "client/convctl/exit_code.h"
+#include "client/convctl/image_size_flag.h"
 #include "client/convctl/local_file.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/progress_bar.h"
@@ -27,6 +29,7 @@ struct NewDatasetFlags {
   std::vector<std::string> images;
   std::vector<std::string> labels;
   std::vector<std::string> class_names;
+  v1::ImageSize image_size;
 };
 
 std::string Shape(const v1::Dataset& dataset) {
@@ -46,6 +49,9 @@ absl::Status ShowDataset(Session& session, const v1::Dataset& dataset) {
   fields.Add("Name", dataset.name());
   fields.Add("Images", Shape(dataset));
   fields.Add("Splits", Splits(dataset));
+  fields.Add("Mean", ChannelValues(dataset.pixels().mean()));
+  fields.Add("Deviation", ChannelValues(dataset.pixels().deviation()));
+  fields.Add("Border mean", ChannelValues(dataset.pixels().border_mean()));
   fields.Add("Size", Bytes(dataset.size_bytes()));
   fields.Add("Created", LocalTime(dataset.created()));
   fields.Add("SHA-256", dataset.sha256());
@@ -72,6 +78,7 @@ absl::Status Register(Session& session, const NewDatasetFlags& flags) {
   CONVD_ASSIGN_OR_RETURN(const auto files, BuildSplitFiles(flags.images, flags.labels));
   request.mutable_files()->Add(files.begin(), files.end());
   request.mutable_labels()->Add(flags.class_names.begin(), flags.class_names.end());
+  if (flags.image_size.height() > 0) *request.mutable_image_size() = flags.image_size;
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   CONVD_ASSIGN_OR_RETURN(const v1::Dataset dataset, client->RegisterDataset(request));
   return ShowDataset(session, dataset);
@@ -94,6 +101,7 @@ absl::Status Upload(Session& session, const NewDatasetFlags& flags) {
   }
   header.mutable_files()->Add(splits.begin(), splits.end());
   header.mutable_labels()->Add(flags.class_names.begin(), flags.class_names.end());
+  if (flags.image_size.height() > 0) *header.mutable_image_size() = flags.image_size;
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
 
   const bool show = session.terminal().interactive && !session.json();
@@ -139,10 +147,36 @@ absl::Status List(Session& session) {
   return absl::OkStatus();
 }
 
+// Samples of the first split, evenly spaced: where they are sorted by class, of different ones.
+std::vector<v1::GetSamplesResponse> SomeSamples(Client& client, const v1::Dataset& dataset) {
+  constexpr int64_t kDrawn = 6;
+  std::vector<v1::GetSamplesResponse> answers;
+  if (dataset.splits().empty()) return answers;
+  v1::GetSamplesRequest request;
+  request.set_name(dataset.name());
+  request.set_split(dataset.splits(0).name());
+  request.set_count(1);
+  const int64_t samples = dataset.splits(0).samples();
+  const int64_t drawn = std::min(kDrawn, samples);
+  for (int64_t i = 0; i < drawn; ++i) {
+    request.set_offset(samples / drawn * i);
+    // A server that is older has none to show, and one that is too large isn't drawn.
+    absl::StatusOr<v1::GetSamplesResponse> answer = client.GetSamples(request);
+    if (!answer.ok()) break;
+    answers.push_back(*std::move(answer));
+  }
+  return answers;
+}
+
 absl::Status Show(Session& session, const std::string& name) {
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   CONVD_ASSIGN_OR_RETURN(const v1::Dataset dataset, client->GetDataset(name));
-  return ShowDataset(session, dataset);
+  CONVD_RETURN_IF_ERROR(ShowDataset(session, dataset));
+  if (session.json()) return absl::OkStatus();
+  const std::string samples =
+      DrawSamples(SomeSamples(*client, dataset), dataset, session.terminal(), session.width());
+  if (!samples.empty()) session.Print(absl::StrCat("\n", samples));
+  return absl::OkStatus();
 }
 
 absl::Status Delete(Session& session, const std::string& name) {
@@ -162,9 +196,12 @@ void AddFileFlags(CLI::App& command, NewDatasetFlags& flags, const std::string& 
       ->type_name("[SPLIT=]FILE");
   command.add_option("--labels", flags.labels, "The same for IDX labels")
       ->type_name("[SPLIT=]FILE");
-  command.add_option("--class-names", flags.class_names, "Names of the classes, by index")
+  command
+      .add_option("--class-names", flags.class_names,
+                  "Names of the classes, by index; of image files, those there may be, in order")
       ->delimiter(',')
       ->type_name("A,B,...");
+  AddImageSizeFlag(command, flags.image_size);
 }
 
 }  // namespace
@@ -199,7 +236,8 @@ void AddDatasetsCommands(CLI::App& app, Command& chosen) {
   CLI::App* const list = datasets->add_subcommand("list", "List them");
   list->callback([&chosen] { chosen = List; });
 
-  CLI::App* const show = datasets->add_subcommand("show", "Show one with its classes");
+  CLI::App* const show =
+      datasets->add_subcommand("show", "Show one with its classes, and draw a few of its images");
   show->add_option("name", flags->name, "Which one")->required()->type_name("NAME");
   show->callback([flags, &chosen] {
     chosen = [flags](Session& session) { return Show(session, flags->name); };

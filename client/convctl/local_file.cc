@@ -53,14 +53,21 @@ absl::StatusOr<std::vector<LocalFile>> FilesToUpload(const std::vector<std::stri
       continue;
     }
     std::vector<LocalFile> found;
+    bool folders = false;
     fs::directory_iterator entry(path, error);
     for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
       const std::string name = entry->path().filename().string();
       std::error_code ignored;
+      if (name[0] != '.' && entry->is_directory(ignored)) folders = true;
       if (name[0] == '.' || !entry->is_regular_file(ignored)) continue;
       found.push_back({name, entry->path().string()});
     }
     if (error) return UsageError(absl::StrCat(path, ": ", error.message()));
+    if (found.empty() && folders) {
+      return UsageError(absl::StrCat(path,
+                                     ": holds folders and no files; zip it, or pack it as a "
+                                     ".tar.gz, and upload that"));
+    }
     if (found.empty()) return UsageError(absl::StrCat(path, ": holds no files"));
     std::sort(found.begin(), found.end(),
               [](const LocalFile& a, const LocalFile& b) { return a.name < b.name; });

@@ -97,6 +97,26 @@ v1::Images RawImagesOf(const ImageSet& images) {
   return request;
 }
 
+absl::StatusOr<ImageSet> ImagesOf(const v1::Images& images) {
+  if (!images.has_uint8() && !images.has_float32()) {
+    return absl::InvalidArgumentError("images: want uint8 or float32");
+  }
+  const v1::RawImages& raw = images.has_uint8() ? images.uint8() : images.float32();
+  CONVD_RETURN_IF_ERROR(CheckImageShape("images", raw.count(), raw.height(), raw.width(),
+                                        raw.channels(), DataLimits()));
+  ImageSet set;
+  set.count = raw.count();
+  set.height = raw.height();
+  set.width = raw.width();
+  set.channels = raw.channels();
+  set.type = images.has_uint8() ? ElementType::kUint8 : ElementType::kFloat32;
+  set.pixels = raw.data().data();
+  if (set.count * set.image_bytes() == static_cast<int64_t>(raw.data().size())) return set;
+  return absl::InvalidArgumentError(
+      absl::StrCat("images: has ", raw.data().size(), " bytes of pixels; want ",
+                   set.count * set.image_bytes(), " for ", set.count, " of ", ShapeText(set)));
+}
+
 absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path,
                                          const ImageConversion& to) {
   // The shape is a server's word.

@@ -27,6 +27,10 @@ absl::StatusOr<ImageSet> ReadChosenImages(const std::string& path, const std::st
 // The same images as a request holds them.
 v1::Images RawImagesOf(const ImageSet& images);
 
+// The other way round, for what a server sent. Points to it. INVALID_ARGUMENT where they are
+// encoded or their size isn't what it says.
+absl::StatusOr<ImageSet> ImagesOf(const v1::Images& images);
+
 // A PNG or JPEG file's pixels as the server will give them to a model that takes `to`, for drawing.
 // A usage error names the file.
 absl::StatusOr<ImageSet> DecodeImageFile(std::string_view data, const std::string& path,

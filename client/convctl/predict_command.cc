@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/convctl/commands.h"
+#include "client/convctl/dataset_text.h"
 #include "client/convctl/exit_code.h"
 #include "client/convctl/image_drawing.h"
 #include "client/convctl/local_file.h"
@@ -15,6 +16,7 @@
 #include "client/convctl/precision_flag.h"
 #include "client/convctl/prediction_text.h"
 #include "client/convctl/whole_number.h"
+#include "core/data/pixel_statistics.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -44,8 +46,9 @@ struct PredictFlags {
 struct Input {
   std::vector<v1::Images> requests;
   std::vector<std::string> names;
-  std::vector<int32_t> labels;   // empty where they aren't known
-  std::vector<ImageSet> pixels;  // one an image, where they are drawn
+  std::vector<int32_t> labels;              // empty where they aren't known
+  std::vector<ImageSet> pixels;             // one an image, where they are drawn
+  std::vector<PixelStatistics> statistics;  // of what could be decoded here
 };
 
 absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
@@ -65,14 +68,18 @@ absl::StatusOr<Input> ReadFiles(const PredictFlags& flags) {
   return input;
 }
 
-// The files' pixels as the model gets them.
-absl::Status DecodeFiles(const v1::InputShape& shape, bool invert, Input& input) {
-  const ImageConversion to = {shape.height(), shape.width(), shape.channels(), invert};
+// The files' pixels as the model gets them, and what they are like.
+absl::Status DecodeFiles(const v1::InputShape& shape, const PredictFlags& flags, Input& input) {
+  const ImageConversion to = {shape.height(), shape.width(), shape.channels(), flags.invert};
+  size_t next = 0;
   for (const v1::Images& request : input.requests) {
     for (const std::string& file : request.encoded().files()) {
-      CONVD_ASSIGN_OR_RETURN(ImageSet pixels,
-                             DecodeImageFile(file, input.names[input.pixels.size()], to));
-      input.pixels.push_back(std::move(pixels));
+      absl::StatusOr<ImageSet> pixels = DecodeImageFile(file, input.names[next++], to);
+      if (pixels.ok()) input.statistics.push_back(MeasurePixels(*pixels));
+      // What isn't drawn is for the server to refuse.
+      if (!flags.draw) continue;
+      CONVD_RETURN_IF_ERROR(pixels.status());
+      input.pixels.push_back(*std::move(pixels));
     }
   }
   return absl::OkStatus();
@@ -93,6 +100,7 @@ absl::StatusOr<Input> ReadImagesFile(const PredictFlags& flags) {
     input.pixels.push_back(images.Slice(i, 1));
   }
   input.labels.assign(images.labels.begin(), images.labels.end());
+  input.statistics.push_back(MeasurePixels(images));
   return input;
 }
 
@@ -150,13 +158,19 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
   // then on keeps the answers of several requests one version's.
   CONVD_ASSIGN_OR_RETURN(const v1::Model model, client->GetModel(request.model()));
   *request.mutable_model() = model.card().model();
-  if (flags.draw && !flags.files.empty()) {
-    CONVD_RETURN_IF_ERROR(DecodeFiles(model.card().network().input(), flags.invert, input));
+  if (!flags.files.empty()) {
+    CONVD_RETURN_IF_ERROR(DecodeFiles(model.card().network().input(), flags, input));
   }
   const int classes = model.card().labels_size();
   request.set_top_k(flags.top_k.value_or(std::clamp(classes, 1, kUsualTopK)));
   request.set_probabilities(flags.probabilities);
   request.set_precision(flags.precision);
+
+  const std::string warning = BackgroundWarning(input.statistics, model.card().training_pixels());
+  if (!warning.empty()) {
+    const bool can_invert = !flags.files.empty() && !flags.invert;
+    session.PrintNote(absl::StrCat(warning, can_invert ? ", as --invert does it" : ""));
+  }
 
   v1::PredictResponse all;
   for (const v1::Images& images : input.requests) {

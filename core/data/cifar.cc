@@ -39,8 +39,10 @@ static_assert(std::size(kCifar100Labels) + kCifarPixelBytes == kCifar100RecordBy
 
 // The labels, or which one can't be.
 absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Kind& kind, std::string_view bytes,
-                                              int64_t count, const std::string& name) {
-  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(count, name));
+                                              int64_t count, const std::string& name,
+                                              ArrayMemory* arrays) {
+  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels,
+                         HeapArray<int32_t>::Allocate(count, name, arrays));
   for (int64_t i = 0; i < count; ++i) {
     for (size_t k = 0; k < kind.labels.size(); ++k) {
       const size_t offset = static_cast<size_t>(i * kind.record_bytes()) + k;
@@ -60,7 +62,7 @@ absl::StatusOr<HeapArray<int32_t>> ReadLabels(const Kind& kind, std::string_view
 absl::StatusOr<ImageSet> ReadCifar(const Kind& kind, std::string_view bytes,
                                    const std::string& name, const DataLimits& limits) {
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(bytes, name, limits.decompressed_bytes));
+                         InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays));
   const int64_t size = static_cast<int64_t>(plain.view.size());
   constexpr int kSide = 32;
   constexpr int kPlane = kSide * kSide;
@@ -79,8 +81,9 @@ absl::StatusOr<ImageSet> ReadCifar(const Kind& kind, std::string_view bytes,
   shape.channels = 3;
   CONVD_RETURN_IF_ERROR(CheckImageShape(name, count, kSide, kSide, 3, limits));
   ImageStorage storage;
-  CONVD_ASSIGN_OR_RETURN(storage.labels, ReadLabels(kind, plain.view, count, name));
-  CONVD_ASSIGN_OR_RETURN(storage.pixels, HeapArray<char>::Allocate(3 * kPlane * count, name));
+  CONVD_ASSIGN_OR_RETURN(storage.labels, ReadLabels(kind, plain.view, count, name, limits.arrays));
+  CONVD_ASSIGN_OR_RETURN(storage.pixels,
+                         HeapArray<char>::Allocate(3 * kPlane * count, name, limits.arrays));
   char* out = storage.pixels.data();
   for (int64_t i = 0; i < count; ++i) {
     const char* planes = plain.view.data() + (i + 1) * record - kCifarPixelBytes;

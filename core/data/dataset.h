@@ -56,6 +56,11 @@ struct Dataset {
       if (s.name == split) return &s;
     return nullptr;
   }
+  // "train", else the first. REQUIRES: there is one.
+  const DatasetSplit& TrainingSplit() const {
+    const DatasetSplit* const train = Find("train");
+    return train != nullptr ? *train : splits[0];
+  }
 };
 
 }  // namespace convd

@@ -1,6 +1,7 @@
 #include "core/data/dataset_files.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -9,9 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/data/cifar.h"
+#include "core/data/file_bytes.h"
+#include "core/data/file_format.h"
 #include "core/data/gzip.h"
 #include "core/data/image_file.h"
 #include "core/data/image_storage.h"
+#include "core/data/label_list.h"
 #include "core/data/label_names.h"
 #include "core/data/npz.h"
 #include "core/names/names.h"
@@ -129,8 +133,30 @@ void FindNamesBeside(FileSystem& fs, const std::string& path, DatasetFiles& file
   }
 }
 
+bool IsArchiveName(const std::string& file) {
+  return absl::EndsWithIgnoreCase(file, ".zip") || absl::EndsWithIgnoreCase(file, ".tar") ||
+         absl::EndsWithIgnoreCase(file, ".tar.gz") || absl::EndsWithIgnoreCase(file, ".tgz");
+}
+
+// Folders of images, or images with a list, if that is what is there; else none.
+absl::StatusOr<DatasetFiles> FindImageFiles(FileSystem& fs, const std::string& path,
+                                            const std::string& name, const DataLimits& limits,
+                                            const ResolvePath& resolve) {
+  constexpr int kDepth = 3;  // one around all of it, a split's, a class's
+  DatasetFiles files;
+  files.image_folder = name;
+  CONVD_ASSIGN_OR_RETURN(files.image_files, ListTree(fs, path, name, kDepth, resolve, limits));
+  const bool images =
+      std::any_of(files.image_files.begin(), files.image_files.end(), [](const TreeFile& file) {
+        return file.within.find('/') != std::string::npos || IsLabelListName(file.within);
+      });
+  if (!images) files.image_files.clear();
+  return files;
+}
+
 absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& path,
-                                            const std::string& name) {
+                                            const std::string& name, const DataLimits& limits,
+                                            const ResolvePath& resolve) {
   CONVD_ASSIGN_OR_RETURN(const Folder folder, Folder::Open(fs, path, ""));
   const auto has_folder = [&](const char* subfolder) {
     return folder.Has(subfolder) && fs.IsDirectory(absl::StrCat(path, "/", subfolder));
@@ -149,12 +175,14 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
     CONVD_RETURN_IF_ERROR(FindCifar10(batches, name, files));
   }
   if (!files.splits.empty()) found.emplace_back("CIFAR-10's batches", std::move(files));
+  const auto add_file = [&](const std::string& entry) {
+    DatasetFiles one;
+    one.splits.push_back({"train", {folder.File(entry)}, {}});
+    one.splits_within = true;
+    found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(one));
+  };
   for (const std::string& entry : folder.names()) {
-    if (!absl::EndsWithIgnoreCase(entry, ".npz")) continue;
-    files = {};
-    files.splits.push_back({"train", {folder.File(entry)}, {}});
-    files.splits_within = true;
-    found.emplace_back(absl::Utf8SafeCEscape(entry.substr(0, 100)), std::move(files));
+    if (absl::EndsWithIgnoreCase(entry, ".npz")) add_file(entry);
   }
   files = {};
   FindCifar100(folder, files);
@@ -166,6 +194,15 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
   if (!files.splits.empty() && (found.empty() || Found(files.cifar100_names))) {
     found.emplace_back("CIFAR-100's files", std::move(files));
   }
+  // An archive may well lie beside what was unpacked from it, so it counts where that is none of
+  // the above. Beside image files it is a question: those may have changed since.
+  if (found.empty()) {
+    for (const std::string& entry : folder.names()) {
+      if (IsArchiveName(entry) && IsVisibleName(entry)) add_file(entry);
+    }
+    CONVD_ASSIGN_OR_RETURN(files, FindImageFiles(fs, path, name, limits, resolve));
+    if (!files.image_files.empty()) found.emplace_back("image files", std::move(files));
+  }
   if (found.size() == 1) return std::move(found[0].second);
   if (found.empty()) {
     return absl::NotFoundError(absl::StrCat(
@@ -174,13 +211,14 @@ absl::StatusOr<DatasetFiles> FindUsualNames(FileSystem& fs, const std::string& p
         "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (or with .gz), "
         "CIFAR-10's data_batch_1.bin to data_batch_5.bin and test_batch.bin (or in ",
         kCifar10Folder, "), CIFAR-100's train.bin and test.bin (or in ", kCifar100Folder,
-        "), and an .npz file; name the files where they are called otherwise"));
+        "), an .npz file, a .zip, .tar or .tar.gz of image files, and folders of PNG and JPEG "
+        "files, CLASS/FILE or SPLIT/CLASS/FILE; name the files where they are called otherwise"));
   }
   if (found.size() > 5) found.resize(5);
   return absl::InvalidArgumentError(absl::StrCat(
       name, ": has more than one dataset: ",
       absl::StrJoin(found, ", ", [](std::string* out, const auto& f) { *out += f.first; }),
-      "; name the files of one"));
+      "; name the files of one, or its path"));
 }
 
 absl::StatusOr<DatasetFiles> CheckNamedFiles(FileSystem& fs, const std::string& path,
@@ -257,16 +295,23 @@ absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const Dat
                                                    limits.dataset_bytes));
 }
 
+absl::StatusOr<FileBytes> ReadWhole(FileSystem& fs, const DataFile& file,
+                                    const DataLimits& limits) {
+  return file.ours ? FileBytes::Map(fs, file.path, file.name, limits)
+                   : FileBytes::Copy(fs, file.path, file.name, limits);
+}
+
 // One file of images with its labels, each of which is checked against `classes`.
 absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, const DataFile& images,
                                   const DataFile* labels, int64_t classes, const DataLimits& limits,
                                   std::set<ImageFileKind>& kinds) {
-  CONVD_ASSIGN_OR_RETURN(const std::string image_bytes, fs.Read(images.path, limits.file_bytes));
+  CONVD_ASSIGN_OR_RETURN(const FileBytes image_file, ReadWhole(fs, images, limits));
+  const std::string_view image_bytes = image_file.view();
   const NamedBytes named_images{image_bytes, images.name};
   if (labels != nullptr) {
     kinds.insert(ImageFileKind::kIdx);
-    CONVD_ASSIGN_OR_RETURN(const std::string label_bytes, fs.Read(labels->path, limits.file_bytes));
-    const NamedBytes named_labels{label_bytes, labels->name};
+    CONVD_ASSIGN_OR_RETURN(const FileBytes label_file, ReadWhole(fs, *labels, limits));
+    const NamedBytes named_labels{label_file.view(), labels->name};
     CONVD_ASSIGN_OR_RETURN(ImageSet part, ReadImageFile(named_images, &named_labels, limits));
     CONVD_RETURN_IF_ERROR(CheckLabels(labels->name, part.labels, classes));
     return part;
@@ -283,17 +328,28 @@ absl::StatusOr<ImageSet> ReadPart(FileSystem& fs, const std::string& split, cons
   return part;
 }
 
-// The splits to read: where one file stands for all that are in it, those.
-absl::StatusOr<std::vector<DatasetFiles::Split>> WorkOutSplits(FileSystem& fs,
-                                                               const DatasetFiles& files,
-                                                               const DataLimits& limits) {
-  if (!files.splits_within) return files.splits;
+// What may be an archive of image files: a tar in a gzip file is unpacked, all else stays as it is.
+absl::StatusOr<PlainBytes> ArchiveWithin(std::string_view bytes, const std::string& name,
+                                         const DataLimits& limits) {
+  constexpr size_t kTarHeader = 512;
+  if (DetectFileFormat(bytes) == FileFormat::kGzip &&
+      DetectFileFormat(GzipPrefix(bytes, kTarHeader)) == FileFormat::kTar) {
+    return InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays);
+  }
+  PlainBytes plain;
+  plain.view = bytes;
+  return plain;
+}
+
+// The splits of one file, with those bytes, that stands for all that are in it.
+absl::StatusOr<std::vector<DatasetFiles::Split>> SplitsWithin(const DatasetFiles& files,
+                                                              std::string_view bytes,
+                                                              const DataLimits& limits) {
   const DataFile& file = files.splits[0].images[0];
-  CONVD_ASSIGN_OR_RETURN(const std::string bytes, fs.Read(file.path, limits.file_bytes));
   CONVD_ASSIGN_OR_RETURN(const ImageFileKind kind, DetectImageFile(bytes, file.name, limits));
   if (kind != ImageFileKind::kNpz) return files.splits;
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes));
+                         InflateIfGzip(bytes, file.name, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names,
                          NpzSplits(plain.view, file.name, limits));
   if (names.empty()) return files.splits;
@@ -328,7 +384,8 @@ absl::StatusOr<DatasetSplit> ReadSplit(FileSystem& fs, const DatasetFiles::Split
 absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string& path,
                                               const std::string& name,
                                               const std::vector<SplitFiles>& files,
-                                              const DataLimits& limits) {
+                                              const DataLimits& limits,
+                                              const ResolvePath& resolve) {
   if (!fs.Exists(path)) {
     return absl::NotFoundError(absl::StrCat(name, ": there is no such file or folder"));
   }
@@ -340,7 +397,7 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
     }
     return CheckNamedFiles(fs, path, name, files, limits);
   }
-  if (is_folder) return FindUsualNames(fs, path, name);
+  if (is_folder) return FindUsualNames(fs, path, name, limits, resolve);
   DatasetFiles result;
   result.splits.push_back({"train", {{path, name}}, {}});
   result.splits_within = true;
@@ -350,18 +407,38 @@ absl::StatusOr<DatasetFiles> FindDatasetFiles(FileSystem& fs, const std::string&
 
 absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& files,
                                          const std::vector<std::string>& label_names,
-                                         const DataLimits& limits) {
-  Dataset dataset;
-  dataset.labels = label_names;
+                                         const DataLimits& limits, const ImageSize& image_size) {
   if (!label_names.empty()) {
     CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", label_names, limits));
   }
+  CONVD_RETURN_IF_ERROR(CheckImageSize("image_size", image_size, limits));
+  if (!files.image_files.empty()) {
+    const std::unique_ptr<FileTree> tree = NewFolderTree(fs, files.image_files, limits);
+    return ReadImageDataset(*tree, files.image_folder, label_names, image_size, limits);
+  }
+  std::vector<DatasetFiles::Split> splits = files.splits;
+  if (files.splits_within) {
+    const DataFile& file = splits[0].images[0];
+    CONVD_ASSIGN_OR_RETURN(const FileBytes whole, ReadWhole(fs, file, limits));
+    const std::string_view bytes = whole.view();
+    CONVD_ASSIGN_OR_RETURN(const PlainBytes archive, ArchiveWithin(bytes, file.name, limits));
+    if (IsFileArchive(archive.view)) {
+      CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
+                             OpenArchiveTree(archive.view, file.name, limits));
+      return ReadImageDataset(*tree, file.name, label_names, image_size, limits);
+    }
+    CONVD_ASSIGN_OR_RETURN(splits, SplitsWithin(files, bytes, limits));
+  }
+  if (image_size.given()) {
+    return absl::InvalidArgumentError(
+        "image_size: is for PNG and JPEG files; want none for arrays, whose shape is theirs");
+  }
+  Dataset dataset;
+  dataset.labels = label_names;
   const int64_t classes =
       label_names.empty() ? limits.classes : static_cast<int64_t>(label_names.size());
   std::set<ImageFileKind> kinds;
   int64_t bytes = 0;
-  CONVD_ASSIGN_OR_RETURN(const std::vector<DatasetFiles::Split> splits,
-                         WorkOutSplits(fs, files, limits));
   for (const DatasetFiles::Split& split : splits) {
     CONVD_ASSIGN_OR_RETURN(DatasetSplit read, ReadSplit(fs, split, classes, limits, kinds));
     const ImageSet& images = read.images;

@@ -1,5 +1,7 @@
 #include "core/data/file_format.h"
 
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -11,6 +13,20 @@ namespace {
 bool StartsWith(std::string_view bytes, std::string_view magic) {
   return bytes.substr(0, magic.size()) == magic;
 }
+
+// What people may well have, and nothing here reads.
+constexpr std::pair<std::string_view, const char*> kOtherKinds[] = {
+    {"GIF8", "a GIF image"},
+    {std::string_view("II*\0", 4), "a TIFF image"},
+    {std::string_view("MM\0*", 4), "a TIFF image"},
+    {"BZh", "a bzip2 file"},
+    {"\xfd"
+     "7zXZ",
+     "an xz file"},
+    {"\x28\xb5\x2f\xfd", "a Zstandard file"},
+    {"7z\xbc\xaf", "a 7z archive"},
+    {"Rar!", "a RAR archive"},
+};
 
 bool IsWebPage(std::string_view bytes) {
   if (StartsWith(bytes, "\xEF\xBB\xBF")) bytes.remove_prefix(3);
@@ -31,6 +47,15 @@ bool IsIdx(std::string_view bytes) {
   return known && bytes[3] >= 1 && bytes[3] <= 4;
 }
 
+// The first member's header says so; the archive of nothing, all zeros, doesn't count. A file of
+// pixels may have anything there, but a name begins with no 0, and IDX and CIFAR's files are told
+// by more than this.
+bool IsTar(std::string_view bytes) {
+  constexpr size_t kHeader = 512;
+  constexpr size_t kMagic = 257;
+  return bytes.size() >= kHeader && bytes[0] != 0 && bytes.substr(kMagic, 5) == "ustar";
+}
+
 }  // namespace
 
 FileFormat DetectFileFormat(std::string_view bytes) {
@@ -43,6 +68,7 @@ FileFormat DetectFileFormat(std::string_view bytes) {
   if (StartsWith(bytes, "\x93NUMPY")) return FileFormat::kNpy;
   if (StartsWith(bytes, "\x89PNG")) return FileFormat::kPng;
   if (StartsWith(bytes, "\xff\xd8\xff")) return FileFormat::kJpeg;
+  if (IsTar(bytes)) return FileFormat::kTar;
   if (IsIdx(bytes)) return FileFormat::kIdx;
   if (IsWebPage(bytes)) return FileFormat::kWebPage;
   return FileFormat::kUnknown;
@@ -64,10 +90,18 @@ std::string DescribeFileFormat(std::string_view bytes) {
       return "a PNG image";
     case FileFormat::kJpeg:
       return "a JPEG image";
+    case FileFormat::kTar:
+      return "a tar archive";
     case FileFormat::kWebPage:
       return "a web page (HTML or XML): perhaps a download that failed";
     case FileFormat::kUnknown:
       break;
+  }
+  for (const auto& [magic, what] : kOtherKinds) {
+    if (StartsWith(bytes, magic)) return what;
+  }
+  if (StartsWith(bytes, "RIFF") && bytes.size() >= 12 && bytes.substr(8, 4) == "WEBP") {
+    return "a WebP image";
   }
   std::string hex;
   for (const char c : bytes.substr(0, 4)) {

@@ -15,6 +15,7 @@ enum class FileFormat {
   kNpy,
   kPng,
   kJpeg,
+  kTar,      // POSIX's or GNU's, not compressed
   kWebPage,  // HTML or XML: what a failed download leaves
   kUnknown,  // CIFAR-10's and CIFAR-100's files have no magic
 };
@@ -23,7 +24,7 @@ enum class FileFormat {
 FileFormat DetectFileFormat(std::string_view bytes);
 
 // What was found, for "NAME: is ...; want ...": "a web page (HTML): the download may have failed",
-// "a PNG image", or the first bytes in hex.
+// "a PNG image", "a GIF image" (which nothing here reads), or the first bytes in hex.
 std::string DescribeFileFormat(std::string_view bytes);
 
 }  // namespace convd

@@ -32,7 +32,7 @@ int64_t SizeHint(std::string_view bytes) {
 }  // namespace
 
 absl::StatusOr<HeapArray<char>> InflateGzip(std::string_view bytes, const std::string& name,
-                                            int64_t limit) {
+                                            int64_t limit, ArrayMemory* arrays) {
   if (DetectFileFormat(bytes) != FileFormat::kGzip) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": is ", DescribeFileFormat(bytes), "; want a gzip file"));
@@ -49,7 +49,7 @@ absl::StatusOr<HeapArray<char>> InflateGzip(std::string_view bytes, const std::s
   int64_t out = 0;
   // One more than the limit shows that there is more.
   const int64_t most = limit + 1;
-  HeapArray<char> plain;
+  HeapArray<char> plain(arrays);
   CONVD_RETURN_IF_ERROR(
       plain.Resize(std::min(most, std::max(SizeHint(bytes) + 1, kMinCapacity)), name));
   while (true) {
@@ -113,13 +113,13 @@ std::string GzipPrefix(std::string_view bytes, size_t n) {
 }
 
 absl::StatusOr<PlainBytes> InflateIfGzip(std::string_view bytes, const std::string& name,
-                                         int64_t limit) {
+                                         int64_t limit, ArrayMemory* arrays) {
   PlainBytes plain;
   if (DetectFileFormat(bytes) != FileFormat::kGzip) {
     plain.view = bytes;
     return plain;
   }
-  CONVD_ASSIGN_OR_RETURN(plain.inflated, InflateGzip(bytes, name, limit));
+  CONVD_ASSIGN_OR_RETURN(plain.inflated, InflateGzip(bytes, name, limit, arrays));
   plain.view = std::string_view(plain.inflated.data(), static_cast<size_t>(plain.inflated.size()));
   return plain;
 }

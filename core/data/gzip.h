@@ -15,7 +15,7 @@ namespace convd {
 // bytes) and the cause, or says what else the file is; RESOURCE_EXHAUSTED where more than `limit`
 // bytes come out, which is noticed before they do. Any thread may call.
 absl::StatusOr<HeapArray<char>> InflateGzip(std::string_view bytes, const std::string& name,
-                                            int64_t limit);
+                                            int64_t limit, ArrayMemory* arrays = nullptr);
 
 // A file's bytes, inflated where they were gzip's.
 struct PlainBytes {
@@ -24,7 +24,7 @@ struct PlainBytes {
 };
 
 absl::StatusOr<PlainBytes> InflateIfGzip(std::string_view bytes, const std::string& name,
-                                         int64_t limit);
+                                         int64_t limit, ArrayMemory* arrays = nullptr);
 
 // The first bytes (at most `n`) of what a gzip file unpacks to, to see what it is; fewer where it
 // is damaged or ends before. Costs no more than that.

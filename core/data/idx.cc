@@ -124,7 +124,8 @@ struct UnlabelledImages {
 
 absl::StatusOr<UnlabelledImages> ReadPixels(std::string_view bytes, const std::string& name,
                                             const DataLimits& limits) {
-  CONVD_ASSIGN_OR_RETURN(PlainBytes plain, InflateIfGzip(bytes, name, limits.decompressed_bytes));
+  CONVD_ASSIGN_OR_RETURN(PlainBytes plain,
+                         InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(const IdxHeader header, ParseHeader(plain.view, name));
   CONVD_ASSIGN_OR_RETURN(PixelLayout layout, FindLayout(name, header));
   const int64_t* const size = layout.size;
@@ -175,7 +176,7 @@ absl::StatusOr<ImageSet> ReadIdxImages(std::string_view bytes, const std::string
 absl::StatusOr<HeapArray<int32_t>> ReadIdxLabels(std::string_view bytes, const std::string& name,
                                                  const DataLimits& limits) {
   CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(bytes, name, limits.decompressed_bytes));
+                         InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(const IdxHeader header, ParseHeader(plain.view, name));
   const std::vector<int64_t>& dims = header.dims;
   if (dims.size() != 1 && !(dims.size() == 2 && dims[1] == 1)) {

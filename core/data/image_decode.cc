@@ -123,7 +123,8 @@ absl::StatusOr<ImageSet> DecodeImage(std::string_view file, const std::string& n
   image.channels = decoder->channels();
   if (IsTurned(decoder->orientation())) std::swap(image.height, image.width);
   ImageStorage storage;
-  CONVD_ASSIGN_OR_RETURN(storage.pixels, HeapArray<char>::Allocate(image.image_bytes(), name));
+  CONVD_ASSIGN_OR_RETURN(storage.pixels,
+                         HeapArray<char>::Allocate(image.image_bytes(), name, limits.arrays));
   CONVD_RETURN_IF_ERROR(Convert(*decoder, name, image.height, image.width, image.channels,
                                 reinterpret_cast<uint8_t*>(storage.pixels.data()), limits));
   return OwnImages(image, std::move(storage));

@@ -32,7 +32,7 @@ absl::StatusOr<ImageFileKind> DetectByRecords(std::string_view plain, const std:
 
 absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std::string& name,
                                               const DataLimits& limits) {
-  constexpr size_t kPrefix = 64;
+  constexpr size_t kPrefix = 512;  // a tar archive says what it is in its first 512 bytes
   std::string prefix(bytes.substr(0, kPrefix));
   FileFormat format = DetectFileFormat(bytes);
   const bool zipped = format == FileFormat::kGzip;
@@ -41,7 +41,8 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
     format = DetectFileFormat(prefix);
     // Nothing comes out: damaged, or cut short, or a gzip file of nothing.
     if (prefix.empty()) {
-      CONVD_RETURN_IF_ERROR(InflateGzip(bytes, name, limits.decompressed_bytes).status());
+      CONVD_RETURN_IF_ERROR(
+          InflateGzip(bytes, name, limits.decompressed_bytes, limits.arrays).status());
     }
   }
   switch (format) {
@@ -50,7 +51,7 @@ absl::StatusOr<ImageFileKind> DetectImageFile(std::string_view bytes, const std:
     case FileFormat::kIdx:
     case FileFormat::kUnknown: {
       CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                             InflateIfGzip(bytes, name, limits.decompressed_bytes));
+                             InflateIfGzip(bytes, name, limits.decompressed_bytes, limits.arrays));
       // CIFAR's files have no magic, and one may begin like an IDX file: with label 0 and pixels
       // that are nearly black. Then the size decides: an IDX file ends where its header says.
       if (format == FileFormat::kIdx &&
@@ -86,8 +87,9 @@ absl::StatusOr<ImageSet> ReadImageFile(const NamedBytes& images, const NamedByte
     case ImageFileKind::kNpz:
       break;
   }
-  CONVD_ASSIGN_OR_RETURN(const PlainBytes plain,
-                         InflateIfGzip(images.bytes, images.name, limits.decompressed_bytes));
+  CONVD_ASSIGN_OR_RETURN(
+      const PlainBytes plain,
+      InflateIfGzip(images.bytes, images.name, limits.decompressed_bytes, limits.arrays));
   return ReadNpz(plain.view, images.name, limits, split);
 }
 

@@ -38,9 +38,10 @@ absl::StatusOr<ImageSet> ConcatenateImages(const std::vector<ImageSet>& parts,
         CheckImageShape(names[i], all.count, all.height, all.width, all.channels, limits));
   }
   ImageStorage storage;
-  CONVD_ASSIGN_OR_RETURN(storage.pixels,
-                         HeapArray<char>::Allocate(all.count * all.image_bytes(), names[0]));
-  CONVD_ASSIGN_OR_RETURN(storage.labels, HeapArray<int32_t>::Allocate(labels, names[0]));
+  CONVD_ASSIGN_OR_RETURN(storage.pixels, HeapArray<char>::Allocate(all.count * all.image_bytes(),
+                                                                   names[0], limits.arrays));
+  CONVD_ASSIGN_OR_RETURN(storage.labels,
+                         HeapArray<int32_t>::Allocate(labels, names[0], limits.arrays));
   char* pixels = storage.pixels.data();
   int32_t* label = storage.labels.data();
   for (const ImageSet& part : parts) {

@@ -16,7 +16,8 @@ absl::StatusOr<HeapArray<int32_t>> ConvertLabels(const std::string& name, const 
         absl::StrCat(name, ": has labels of type ", type.Text(),
                      "; want bool, integers, or whole numbers as float16, float32 or float64"));
   }
-  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels, HeapArray<int32_t>::Allocate(count, name));
+  CONVD_ASSIGN_OR_RETURN(HeapArray<int32_t> labels,
+                         HeapArray<int32_t>::Allocate(count, name, limits.arrays));
   for (int64_t i = 0; i < count; ++i) {
     const double value = NumberAt(type, data + i * type.bytes);
     // Not a number is none of it.

@@ -5,8 +5,13 @@
 
 namespace convd {
 
+class ArrayMemory;
+
 // What readers of images and datasets accept, checked before memory is asked for; more is
 // RESOURCE_EXHAUSTED, or INVALID_ARGUMENT where the data itself makes no sense. A plain value.
+//
+// As they are here they are for arrays on the heap: a few of that size are what a machine that
+// trains has, and what asks for more is taken for damaged or hostile.
 struct DataLimits {
   // Of one file as it lies on disk or in a message.
   int64_t file_bytes = int64_t{2} << 30;
@@ -29,15 +34,20 @@ struct DataLimits {
   int64_t classes = 16'384;
   // Bytes (UTF-8) in the name of one class.
   int64_t label_bytes = 128;
+  // PNG and JPEG files of a folder or an archive, with what lies beside them.
+  int64_t image_files = 1'000'000;
   // Files, and splits, that one dataset may be made of.
   int64_t files = 1000;
   int64_t splits = 64;
+  // Where arrays lie that these limits are for; null: on the heap.
+  ArrayMemory* arrays = nullptr;
 };
 
-// The limits above, lowered so that registering a dataset of that size fits into `memory_bytes`
-// beside the file it is read from and what that unpacks to or is decoded in. 0 (unknown) lowers
-// nothing. Any thread may call.
-DataLimits LimitsWithin(int64_t memory_bytes);
+// For a dataset whose arrays lie on a disk: what that has room for, as whoever gives out its room
+// says. 128 GiB bound what one dataset can ask for, and keep every sum and product of sizes far
+// below 2^63. Image files are decoded on the heap all the same, within a share of `memory_bytes`;
+// 0: unknown.
+DataLimits LimitsOnDisk(int64_t memory_bytes = 0);
 
 }  // namespace convd
 

@@ -113,7 +113,8 @@ absl::StatusOr<Array> ReadArray(ZipArchive& archive, char letter, const std::str
   }
   Array array;
   array.name = absl::StrCat(name, "/", members[*found]);
-  CONVD_ASSIGN_OR_RETURN(array.file, archive.Read(*found, limits.decompressed_bytes));
+  CONVD_ASSIGN_OR_RETURN(array.file,
+                         archive.Read(*found, limits.decompressed_bytes, limits.arrays));
   CONVD_ASSIGN_OR_RETURN(
       array.header,
       ParseNpyHeader(std::string_view(array.file.data(), static_cast<size_t>(array.file.size())),

@@ -128,7 +128,8 @@ absl::StatusOr<HeapArray<char>> ConvertPixels(const std::string& name, const Num
                                                      " bytes; the limit of a dataset is ",
                                                      limits.dataset_bytes));
   }
-  CONVD_ASSIGN_OR_RETURN(HeapArray<char> pixels, HeapArray<char>::Allocate(size, name));
+  CONVD_ASSIGN_OR_RETURN(HeapArray<char> pixels,
+                         HeapArray<char>::Allocate(size, name, limits.arrays));
   CONVD_RETURN_IF_ERROR(
       bytes ? ToBytes(name, type, data, layout, pixels.data())
             : ToFloats(name, type, data, layout, reinterpret_cast<float*>(pixels.data())));

@@ -1,7 +1,11 @@
 #include "core/data/zip_archive.h"
 
+#include <sys/stat.h>
 #include <zip.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -13,10 +17,10 @@
 namespace convd {
 namespace {
 
-constexpr int64_t kMaxMembers = 10'000;
 constexpr size_t kMaxNameShown = 200;
 // Deflate can't do better than 258 bytes in 2 bits.
 constexpr int64_t kMaxRatio = 1032;
+constexpr int64_t kMaxPiece = int64_t{1} << 30;
 
 struct ZipError {
   zip_error_t error;
@@ -40,7 +44,8 @@ ZipArchive::ZipArchive(std::unique_ptr<Handle> handle, std::string name)
 ZipArchive::~ZipArchive() = default;
 ZipArchive::ZipArchive(ZipArchive&&) noexcept = default;
 
-absl::StatusOr<ZipArchive> ZipArchive::Open(std::string_view bytes, const std::string& name) {
+absl::StatusOr<ZipArchive> ZipArchive::Open(std::string_view bytes, const std::string& name,
+                                            int64_t max_members) {
   if (DetectFileFormat(bytes) != FileFormat::kZip) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": is ", DescribeFileFormat(bytes),
                                                    "; want a zip archive (an .npz file)"));
@@ -60,9 +65,9 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(std::string_view bytes, const std::s
                      " bytes can't be read, it is damaged or cut short: ", error.text()));
   }
   const int64_t count = zip_get_num_entries(handle->zip, 0);
-  if (count > kMaxMembers) {
+  if (count > max_members) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": has ", count, " members; want at most ", kMaxMembers));
+        absl::StrCat(name, ": has ", count, " members; want at most ", max_members));
   }
   ZipArchive archive(std::move(handle), name);
   for (int64_t i = 0; i < count; ++i) {
@@ -78,9 +83,41 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(std::string_view bytes, const std::s
   return archive;
 }
 
-absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit) {
-  const std::string what =
-      absl::StrCat(name_, "/", absl::Utf8SafeCEscape(members_[i].substr(0, kMaxNameShown)));
+std::string ZipArchive::Shown(size_t i) const {
+  return absl::StrCat(name_, "/", absl::Utf8SafeCEscape(members_[i].substr(0, kMaxNameShown)));
+}
+
+absl::StatusOr<ZipArchive::Entry> ZipArchive::Examine(size_t i) {
+  zip_stat_t info;
+  zip_stat_init(&info);
+  zip_uint8_t system = ZIP_OPSYS_DOS;
+  zip_uint32_t attributes = 0;
+  if (zip_stat_index(handle_->zip, i, 0, &info) != 0 || (info.valid & ZIP_STAT_SIZE) == 0 ||
+      zip_file_get_external_attributes(handle_->zip, i, 0, &system, &attributes) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Shown(i), ": can't be examined: ", zip_strerror(handle_->zip)));
+  }
+  Entry entry;
+  // More than any limit is as good as the largest number.
+  entry.size = static_cast<int64_t>(std::min<zip_uint64_t>(
+      info.size, static_cast<zip_uint64_t>(std::numeric_limits<int64_t>::max())));
+  if ((info.valid & ZIP_STAT_ENCRYPTION_METHOD) != 0 && info.encryption_method != ZIP_EM_NONE) {
+    entry.other = "encrypted";
+    return entry;
+  }
+  // Unix keeps a file's mode in the upper half; whoever isn't Unix has zeros there.
+  const uint32_t mode = attributes >> 16;
+  if (system != ZIP_OPSYS_UNIX || (mode & S_IFMT) == 0) return entry;
+  if (S_ISLNK(mode)) {
+    entry.other = "a symbolic link";
+  } else if (!S_ISREG(mode) && !S_ISDIR(mode)) {
+    entry.other = "a device, pipe or socket";
+  }
+  return entry;
+}
+
+absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit, ArrayMemory* arrays) {
+  const std::string what = Shown(i);
   const auto invalid = [&](absl::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat(what, ": ", why));
   };
@@ -111,11 +148,12 @@ absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit) {
   absl::Cleanup close = [file] { zip_fclose(file); };
   // One byte more shows a member that is longer than it says, and makes the library come to the
   // end, where it checks the CRC.
-  CONVD_ASSIGN_OR_RETURN(HeapArray<char> data, HeapArray<char>::Allocate(size + 1, what));
+  CONVD_ASSIGN_OR_RETURN(HeapArray<char> data, HeapArray<char>::Allocate(size + 1, what, arrays));
   int64_t used = 0;
   while (used <= size) {
-    const zip_int64_t n =
-        zip_fread(file, data.data() + used, static_cast<zip_uint64_t>(size + 1 - used));
+    // In pieces, as zlib beneath counts in 32 bits.
+    const zip_int64_t n = zip_fread(
+        file, data.data() + used, static_cast<zip_uint64_t>(std::min(size + 1 - used, kMaxPiece)));
     if (n < 0) {
       return invalid(absl::StrCat("is damaged: ", zip_file_strerror(file), ", after ", used,
                                   " unpacked bytes of ", size));

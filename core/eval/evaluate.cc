@@ -7,12 +7,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "core/data/prefetch.h"
 
 namespace convd {
 namespace {
 
 constexpr double kLeastProbability = 1e-38;
 constexpr int kTop = 5;
+// More than workers have in hand, so that the disk is asked before one of them waits for it.
+constexpr int64_t kPiecesAhead = 32;
 
 double Ratio(int64_t part, int64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / whole;
@@ -112,6 +115,7 @@ absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet
       return;
     }
     const int64_t begin = i * piece, n = std::min(piece, images.count - begin);
+    PrefetchImages(images, begin + kPiecesAhead * piece, piece);
     std::vector<float> own(probabilities == nullptr ? n * classes : 0);
     const absl::Span<float> results =
         probabilities == nullptr

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 
 namespace convd {
 
@@ -31,6 +32,23 @@ class MappedFile {
   virtual std::string_view data() const = 0;
 };
 
+// A file being read in pieces, which others may change meanwhile. One thread at a time.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  // When it was opened.
+  virtual int64_t size() const = 0;
+  // Fills `out` from there on. ABORTED where the file has become shorter than that.
+  virtual absl::Status ReadAt(int64_t offset, absl::Span<char> out) = 0;
+};
+
+// Memory to write to, unset at first. Page-aligned.
+class ScratchMemory {
+ public:
+  virtual ~ScratchMemory() = default;
+  virtual char* data() = 0;
+};
+
 // The seam between this project and the disk, so that tests inject faults. Errors name the path:
 // NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full, file larger than the
 // limit), INVALID_ARGUMENT (a folder or a device where a file is wanted, a path that can't be one),
@@ -44,6 +62,14 @@ class FileSystem {
   // RESOURCE_EXHAUSTED, before anything is allocated, where the file has more than `limit` bytes.
   virtual absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) = 0;
   virtual absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) = 0;
+  // By itself, what Read returns: for what holds its files in memory anyway.
+  virtual absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& path);
+  // Memory that the kernel may write back to the folder's disk instead of keeping it, and that goes
+  // with the result, or with the process. Its room on the disk is taken beforehand: where that is
+  // full it is RESOURCE_EXHAUSTED, with folder and bytes, and writing to it never fails for it. By
+  // itself, of the heap. REQUIRES: 0 < bytes.
+  virtual absl::StatusOr<std::unique_ptr<ScratchMemory>> MapScratch(const std::string& folder,
+                                                                    int64_t bytes);
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;

@@ -13,91 +13,16 @@
 #include <limits>
 #include <new>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
+#include "core/storage/posix_call.h"
 
 namespace convd {
 namespace {
-
-// Paths come from requests too: printable, and never the whole of a message.
-std::string Shown(const std::string& path) {
-  constexpr size_t kMax = 1000;
-  std::string shown = absl::Utf8SafeCEscape(path.substr(0, kMax));
-  if (path.size() > kMax) absl::StrAppend(&shown, "... (", path.size(), " bytes)");
-  return shown;
-}
-
-absl::Status ErrnoStatus(const std::string& path, absl::string_view what, int error) {
-  const std::string message =
-      absl::StrCat(Shown(path), ": ", what, ": ", std::generic_category().message(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR:
-      return absl::NotFoundError(message);
-    case EEXIST:
-    case ENOTEMPTY:
-      return absl::AlreadyExistsError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-    case EMLINK:
-      return absl::ResourceExhaustedError(message);
-    case EISDIR:
-    case ELOOP:
-    case ENAMETOOLONG:
-    case ENXIO:
-      return absl::InvalidArgumentError(message);
-    default:
-      return absl::InternalError(message);
-  }
-}
-
-// The system would read such a path only up to its NUL.
-absl::Status CheckPath(const std::string& path) {
-  if (path.empty()) return absl::InvalidArgumentError("a path is empty");
-  if (path.find('\0') == std::string::npos) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(Shown(path), ": a path can't hold a NUL character"));
-}
-
-template <typename Call>
-auto RetryInterrupted(Call call) {
-  while (true) {
-    const auto result = call();
-    if (result != -1 || errno != EINTR) return result;
-  }
-}
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd = -1) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 class PosixWritableFile final : public WritableFile {
  public:
@@ -163,6 +88,61 @@ class PosixMappedFile final : public MappedFile {
   void* const address_;
   const size_t size_;
 };
+
+class PosixScratch final : public ScratchMemory {
+ public:
+  PosixScratch(void* address, size_t size) : address_(address), size_(size) {}
+  ~PosixScratch() override { munmap(address_, size_); }
+  char* data() override { return static_cast<char*>(address_); }
+
+ private:
+  void* const address_;
+  const size_t size_;
+};
+
+class PosixReadableFile final : public ReadableFile {
+ public:
+  PosixReadableFile(FileDescriptor fd, int64_t size, std::string path)
+      : fd_(std::move(fd)), size_(size), path_(std::move(path)) {}
+
+  int64_t size() const override { return size_; }
+
+  absl::Status ReadAt(int64_t offset, absl::Span<char> out) override {
+    while (!out.empty()) {
+      const ssize_t n =
+          RetryInterrupted([&] { return pread(fd_.get(), out.data(), out.size(), offset); });
+      if (n < 0) return ErrnoStatus(path_, "can't be read", errno);
+      if (n == 0) {
+        return absl::AbortedError(absl::StrCat(Shown(path_), ": ends at ", offset,
+                                               " bytes, before what is to be read: it was changed "
+                                               "meanwhile, try again"));
+      }
+      out.remove_prefix(static_cast<size_t>(n));
+      offset += n;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const FileDescriptor fd_;
+  const int64_t size_;
+  const std::string path_;
+};
+
+// A file that no name leads to, so that it goes with the last who has it open.
+absl::StatusOr<FileDescriptor> OpenNameless(const std::string& folder) {
+  CONVD_RETURN_IF_ERROR(CheckPath(folder));
+  FileDescriptor fd(RetryInterrupted(
+      [&] { return open(folder.c_str(), O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, 0600); }));
+  if (fd.get() >= 0) return fd;
+  // Some file systems want a name first.
+  if (errno != EOPNOTSUPP && errno != EISDIR) return ErrnoStatus(folder, "can't be used", errno);
+  std::string name = folder + "/scratch-XXXXXX";
+  fd = FileDescriptor(mkostemp(name.data(), O_CLOEXEC));
+  if (fd.get() < 0) return ErrnoStatus(folder, "can't be used", errno);
+  if (unlink(name.c_str()) != 0) return ErrnoStatus(name, "can't be removed", errno);
+  return fd;
+}
 
 struct OpenedFile {
   FileDescriptor fd;
@@ -300,6 +280,27 @@ class PosixFileSystem final : public FileSystem {
       if (address == MAP_FAILED) return ErrnoStatus(path, "can't be mapped", errno);
     }
     return std::make_unique<PosixMappedFile>(address, static_cast<size_t>(file.size));
+  }
+
+  absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& path) override {
+    CONVD_ASSIGN_OR_RETURN(OpenedFile file, OpenRegular(path));
+    return std::make_unique<PosixReadableFile>(std::move(file.fd), file.size, path);
+  }
+
+  absl::StatusOr<std::unique_ptr<ScratchMemory>> MapScratch(const std::string& folder,
+                                                            int64_t bytes) override {
+    CONVD_ASSIGN_OR_RETURN(const FileDescriptor fd, OpenNameless(folder));
+    const std::string what = absl::StrCat("has no room for ", bytes, " bytes");
+    // Else some file systems take all that there is before they say that it isn't enough.
+    CONVD_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(folder));
+    if (bytes > free) return ErrnoStatus(folder, what, ENOSPC);
+    int error = EINTR;
+    while (error == EINTR) error = posix_fallocate(fd.get(), 0, bytes);
+    if (error != 0) return ErrnoStatus(folder, what, error);
+    const size_t size = static_cast<size_t>(bytes);
+    void* const address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (address == MAP_FAILED) return ErrnoStatus(folder, what, errno);
+    return std::make_unique<PosixScratch>(address, size);
   }
 
   absl::StatusOr<int64_t> Size(const std::string& path) override {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "core/data/prefetch.h"
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/plan.h"
 #include "core/nn/initial_parameters.h"
@@ -299,6 +300,11 @@ class PlanTrainer : public Trainer {
       if (optimizing) {
         Note(optimizer_->StepShard(i));
       } else {
+        // Of the step after this one, which another micro-batch will want.
+        const size_t ahead = seen_ + batch.size() + static_cast<size_t>(i * plan_->images());
+        if (ahead < order.size()) {
+          PrefetchImages(data_.train, order.subspan(ahead, static_cast<size_t>(plan_->images())));
+        }
         Note(CatchOutOfMemory([&] { return RunMicroBatch(i, batches_[i], at_cut); }));
       }
     });

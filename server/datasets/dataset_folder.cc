@@ -15,6 +15,8 @@
 #include "core/data/label_names.h"
 #include "core/data/limits.h"
 #include "core/data/npy.h"
+#include "core/data/pixel_statistics.h"
+#include "core/data/prefetch.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "core/storage/sha256.h"
@@ -67,7 +69,7 @@ absl::Status Damaged(absl::string_view what, const absl::Status& status) {
 
 // Everything that is later used as a size, an index or a name.
 absl::Status CheckRecord(const v1::Dataset& record) {
-  const DataLimits any;
+  const DataLimits any = LimitsOnDisk();
   const std::vector<std::string> labels(record.labels().begin(), record.labels().end());
   CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", labels, any));
   if (record.element_type() != v1::ELEMENT_TYPE_UINT8 &&
@@ -183,6 +185,11 @@ v1::Dataset DescribeDataset(const Dataset& dataset, const std::string& sha256) {
         LabelsHeader(i.count).size() + LabelBytes(i).size());
   }
   record.set_size_bytes(size);
+  const PixelStatistics pixels = MeasurePixels(dataset.TrainingSplit().images);
+  v1::PixelStatistics& described = *record.mutable_pixels();
+  described.mutable_mean()->Add(pixels.mean.begin(), pixels.mean.end());
+  described.mutable_deviation()->Add(pixels.deviation.begin(), pixels.deviation.end());
+  described.mutable_border_mean()->Add(pixels.border_mean.begin(), pixels.border_mean.end());
   return record;
 }
 
@@ -298,6 +305,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> MapDataset(FileSystem& fs, const 
       return absl::DataLossError(status.message());
     }
     images.owner = std::move(mapped);
+    AdviseRandomReads(images);
     dataset->splits.push_back({split.name(), std::move(images)});
   }
   return dataset;

@@ -35,7 +35,8 @@ std::string HashDataset(const Dataset& dataset);
 // True for 64 lower-case hex digits.
 bool IsSha256(std::string_view text);
 
-// The record of `dataset`, without name and time. The size is that of the arrays' files.
+// The record of `dataset`, without name and time. Reads the pixels once for what they are like. The
+// size is that of the arrays' files.
 v1::Dataset DescribeDataset(const Dataset& dataset, const std::string& sha256);
 
 // Makes `folder` with all of the above, each file and the folder synced. What is there after an

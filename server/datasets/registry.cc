@@ -15,11 +15,12 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/data/dataset_files.h"
-#include "core/data/label_names.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "server/datasets/data_dirs.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/datasets/disk_arrays.h"
+#include "server/datasets/new_dataset.h"
 #include "server/datasets/upload.h"
 
 namespace convd {
@@ -31,15 +32,9 @@ constexpr char kNameSuffix[] = ".textproto";
 constexpr int kMaxUploads = 8;
 constexpr size_t kMaxWarnings = 1000;
 
-std::vector<SplitFiles> FromProto(
-    const google::protobuf::RepeatedPtrField<v1::SplitFiles>& message) {
-  std::vector<SplitFiles> files;
-  for (const v1::SplitFiles& split : message) {
-    files.push_back({split.split(),
-                     {split.images().begin(), split.images().end()},
-                     {split.labels().begin(), split.labels().end()}});
-  }
-  return files;
+DataLimits WithArrays(DataLimits limits, ArrayMemory& arrays) {
+  limits.arrays = &arrays;
+  return limits;
 }
 
 class DiskDatasetRegistry final : public DatasetRegistry {
@@ -53,8 +48,9 @@ class DiskDatasetRegistry final : public DatasetRegistry {
         names_dir_(absl::StrCat(datasets_dir_, "/", kNamesFolder)),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
         data_dirs_(std::move(data_dirs)),
-        limits_(limits),
-        take_room_(std::move(take_room)) {}
+        take_room_(std::move(take_room)),
+        arrays_(fs, tmp_dir_, take_room_),
+        limits_(WithArrays(limits, arrays_)) {}
 
   absl::Status Scan();
 
@@ -92,12 +88,10 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   void ScanContent(const std::string& entry);
   void DropOrphans();
 
-  // Finds, reads and publishes; every file must lie in `allowed`.
-  absl::StatusOr<v1::Dataset> Ingest(const std::string& name, const std::string& path,
-                                     const std::string& shown_path,
-                                     const std::vector<SplitFiles>& files,
-                                     const std::vector<std::string>& labels,
-                                     const DataDirs& allowed);
+  // Finds, reads and publishes; every file must lie in `allowed`. `ours`: nobody changes them.
+  absl::StatusOr<v1::Dataset> Ingest(const NewDataset& wanted, const std::string& path,
+                                     const std::string& shown_path, const DataDirs& allowed,
+                                     bool ours);
   absl::StatusOr<v1::Dataset> Publish(const std::string& name, const Dataset& dataset);
   absl::Status MoveContentIntoPlace(const Dataset& dataset, const v1::Dataset& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);
@@ -116,12 +110,13 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   const std::string names_dir_;
   const std::string tmp_dir_;
   const DataDirs data_dirs_;
-  const DataLimits limits_;
   const TakeRoom take_room_;
+  DiskArrays arrays_;
+  const DataLimits limits_;
   std::atomic<int64_t> temporaries_{0};
   std::atomic<int> uploads_{0};
 
-  // Held while a dataset is in memory, so that there is one at a time.
+  // Held while a dataset is being read, so that there is one at a time.
   absl::Mutex ingest_mu_ ABSL_ACQUIRED_BEFORE(publish_mu_);
   // Held while names and folders on disk change.
   absl::Mutex publish_mu_ ABSL_ACQUIRED_BEFORE(mu_);
@@ -243,27 +238,28 @@ void DiskDatasetRegistry::DropOrphans() {
 
 absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Register(
     const v1::RegisterDatasetRequest& request) {
-  CONVD_RETURN_IF_ERROR(CheckName("name", request.name()));
-  const std::vector<std::string> labels(request.labels().begin(), request.labels().end());
-  if (!labels.empty()) CONVD_RETURN_IF_ERROR(CheckLabelNames("labels", labels, limits_));
+  const NewDataset wanted = ReadNewDataset(request);
+  CONVD_RETURN_IF_ERROR(CheckNewDataset("", wanted, limits_));
   CONVD_ASSIGN_OR_RETURN(const std::string path, data_dirs_.Resolve("path", request.path()));
-  return Ingest(request.name(), path, request.path(), FromProto(request.files()), labels,
-                data_dirs_);
+  return Ingest(wanted, path, request.path(), data_dirs_, /*ours=*/false);
 }
 
-absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
+absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const NewDataset& wanted,
                                                         const std::string& path,
                                                         const std::string& shown_path,
-                                                        const std::vector<SplitFiles>& files,
-                                                        const std::vector<std::string>& labels,
-                                                        const DataDirs& allowed) {
+                                                        const DataDirs& allowed, bool ours) {
   absl::MutexLock ingesting(&ingest_mu_);
   // Before anything is asked of the disk, whose answer would tell what lies elsewhere.
-  CONVD_RETURN_IF_ERROR(CheckInside(allowed, path, files, limits_));
-  CONVD_ASSIGN_OR_RETURN(DatasetFiles found,
-                         FindDatasetFiles(fs_, path, shown_path, files, limits_));
+  CONVD_RETURN_IF_ERROR(CheckInside(allowed, path, wanted.files, limits_));
+  CONVD_ASSIGN_OR_RETURN(
+      DatasetFiles found,
+      FindDatasetFiles(fs_, path, shown_path, wanted.files, limits_,
+                       [&allowed](const std::string& shown, const std::string& entry) {
+                         return allowed.Resolve(shown, entry);
+                       }));
   // From here on files are opened by their canonical paths alone.
-  const auto resolve = [&allowed](DataFile& file) -> absl::Status {
+  const auto resolve = [&allowed, ours](DataFile& file) -> absl::Status {
+    file.ours = ours;
     CONVD_ASSIGN_OR_RETURN(file.path, allowed.Resolve(file.name, file.path));
     return absl::OkStatus();
   };
@@ -272,11 +268,12 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const std::string& name,
     for (DataFile& file : split.labels) CONVD_RETURN_IF_ERROR(resolve(file));
   }
   for (DataFile* const names : {&found.cifar10_names, &found.cifar100_names}) {
-    if (!labels.empty()) *names = {};
+    if (!wanted.labels.empty()) *names = {};
     if (!names->path.empty()) CONVD_RETURN_IF_ERROR(resolve(*names));
   }
-  CONVD_ASSIGN_OR_RETURN(const Dataset dataset, ReadDatasetFiles(fs_, found, labels, limits_));
-  return Publish(name, dataset);
+  CONVD_ASSIGN_OR_RETURN(const Dataset dataset,
+                         ReadDatasetFiles(fs_, found, wanted.labels, limits_, wanted.image_size));
+  return Publish(wanted.name, dataset);
 }
 
 absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name,
@@ -451,19 +448,9 @@ absl::StatusOr<std::shared_ptr<const Dataset>> DiskDatasetRegistry::Load(const s
 
 absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
     const v1::UploadHeader& header) {
-  CONVD_RETURN_IF_ERROR(CheckName("header.name", header.name()));
-  const std::vector<std::string> labels(header.labels().begin(), header.labels().end());
-  if (!labels.empty()) CONVD_RETURN_IF_ERROR(CheckLabelNames("header.labels", labels, limits_));
-  for (int i = 0; i < header.files_size(); ++i) {
-    const std::string field = absl::StrCat("header.files[", i, "].");
-    CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));
-    for (const std::string& file : header.files(i).images()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "images", file));
-    }
-    for (const std::string& file : header.files(i).labels()) {
-      CONVD_RETURN_IF_ERROR(CheckName(field + "labels", file));
-    }
-  }
+  const NewDataset wanted = ReadNewDataset(header);
+  CONVD_RETURN_IF_ERROR(CheckNewDataset("header.", wanted, limits_));
+  CONVD_RETURN_IF_ERROR(CheckUploadHeader(header));
   CONVD_RETURN_IF_ERROR(take_room_(0));
   if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
@@ -474,10 +461,10 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   plan.folder = NewTemporary();
   plan.max_bytes = limits_.upload_bytes;
   plan.take_room = take_room_;
-  plan.publish = [this, header, labels, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
+  plan.publish = [this, wanted, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
-    return Ingest(header.name(), path, "the upload", FromProto(header.files()), labels, allowed);
+    return Ingest(wanted, path, "the upload", allowed, /*ours=*/true);
   };
   plan.ended = [this](const absl::Status& status) {
     if (!status.ok()) Warn(std::string(status.message()));

@@ -83,6 +83,20 @@ class DiskUpload final : public DatasetUpload {
 
 }  // namespace
 
+absl::Status CheckUploadHeader(const v1::UploadHeader& header) {
+  for (int i = 0; i < header.files_size(); ++i) {
+    const std::string field = absl::StrCat("header.files[", i, "].");
+    CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));
+    for (const std::string& file : header.files(i).images()) {
+      CONVD_RETURN_IF_ERROR(CheckName(field + "images", file));
+    }
+    for (const std::string& file : header.files(i).labels()) {
+      CONVD_RETURN_IF_ERROR(CheckName(field + "labels", file));
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::unique_ptr<DatasetUpload> NewUpload(FileSystem& fs, UploadPlan plan) {
   return std::make_unique<DiskUpload>(fs, std::move(plan));
 }

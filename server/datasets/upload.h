@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "convd/v1/datasets.pb.h"
 #include "core/storage/file_system.h"
@@ -23,6 +24,9 @@ struct UploadPlan {
   // Called by the destructor, when nothing is left on disk, with OK or what could not be removed.
   absl::AnyInvocable<void(const absl::Status&)> ended;
 };
+
+// INVALID_ARGUMENT names the first split or file whose name can't be right.
+absl::Status CheckUploadHeader(const v1::UploadHeader& header);
 
 // `fs` outlives the upload.
 std::unique_ptr<DatasetUpload> NewUpload(FileSystem& fs, UploadPlan plan);

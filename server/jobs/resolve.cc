@@ -39,10 +39,10 @@ std::string Extents(int height, int width, int channels) {
   return absl::StrCat(height, "x", width, "x", channels);
 }
 
-// One registered dataset, with the hash of exactly these arrays.
+// One registered dataset, with the record of exactly these arrays.
 struct NamedDataset {
   std::string name;
-  std::string sha256;
+  v1::Dataset record;
   std::shared_ptr<const Dataset> dataset;
 };
 
@@ -56,13 +56,13 @@ absl::StatusOr<NamedDataset> LoadDataset(absl::string_view field, const std::str
   if (!before.ok()) return InField(name_field, before.status());
   absl::StatusOr<std::shared_ptr<const Dataset>> dataset = datasets.Load(name);
   if (!dataset.ok()) return InField(name_field, dataset.status());
-  const absl::StatusOr<v1::Dataset> after = datasets.Get(name);
+  absl::StatusOr<v1::Dataset> after = datasets.Get(name);
   if (!after.ok()) return InField(name_field, after.status());
   if (before->sha256() != after->sha256()) {
     return absl::AbortedError(
         absl::StrCat(name_field, ": \"", name, "\" was replaced just now; try again"));
   }
-  return NamedDataset{name, after->sha256(), *std::move(dataset)};
+  return NamedDataset{name, *std::move(after), *std::move(dataset)};
 }
 
 // The split called `name`, or where that is empty `usual`, or the only one.
@@ -212,14 +212,17 @@ class Resolver {
     CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));
     Warn(graph, data);
     std::string summary = Summary(graph);
+    v1::PixelStatistics training_pixels;
+    if (split == &dataset.dataset->TrainingSplit()) training_pixels = dataset.record.pixels();
     return ResolvedJob{std::move(request_),
                        std::move(graph),
                        std::move(data),
-                       dataset.sha256,
+                       dataset.record.sha256(),
                        std::move(validation_sha256_),
                        std::move(summary),
                        std::move(warnings_),
-                       std::move(sent_sha256)};
+                       std::move(sent_sha256),
+                       std::move(training_pixels)};
   }
 
  private:
@@ -274,7 +277,7 @@ class Resolver {
         NamedDataset other = dataset;
         if (ref.name() != dataset.name) {
           CONVD_ASSIGN_OR_RETURN(other, LoadDataset("validation.dataset", ref.name(), datasets_));
-          validation_sha256_ = other.sha256;
+          validation_sha256_ = other.record.sha256();
         }
         CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
                                FindSplit("validation.dataset", other, ref.split(), "test"));

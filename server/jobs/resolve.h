@@ -24,6 +24,8 @@ struct ResolvedJob {
   std::string summary;            // the network's table
   std::vector<std::string> warnings;
   std::string sent_sha256 = "";  // SentSha256 of the request that it was resolved from
+  // Of the split trained on; unset where its dataset's record doesn't have it.
+  v1::PixelStatistics training_pixels = {};
 };
 
 // By which a request that comes again is recognized as it was sent, whatever its defaults would be

@@ -69,6 +69,7 @@ absl::StatusOr<v1::ModelCard> CardOf(const JobTraining& training, const JobRun& 
   card.set_parameters(job.graph.parameter_count());
   card.mutable_labels()->Add(job.data.labels.begin(), job.data.labels.end());
   card.set_data_sha256(job.data_sha256);
+  if (job.training_pixels.mean_size() > 0) *card.mutable_training_pixels() = job.training_pixels;
   card.mutable_history()->Add(trainer.history().begin(), trainer.history().end());
   if (trainer.validation().samples() > 0) *card.mutable_validation() = trainer.validation();
   if (trainer.quantization().samples() > 0) *card.mutable_quantization() = trainer.quantization();

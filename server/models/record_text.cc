@@ -5,6 +5,7 @@
 #include <google/protobuf/text_format.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/names/text_fields.h"
 
 namespace convd {
 namespace {
@@ -38,8 +39,13 @@ absl::Status ParseRecord(const std::string& path, std::string_view text,
   parser.RecordErrorsTo(&error);
   parser.SetRecursionLimit(kMaxNesting);
   google::protobuf::io::ArrayInputStream input(text.data(), static_cast<int>(text.size()));
-  if (parser.Parse(&input, &message)) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(path, ": ", error.text));
+  if (!parser.Parse(&input, &message)) {
+    return absl::DataLossError(absl::StrCat(path, ": ", error.text));
+  }
+  // Which would come to light only when it is sent to somebody, with whatever it is sent with.
+  const absl::Status text_fields = CheckTextFields(message);
+  if (text_fields.ok()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": ", text_fields.message()));
 }
 
 }  // namespace convd

@@ -14,7 +14,7 @@ namespace convd {
 
 std::string RecordText(const google::protobuf::Message& message);
 
-// DATA_LOSS begins with `path` and names line and column.
+// DATA_LOSS begins with `path` and names line and column, or the field whose text isn't UTF-8.
 absl::Status ParseRecord(const std::string& path, std::string_view text,
                          google::protobuf::Message& message);
 

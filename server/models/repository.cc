@@ -103,7 +103,7 @@ class DiskModelRepository : public ModelRepository {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::StatusOr<v1::ModelPolicy> SetPolicy(v1::ModelPolicy policy)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  absl::Status DeleteLocked(const ServedVersions::Known& known)
+  absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
   void TakeUpCopies();
@@ -206,7 +206,7 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
   // What lies on disk counts, listed or not: nothing is ever written over, and a new version never
   // inherits the evaluations of one that was deleted by hand.
   CONVD_ASSIGN_OR_RETURN(int64_t highest, HighestNumber(fs_, NameDir(name)));
-  const std::vector<ServedVersions::Known> known = versions_.KnownVersions(name);
+  const std::vector<ServedVersions::Snapshot> known = versions_.Snapshots(name);
   if (!known.empty()) highest = std::max(highest, known.front().id.version());
   // Nor does it get the number of one that was deleted. A policy that is damaged keeps no result of
   // a training from being published.
@@ -226,7 +226,8 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
     return absl::InvalidArgumentError("evaluation.model.version: got 0; want the one evaluated");
   }
   absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(ServedVersions::Known known, versions_.FindKnown(evaluation.model()));
+  CONVD_ASSIGN_OR_RETURN(ServedVersions::Snapshot known,
+                         versions_.FindSnapshot(evaluation.model()));
   const std::string path = EvaluationsPath(known.path);
   if (!known.evaluations.ok()) {
     // What could not be read is never written over: it is read again, or moved aside.
@@ -359,11 +360,11 @@ absl::Status DiskModelRepository::Delete(const v1::ModelVersion& id) {
     return absl::InvalidArgumentError("model.version: got 0; want the number of the one to delete");
   }
   absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(const ServedVersions::Known known, versions_.FindKnown(id));
+  CONVD_ASSIGN_OR_RETURN(const ServedVersions::Snapshot known, versions_.FindSnapshot(id));
   return DeleteLocked(known);
 }
 
-absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Known& known) {
+absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& known) {
   CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(known.id.name()));
   if (known.labelled) {
     std::vector<std::string> labels;
@@ -417,7 +418,7 @@ void DiskModelRepository::TakeUpCopies() {
     std::map<std::string, std::set<int64_t>> numbers;
     for (const v1::ModelVersion& id : found->versions) numbers[id.name()].insert(id.version());
     for (const std::string& name : versions_.Names()) {
-      for (const ServedVersions::Known& known : versions_.KnownVersions(name)) {
+      for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
         if (numbers[name].erase(known.id.version()) > 0) {
           gone_.erase(known.path);
           continue;
@@ -465,7 +466,7 @@ void DiskModelRepository::DeleteBeyondKept(const std::string& name,
   const absl::StatusOr<v1::ModelPolicy> policy = versions_.Policy(name);
   if (!policy.ok() || policy->keep() == 0) return;
   int64_t kept = 0;
-  for (const ServedVersions::Known& known : versions_.KnownVersions(name)) {
+  for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
     if (known.damaged || known.labelled) continue;
     if (++kept <= policy->keep() || known.in_use || used(known.id)) continue;
     if (const absl::Status status = DeleteLocked(known); !status.ok()) {

@@ -24,30 +24,16 @@ constexpr size_t kMaxDamaged = 100;
 
 }  // namespace
 
-std::vector<v1::Precision> ServedVersions::Version::precisions() const {
-  std::vector<v1::Precision> precisions;
-  for (const auto& [precision, s] : served) {
-    if (s.loaded != nullptr) precisions.push_back(precision);
-  }
-  return precisions;
-}
-
-bool ServedVersions::Version::in_use() const {
-  return std::any_of(served.begin(), served.end(), [](const auto& s) {
-    return s.second.loading || s.second.loaded.use_count() > 1;
-  });
-}
-
 // What changes.
 
 void ServedVersions::Add(FoundVersion found) {
-  const auto version = std::make_shared<Version>();
+  const auto version = std::make_shared<KnownVersion>();
   version->id = found.id;
   version->path = std::move(found.path);
   std::vector<v1::Precision> precisions;
   {
     absl::MutexLock lock(&mu_);
-    Name& name = NameOf(found.id.name());
+    KnownName& name = NameOf(found.id.name());
     if (name.versions.count(found.id.version()) > 0) return;
     if (found.card.ok()) {
       version->card = std::make_shared<const v1::ModelCard>(std::move(found.card->card));
@@ -64,7 +50,7 @@ void ServedVersions::Add(FoundVersion found) {
   }
   LoadAt(*version, precisions);
   absl::MutexLock lock(&mu_);
-  Name& name = NameOf(found.id.name());
+  KnownName& name = NameOf(found.id.name());
   name.versions.emplace(found.id.version(), version);
   Retire(name);
 }
@@ -81,7 +67,7 @@ void ServedVersions::Remove(const v1::ModelVersion& id) {
 
 void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy) {
   absl::MutexLock lock(&mu_);
-  Name& known = NameOf(name);
+  KnownName& known = NameOf(name);
   if (!policy.ok() && policy.status() != known.policy.status()) {
     WarnLocked(absl::StrCat("model ", name,
                             ": only its version numbers can be asked for, since its ",
@@ -105,8 +91,9 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(version, FindListed(next));
-    CONVD_ASSIGN_OR_RETURN(const Name* const known, FindName(name));
-    if (const Version* const current = Current(*known, label)) precisions = current->precisions();
+    CONVD_ASSIGN_OR_RETURN(const KnownName* const known, FindName(name));
+    if (const KnownVersion* const current = Current(*known, label))
+      precisions = current->precisions();
   }
   if (precisions.empty()) return ReadCheckedWeights(fs_, version->path, version->id).status();
   for (const v1::Precision precision : precisions) {
@@ -150,11 +137,11 @@ void ServedVersions::Retire() {
   for (auto& [name, known] : names_) Retire(known);
 }
 
-void ServedVersions::Retire(Name& name) {
+void ServedVersions::Retire(KnownName& name) {
   // Without labels nobody knows what is meant; and until what is meant is in memory itself, those
   // before it may be all there is.
   if (!name.policy.ok()) return;
-  const Version* const current = Current(name, "");
+  const KnownVersion* const current = Current(name, "");
   if (current == nullptr || !current->in_memory()) return;
   for (auto& [number, version] : name.versions) {
     const bool asked_for = clock_.Monotonic() - version->asked_by_number < kKeptByNumber;
@@ -166,7 +153,7 @@ void ServedVersions::Retire(Name& name) {
 absl::Status ServedVersions::Unload(const v1::ModelVersion& id) {
   absl::MutexLock lock(&mu_);
   if (id.version() == 0 && id.label().empty()) {
-    CONVD_ASSIGN_OR_RETURN(Name* const name, FindName(id.name()));
+    CONVD_ASSIGN_OR_RETURN(KnownName* const name, FindName(id.name()));
     for (auto& [number, version] : name->versions) {
       for (auto& [precision, served] : version->served) served.loaded = nullptr;
     }
@@ -181,6 +168,15 @@ absl::Status ServedVersions::Unload(const v1::ModelVersion& id) {
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::Load(const v1::ModelVersion& id,
                                                                         v1::Precision precision) {
+  for (;;) {
+    absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadMeant(id, precision);
+    // What was meant when it was looked up has been deleted since; another version is meant by now.
+    if (!absl::IsAborted(loaded.status())) return loaded;
+  }
+}
+
+absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadMeant(
+    const v1::ModelVersion& id, v1::Precision precision) {
   std::vector<VersionPointer> candidates;
   {
     absl::MutexLock lock(&mu_);
@@ -198,10 +194,10 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::Load(const v1
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
-    Version& version, v1::Precision requested) {
+    KnownVersion& version, v1::Precision requested) {
   CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
   v1::Precision precision;
-  Served* served;
+  ServedVersion* served;
   {
     absl::MutexLock lock(&mu_);
     // First, so that nothing is kept of a precision that there isn't.
@@ -210,7 +206,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
     served = &version.served[precision];
     if (served->loading) {
       // Somebody is at it: theirs is ours.
-      mu_.Await(absl::Condition(+[](Served* s) { return !s->loading; }, served));
+      mu_.Await(absl::Condition(+[](ServedVersion* s) { return !s->loading; }, served));
       if (served->loaded == nullptr && !served->error.ok()) return served->error;
     }
     if (served->loaded != nullptr) return served->loaded;
@@ -230,8 +226,8 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   absl::MutexLock lock(&mu_);
   served->loading = false;
   if (version.removed && !loaded.ok()) {
-    return absl::NotFoundError(absl::StrCat("model: version ", version.id.version(), " of \"",
-                                            version.id.name(), "\" was deleted meanwhile"));
+    return absl::AbortedError(absl::StrCat("model: version ", version.id.version(), " of \"",
+                                           version.id.name(), "\" was deleted meanwhile"));
   }
   // What is in memory goes on answering, and stays listed, whatever its files have become. Else
   // they may have been damaged before, and mended since.
@@ -256,11 +252,11 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   return loaded;
 }
 
-absl::Status ServedVersions::ReadCardAgain(Version& version, v1::Precision requested) {
+absl::Status ServedVersions::ReadCardAgain(KnownVersion& version, v1::Precision requested) {
   {
     absl::MutexLock lock(&mu_);
     if (version.listed()) return absl::OkStatus();
-    const Served* const served = FindServed(version, requested);
+    const ServedVersion* const served = FindServed(version, requested);
     if (served != nullptr && served->loaded != nullptr) return absl::OkStatus();
     if (KnownDamaged(version)) return version.error;
   }
@@ -276,7 +272,7 @@ absl::Status ServedVersions::ReadCardAgain(Version& version, v1::Precision reque
   return absl::OkStatus();
 }
 
-void ServedVersions::LoadAt(Version& version, const std::vector<v1::Precision>& precisions) {
+void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions) {
   // What can't be loaded is warned of, and tried again by who asks for it.
   for (const v1::Precision precision : precisions)
     LoadVersion(version, precision).status().IgnoreError();
@@ -289,9 +285,9 @@ std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVer
   if (name == names_.end()) return nullptr;
   const absl::StatusOr<int64_t> number = NumberOf(name->second, id);
   if (!number.ok()) return nullptr;
-  const auto find = [&](Version& version) {
+  const auto find = [&](KnownVersion& version) {
     if (id.version() > 0) version.asked_by_number = clock_.Monotonic();
-    const Served* const served = FindServed(version, precision);
+    const ServedVersion* const served = FindServed(version, precision);
     return served != nullptr ? served->loaded : nullptr;
   };
   if (*number > 0) {
@@ -303,13 +299,6 @@ std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVer
     if (loaded != nullptr || !KnownDamaged(*version, precision)) return loaded;
   }
   return nullptr;
-}
-
-const ServedVersions::Served* ServedVersions::FindServed(const Version& version,
-                                                         v1::Precision requested) {
-  if (version.card == nullptr) return nullptr;
-  const auto served = version.served.find(ChoosePrecision(*version.card, requested));
-  return served != version.served.end() ? &served->second : nullptr;
 }
 
 absl::StatusOr<std::vector<float>> ServedVersions::ReadWeights(const v1::ModelVersion& id) {
@@ -325,44 +314,22 @@ absl::StatusOr<std::vector<float>> ServedVersions::ReadWeights(const v1::ModelVe
 
 // What is meant.
 
-ServedVersions::Name& ServedVersions::NameOf(const std::string& name) {
+KnownName& ServedVersions::NameOf(const std::string& name) {
   const auto [known, added] = names_.try_emplace(name);
   if (added) known->second.policy->set_name(name);
   return known->second;
 }
 
-absl::StatusOr<ServedVersions::Name*> ServedVersions::FindName(const std::string& name) {
+absl::StatusOr<KnownName*> ServedVersions::FindName(const std::string& name) {
   const auto known = names_.find(name);
   if (known != names_.end() && !known->second.versions.empty()) return &known->second;
   return absl::NotFoundError(absl::StrCat("model: no version of \"", name, "\" is published"));
 }
 
-absl::StatusOr<int64_t> ServedVersions::NumberOf(const Name& name, const v1::ModelVersion& id) {
-  if (id.version() > 0) return id.version();
-  if (id.label() == kLatestLabel) return 0;
-  CONVD_RETURN_IF_ERROR(name.policy.status());
-  const std::string& label = id.label().empty() ? name.policy->default_label() : id.label();
-  if (label.empty()) return 0;
-  CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(*name.policy, label));
-  return found->version();
-}
-
-absl::Status ServedVersions::NoVersion(const Name& name, const v1::ModelVersion& id,
-                                       int64_t number) {
-  return absl::NotFoundError(absl::StrCat("model: \"", id.name(), "\" has no version ", number,
-                                          "; its newest is ", name.versions.begin()->first));
-}
-
 absl::StatusOr<std::vector<ServedVersions::VersionPointer>> ServedVersions::Candidates(
     const v1::ModelVersion& id) {
-  CONVD_ASSIGN_OR_RETURN(Name* const name, FindName(id.name()));
-  CONVD_ASSIGN_OR_RETURN(const int64_t number, NumberOf(*name, id));
-  std::vector<VersionPointer> candidates;
-  for (const auto& [found, version] : name->versions) {
-    if (number == 0 || found == number) candidates.push_back(version);
-  }
-  if (candidates.empty()) return NoVersion(*name, id, number);
-  return candidates;
+  CONVD_ASSIGN_OR_RETURN(const KnownName* const name, FindName(id.name()));
+  return convd::Candidates(*name, id);
 }
 
 absl::StatusOr<ServedVersions::VersionPointer> ServedVersions::FindListed(
@@ -374,62 +341,22 @@ absl::StatusOr<ServedVersions::VersionPointer> ServedVersions::FindListed(
   return candidates.front()->error;
 }
 
-const ServedVersions::Version* ServedVersions::Current(const Name& name, const std::string& label) {
-  v1::ModelVersion id;
-  id.set_label(label);
-  const absl::StatusOr<int64_t> number = NumberOf(name, id);
-  if (!number.ok()) return nullptr;
-  for (const auto& [found, version] : name.versions) {
-    if (*number == 0 ? version->listed() : found == *number) return version.get();
-  }
-  return nullptr;
-}
-
 std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& id) {
-  const Name& name = NameOf(id.name());
+  const KnownName& name = NameOf(id.name());
   if (!name.policy.ok() || !name.policy->default_label().empty()) return {};
-  const Version* const current = Current(name, "");
+  const KnownVersion* const current = Current(name, "");
   if (current == nullptr || current->id.version() > id.version()) return {};
   return current->precisions();
 }
 
-bool ServedVersions::IsLabelled(const Name& name, int64_t number) {
-  return name.policy.ok() &&
-         std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
-                     [number](const v1::ModelLabel& label) { return label.version() == number; });
-}
-
 // What is shown.
-
-v1::Model ServedVersions::Describe(const Version& version) {
-  v1::Model model;
-  *model.mutable_card() = *version.card;
-  if (version.evaluations.ok()) {
-    model.mutable_evaluations()->Add(version.evaluations->begin(), version.evaluations->end());
-  }
-  model.set_path(version.path);
-  model.set_size_bytes(version.size_bytes);
-  for (const v1::Precision precision : version.precisions()) model.add_in_memory(precision);
-  return model;
-}
-
-void ServedVersions::AddPolicy(const Name& name, v1::Model& model) {
-  if (!name.policy.ok()) return;
-  const int64_t number = model.card().model().version();
-  for (const v1::ModelLabel& label : name.policy->labels()) {
-    if (label.version() == number) model.add_labels(label.label());
-  }
-  const Version* const current = Current(name, "");
-  model.set_is_default(current != nullptr && current->id.version() == number);
-}
 
 absl::StatusOr<v1::Model> ServedVersions::Get(const v1::ModelVersion& id) {
   v1::Model model;
   {
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(const VersionPointer version, FindListed(id));
-    model = Describe(*version);
-    AddPolicy(NameOf(id.name()), model);
+    model = DescribeVersion(NameOf(id.name()), *version);
   }
   CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
   model.set_summary(Summary(graph));
@@ -442,8 +369,7 @@ std::vector<v1::Model> ServedVersions::List(const std::string& name) {
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (!version->listed()) continue;
-      AddPolicy(of_name, models.emplace_back(Describe(*version)));
+      if (version->listed()) models.push_back(DescribeVersion(of_name, *version));
     }
   }
   return models;
@@ -468,11 +394,7 @@ std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
       if (version->listed() || models.size() == kMaxDamaged) continue;
-      v1::Model& model = models.emplace_back();
-      *model.mutable_card()->mutable_model() = version->id;
-      model.set_path(version->path);
-      model.set_damage(std::string(version->error.message()));
-      AddPolicy(of_name, model);
+      models.push_back(DescribeVersion(of_name, *version));
     }
   }
   return models;
@@ -480,12 +402,13 @@ std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
 
 absl::StatusOr<v1::ModelPolicy> ServedVersions::Policy(const std::string& name) {
   absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const Name* const known, FindName(name));
+  CONVD_ASSIGN_OR_RETURN(const KnownName* const known, FindName(name));
   return known->policy;
 }
 
-ServedVersions::Known ServedVersions::Describe(const Name& name, const Version& version) {
-  Known known;
+ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
+                                                    const KnownVersion& version) {
+  Snapshot known;
   known.id = version.id;
   known.path = version.path;
   known.damaged = !version.listed();
@@ -496,21 +419,21 @@ ServedVersions::Known ServedVersions::Describe(const Name& name, const Version& 
   return known;
 }
 
-std::vector<ServedVersions::Known> ServedVersions::KnownVersions(const std::string& name) {
+std::vector<ServedVersions::Snapshot> ServedVersions::Snapshots(const std::string& name) {
   absl::MutexLock lock(&mu_);
-  std::vector<Known> known;
+  std::vector<Snapshot> known;
   const auto found = names_.find(name);
   if (found == names_.end()) return known;
   for (const auto& [number, version] : found->second.versions) {
-    known.push_back(Describe(found->second, *version));
+    known.push_back(SnapshotOf(found->second, *version));
   }
   return known;
 }
 
-absl::StatusOr<ServedVersions::Known> ServedVersions::FindKnown(const v1::ModelVersion& id) {
+absl::StatusOr<ServedVersions::Snapshot> ServedVersions::FindSnapshot(const v1::ModelVersion& id) {
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
-  return Describe(NameOf(id.name()), *candidates.front());
+  return SnapshotOf(NameOf(id.name()), *candidates.front());
 }
 
 std::vector<std::string> ServedVersions::Names() {
@@ -522,22 +445,22 @@ std::vector<std::string> ServedVersions::Names() {
 
 // Damage.
 
-bool ServedVersions::KnownDamaged(const Version& version, v1::Precision requested) const {
+bool ServedVersions::KnownDamaged(const KnownVersion& version, v1::Precision requested) const {
   if (KnownDamaged(version)) return true;
-  const Served* const served = FindServed(version, requested);
+  const ServedVersion* const served = FindServed(version, requested);
   return served != nullptr && KnownDamaged(*served);
 }
 
-bool ServedVersions::KnownDamaged(const Served& served) const {
+bool ServedVersions::KnownDamaged(const ServedVersion& served) const {
   return absl::IsDataLoss(served.error) && clock_.Monotonic() - served.error_time < kReadAgainLast;
 }
 
-bool ServedVersions::KnownDamaged(const Version& version) const {
+bool ServedVersions::KnownDamaged(const KnownVersion& version) const {
   return absl::IsDataLoss(version.error) &&
          clock_.Monotonic() - version.error_time < version.read_again_after;
 }
 
-void ServedVersions::SetError(Version& version, absl::Status error) {
+void ServedVersions::SetError(KnownVersion& version, absl::Status error) {
   if (error.message() != version.error.message()) {
     WarnLocked(absl::StrCat(
         "model ", version.id.name(), " version ", version.id.version(),

@@ -17,6 +17,7 @@
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
 #include "server/models/found_versions.h"
+#include "server/models/known_versions.h"
 #include "server/models/loaded_model.h"
 #include "server/models/served_precision.h"
 
@@ -64,7 +65,8 @@ class ServedVersions {
   // Lets go of what need not be in memory any more.
   void Retire();
 
-  struct Known {
+  // A version as whoever changes it wants to know it.
+  struct Snapshot {
     v1::ModelVersion id;
     std::string path;
     bool damaged = false;
@@ -74,90 +76,50 @@ class ServedVersions {
     absl::StatusOr<std::vector<v1::Evaluation>> evaluations;
   };
   // Each version of a name, the newest first, damaged or not.
-  std::vector<Known> KnownVersions(const std::string& name);
-  absl::StatusOr<Known> FindKnown(const v1::ModelVersion& id);
+  std::vector<Snapshot> Snapshots(const std::string& name);
+  absl::StatusOr<Snapshot> FindSnapshot(const v1::ModelVersion& id);
   std::vector<std::string> Names();
   void Warn(std::string text);
 
  private:
-  // One version at one precision. Guarded by mu_.
-  struct Served {
-    std::shared_ptr<const LoadedModel> loaded;
-    bool loading = false;
-    absl::Status error;  // of the last attempt
-    absl::Duration error_time;
-  };
+  using VersionPointer = std::shared_ptr<KnownVersion>;
 
-  // What is known of one version. Guarded by mu_ but for id and path, which never change. Who holds
-  // the pointer may still be loading it when it has been removed.
-  struct Version {
-    v1::ModelVersion id;
-    std::string path;
-    std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
-    int64_t size_bytes = 0;
-    // Oldest first; an error where the file was there and could not be read.
-    absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
-    std::map<v1::Precision, Served> served;
-    absl::Status error;  // of the last reading
-    absl::Duration error_time;
-    absl::Duration read_again_after;
-    absl::Duration asked_by_number = -absl::InfiniteDuration();
-    bool removed = false;
-
-    bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
-    bool in_memory() const { return !precisions().empty(); }
-    std::vector<v1::Precision> precisions() const;  // in memory at these
-    bool in_use() const;
-  };
-  using VersionPointer = std::shared_ptr<Version>;
-
-  struct Name {
-    absl::StatusOr<v1::ModelPolicy> policy = v1::ModelPolicy();
-    std::map<int64_t, VersionPointer, std::greater<>> versions;  // newest first
-  };
-
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(Version& version,
+  // ABORTED, as of LoadVersion, where the version was deleted before it could be read.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadMeant(const v1::ModelVersion& id,
+                                                               v1::Precision precision)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(KnownVersion& version,
                                                                  v1::Precision requested)
       ABSL_LOCKS_EXCLUDED(mu_);
   // Reads the card of a version that was damaged, or whose card was never read.
-  absl::Status ReadCardAgain(Version& version, v1::Precision requested) ABSL_LOCKS_EXCLUDED(mu_);
-  void LoadAt(Version& version, const std::vector<v1::Precision>& precisions)
+  absl::Status ReadCardAgain(KnownVersion& version, v1::Precision requested)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Null where it was never asked for.
-  static const Served* FindServed(const Version& version, v1::Precision requested);
-
   // Made where it isn't there yet.
-  Name& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  KnownName& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // NOT_FOUND says what there is.
-  absl::StatusOr<Name*> FindName(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Which number is meant; 0: the newest.
-  static absl::StatusOr<int64_t> NumberOf(const Name& name, const v1::ModelVersion& id);
-  static absl::Status NoVersion(const Name& name, const v1::ModelVersion& id, int64_t number);
+  absl::StatusOr<KnownName*> FindName(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What is meant, damaged or not; where that is the newest, all, newest first.
   absl::StatusOr<std::vector<VersionPointer>> Candidates(const v1::ModelVersion& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What is meant, of those that are listed; DATA_LOSS where that is damaged.
   absl::StatusOr<VersionPointer> FindListed(const v1::ModelVersion& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // What the label, or without one the name, stands for now; null where nothing can be served.
-  static const Version* Current(const Name& name, const std::string& label);
   // At which precisions it is to be loaded before it is listed.
   std::vector<v1::Precision> TakesOverAt(const v1::ModelVersion& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Retire(Name& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  static bool IsLabelled(const Name& name, int64_t number);
-  static Known Describe(const Name& name, const Version& version);
-  static v1::Model Describe(const Version& version);
-  static void AddPolicy(const Name& name, v1::Model& model);
+  void Retire(KnownName& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static Snapshot SnapshotOf(const KnownName& name, const KnownVersion& version);
 
   // True while it is too early to read a damaged version again.
-  bool KnownDamaged(const Version& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool KnownDamaged(const Served& served) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool KnownDamaged(const KnownVersion& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool KnownDamaged(const ServedVersion& served) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Either, of what the request asks for.
-  bool KnownDamaged(const Version& version, v1::Precision requested) const
+  bool KnownDamaged(const KnownVersion& version, v1::Precision requested) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SetError(Version& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetError(KnownVersion& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WarnLocked(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   FileSystem& fs_;
@@ -167,7 +129,7 @@ class ServedVersions {
 
   // Never held while files are read, or a model is compiled.
   absl::Mutex mu_;
-  std::map<std::string, Name> names_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, KnownName> names_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> warnings_ ABSL_GUARDED_BY(mu_);
 };
 

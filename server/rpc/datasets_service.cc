@@ -23,6 +23,11 @@ constexpr int kIngestsAtOnce = 1;
 constexpr int kIngestsWaiting = 64;
 constexpr int kChunksAtOnce = 2;
 constexpr int kChunksWaiting = 256;
+constexpr int kLooksAtOnce = 1;
+constexpr int kLooksWaiting = 64;
+constexpr int64_t kMaxSamples = 64;
+// What a client receives that has gRPC's usual limit of 4 MiB.
+constexpr int64_t kSamplesBytes = int64_t{3} << 20;
 
 absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
   std::string name;
@@ -49,7 +54,8 @@ DatasetsService::DatasetsService(DatasetRegistry& datasets, CheckUnused check_un
     : datasets_(datasets),
       check_unused_(std::move(check_unused)),
       ingests_(kIngestsAtOnce, kIngestsWaiting),
-      chunks_(kChunksAtOnce, kChunksWaiting) {
+      chunks_(kChunksAtOnce, kChunksWaiting),
+      looks_(kLooksAtOnce, kLooksWaiting) {
   LogWarnings(datasets_);
 }
 
@@ -114,6 +120,63 @@ grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContex
     if (dataset.ok()) *response = *std::move(dataset);
   }
   reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+absl::Status DatasetsService::Samples(const v1::GetSamplesRequest& request,
+                                      v1::GetSamplesResponse& response) {
+  CONVD_RETURN_IF_ERROR(CheckName("name", request.name()));
+  if (!request.split().empty()) CONVD_RETURN_IF_ERROR(CheckName("split", request.split()));
+  if (request.count() < 1 || request.count() > kMaxSamples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("count: got ", request.count(), "; want 1 to ", kMaxSamples));
+  }
+  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset,
+                         datasets_.Load(request.name()));
+  const DatasetSplit* const split =
+      request.split().empty() ? &dataset->TrainingSplit() : dataset->Find(request.split());
+  if (split == nullptr) {
+    return absl::NotFoundError(absl::StrCat("split: dataset \"", request.name(),
+                                            "\" has none named \"", request.split(), "\""));
+  }
+  const ImageSet& images = split->images;
+  if (request.offset() < 0 || request.offset() >= images.count) {
+    return absl::InvalidArgumentError(absl::StrCat("offset: got ", request.offset(), "; split \"",
+                                                   split->name, "\" has ", images.count,
+                                                   " samples, from 0 on"));
+  }
+  const int64_t fit = kSamplesBytes / images.image_bytes();
+  if (fit == 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("a sample has ", images.image_bytes(),
+                                                     " bytes; the limit of an answer is ",
+                                                     kSamplesBytes));
+  }
+  const ImageSet samples = images.Slice(
+      request.offset(), std::min({request.count(), images.count - request.offset(), fit}));
+  v1::RawImages& raw = samples.type == ElementType::kUint8
+                           ? *response.mutable_images()->mutable_uint8()
+                           : *response.mutable_images()->mutable_float32();
+  raw.set_count(samples.count);
+  raw.set_height(samples.height);
+  raw.set_width(samples.width);
+  raw.set_channels(samples.channels);
+  raw.set_data(samples.pixels, static_cast<size_t>(samples.count * samples.image_bytes()));
+  response.mutable_labels()->Add(samples.labels.begin(), samples.labels.end());
+  return absl::OkStatus();
+}
+
+grpc::ServerUnaryReactor* DatasetsService::GetSamples(grpc::CallbackServerContext* context,
+                                                      const v1::GetSamplesRequest* request,
+                                                      v1::GetSamplesResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, request, response]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    return Samples(*request, *response);
+  };
+  if (!looks_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(absl::StrCat(
+        kLooksWaiting, " looks at datasets wait already; try again when one has ended"))));
+  }
   return reactor;
 }
 

@@ -34,11 +34,15 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   grpc::ServerUnaryReactor* GetDataset(grpc::CallbackServerContext* context,
                                        const v1::GetDatasetRequest* request,
                                        v1::Dataset* response) override;
+  grpc::ServerUnaryReactor* GetSamples(grpc::CallbackServerContext* context,
+                                       const v1::GetSamplesRequest* request,
+                                       v1::GetSamplesResponse* response) override;
   grpc::ServerUnaryReactor* DeleteDataset(grpc::CallbackServerContext* context,
                                           const v1::DeleteDatasetRequest* request,
                                           v1::DeleteDatasetResponse* response) override;
 
  private:
+  absl::Status Samples(const v1::GetSamplesRequest& request, v1::GetSamplesResponse& response);
   absl::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response);
 
   DatasetRegistry& datasets_;
@@ -46,6 +50,7 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   // Last: their calls use the rest.
   BlockingCalls ingests_;  // whole datasets, and what changes them: one after another
   BlockingCalls chunks_;   // uploads' next pieces, which need not wait for the above
+  BlockingCalls looks_;    // at pixels, which come from the disk
 };
 
 }  // namespace convd

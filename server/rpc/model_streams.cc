@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -80,7 +81,8 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
       : context_(context),
         response_(response),
         models_(models),
-        import_(fs, models, models.NewTemporary(), std::move(take_room)),
+        import_(
+            std::make_unique<ModelImport>(fs, models, models.NewTemporary(), std::move(take_room))),
         calls_(calls) {
     StartRead(&request_);
   }
@@ -89,14 +91,21 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
     const bool started = calls_.Start([this, ok] {
       const absl::Status status = ok ? HandleRequest() : Commit();
       if (ok && status.ok()) return StartRead(&request_);
-      Finish(ToGrpcStatus(status));
+      End(status);
     });
-    if (!started) Finish(ToGrpcStatus(TooMany()));
+    if (!started) End(TooMany());
   }
   void OnCancel() override {}
   void OnDone() override { delete this; }
 
  private:
+  // What came is gone before the caller hears of it. Nothing may follow: gRPC may delete this at
+  // once.
+  void End(const absl::Status& status) {
+    import_ = nullptr;
+    Finish(ToGrpcStatus(status));
+  }
+
   absl::Status HandleRequest() {
     switch (request_.part_case()) {
       case v1::ImportModelRequest::kHeader:
@@ -111,7 +120,7 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
         if (!begun_) {
           return absl::InvalidArgumentError("header: is missing; want it before the data");
         }
-        return import_.Write(request_.data());
+        return import_->Write(request_.data());
       case v1::ImportModelRequest::PART_NOT_SET:
         break;
     }
@@ -124,7 +133,7 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
     if (!begun_) {
       return absl::InvalidArgumentError("header: is missing; the stream ended before it");
     }
-    CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version, import_.Commit(header_));
+    CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version, import_->Commit(header_));
     spdlog::info("model {} version {}: imported", version.name(), version.version());
     CONVD_ASSIGN_OR_RETURN(*response_, models_.Get(version));
     return absl::OkStatus();
@@ -133,7 +142,7 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
   grpc::CallbackServerContext* const context_;
   v1::Model* const response_;
   ModelRepository& models_;
-  ModelImport import_;
+  std::unique_ptr<ModelImport> import_;
   BlockingCalls& calls_;
   v1::ImportModelRequest request_;
   v1::ImportHeader header_;

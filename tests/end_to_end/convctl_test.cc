@@ -11,6 +11,7 @@
 #include <zip.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -411,6 +412,37 @@ TEST_F(ConvctlTest, TheLecturesNpzTrainsWithItsTailHeldOut) {
   EXPECT_THAT(train("own", "--network", every_layer), HasSubstr("own@1"));
   EXPECT_THAT(Expect(0, {"evaluate", "own", "--dataset", "std", "--tail", "500"}).out,
               HasSubstr("Samples   500"));
+}
+
+// Folders of images, packed or not, are one dataset, which trains.
+TEST_F(ConvctlTest, AFolderAClassIsRegisteredUploadedAndTrained) {
+  const std::string folder = data_dir() + "/clothes";
+  const std::string tar = data_dir() + "/clothes.tar.gz";
+  for (int64_t i = 0; i < 40; ++i) {
+    // A class for each of the preset's outputs.
+    const std::string in_class =
+        folder + (i < 30 ? "/train/" : "/val/") + "kind " + std::to_string(i % 10);
+    std::filesystem::create_directories(in_class);
+    std::filesystem::rename(WritePng(i), in_class + "/" + std::to_string(i) + ".png");
+  }
+  ASSERT_EQ(system(("tar -C " + data_dir() + " -czf " + tar + " clothes").c_str()), 0);
+  const auto sha256 = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "datasets");
+    return ExpectJson(std::move(arguments)).value("sha256", "");
+  };
+  const std::string want = sha256({"register", "folder", folder});
+  EXPECT_EQ(want.size(), 64u);
+  EXPECT_EQ(sha256({"register", "tar", tar, "--image-size", "28x28x1"}), want);
+  EXPECT_EQ(sha256({"upload", "sent", tar}), want);
+  EXPECT_THAT(Expect(0, {"datasets", "show", "sent"}).out, HasSubstr("train 30, val 10"));
+  EXPECT_THAT(Expect(2, {"datasets", "upload", "again", folder}).err, HasSubstr("zip it"));
+  EXPECT_THAT(Expect(2, {"datasets", "upload", "again", tar, "--image-size", "28"}).err,
+              HasSubstr("want HEIGHTxWIDTH"));
+  EXPECT_THAT(
+      Expect(0, {"train", "--model", "clothes", "--preset", "keras-mnist", "--dataset", "sent",
+                 "--validation", "val", "--epochs", "1", "--batch-size", "10", "--follow"})
+          .out,
+      HasSubstr("clothes@1"));
 }
 
 TEST_F(ConvctlTest, ErrorsHaveExitCodesAndSentences) {

@@ -76,6 +76,21 @@ void RepairPng(uint8_t* data, size_t size) {
   }
 }
 
+void RepairTar(uint8_t* data, size_t size) {
+  constexpr size_t kBlock = 512, kChecksum = 148, kMagic = 257;
+  for (size_t at = 0; at + kBlock <= size; at += kBlock) {
+    if (std::memcmp(data + at + kMagic, "ustar", 5) != 0) continue;
+    // Six octal digits, a zero and a space, which count as spaces.
+    std::memset(data + at + kChecksum, ' ', 8);
+    uint32_t sum = 0;
+    for (size_t i = 0; i < kBlock; ++i) sum += data[at + i];
+    for (size_t digit = 6; digit > 0; --digit, sum /= 8) {
+      data[at + kChecksum + digit - 1] = static_cast<uint8_t>('0' + sum % 8);
+    }
+    data[at + kChecksum + 6] = 0;
+  }
+}
+
 void RepairZip(uint8_t* data, size_t size) {
   constexpr size_t kCentral = 46, kLocal = 30;
   for (size_t at = 0; at + kCentral <= size; ++at) {

@@ -13,6 +13,7 @@ namespace convd {
 
 void RepairGzip(uint8_t* data, size_t size);
 void RepairPng(uint8_t* data, size_t size);
+void RepairTar(uint8_t* data, size_t size);
 void RepairZip(uint8_t* data, size_t size);
 
 }  // namespace convd

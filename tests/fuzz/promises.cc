@@ -22,6 +22,7 @@ DataLimits FuzzedLimits() {
   limits.array_elements = 1 << 20;
   limits.classes = 300;
   limits.files = 10;
+  limits.image_files = 100;
   limits.splits = 4;
   return limits;
 }

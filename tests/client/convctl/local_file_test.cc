@@ -69,6 +69,8 @@ TEST_F(LocalFileTest, UploadsRegularFilesOnly) {
 TEST_F(LocalFileTest, RefusesWhatCannotBeUploaded) {
   EXPECT_EQ(ExitCodeFor(FilesToUpload({dir_ + "/none"}).status()), kExitUsage);
   EXPECT_EQ(ExitCodeFor(FilesToUpload({dir_ + "/folder"}).status()), kExitUsage);
+  EXPECT_THAT(std::string(FilesToUpload({dir_}).status().message()),
+              HasSubstr("holds folders and no files; zip it"));
   const auto twice = FilesToUpload({Write("a", ""), Write("folder/a", "")});
   EXPECT_THAT(std::string(twice.status().message()), HasSubstr("same name"));
 }

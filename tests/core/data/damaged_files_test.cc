@@ -4,7 +4,9 @@
 #include <functional>
 
 #include "core/data/cifar.h"
+#include "core/data/file_tree.h"
 #include "core/data/idx.h"
+#include "core/data/image_dataset.h"
 #include "core/data/image_decode.h"
 #include "core/data/image_file.h"
 #include "core/data/npz.h"
@@ -70,6 +72,20 @@ std::vector<Case> Cases() {
       {"CIFAR-10", cifar, any},
       {"gzip", Sample("plain.gz"), any},
   };
+  const Read archive = [](const std::string& bytes) -> absl::StatusOr<ImageSet> {
+    const auto tree = OpenArchiveTree(bytes, "f", limits);
+    if (!tree.ok()) return tree.status();
+    const auto dataset = ReadImageDataset(**tree, "f", {}, {}, limits);
+    if (!dataset.ok()) return dataset.status();
+    return dataset->splits[0].images;
+  };
+  for (const char* name : {"classes.zip", "classes_stored.zip", "labels.zip"}) {
+    cases.push_back({name, Sample(std::string("archives/") + name), archive});
+  }
+  // One of the two blocks of zeros at its end would do.
+  std::string tar = Sample("archives/ascii_ustar.tar");
+  tar.resize(tar.size() - 512);
+  cases.push_back({"ascii_ustar.tar", tar, archive});
   for (const char* name : {"images_u1.idx.gz",
                            "images_i1.idx",
                            "images_i2.idx",
@@ -156,6 +172,31 @@ TEST(DamagedFilesTest, WithABitFlippedTheyAreRefusedOrStillMakeSense) {
       }
     }
     ASSERT_FALSE(::testing::Test::HasFailure());
+  }
+}
+
+// Its headers have checksums, and so have the PNG files in it.
+TEST(DamagedFilesTest, WithABitFlippedATarIsRefusedOrHoldsTheSame) {
+  const std::string tar = Sample("archives/ascii_ustar.tar");
+  const auto read = [](const std::string& bytes) -> absl::StatusOr<Dataset> {
+    const auto tree = OpenArchiveTree(bytes, "f", {});
+    if (!tree.ok()) return tree.status();
+    return ReadImageDataset(**tree, "f", {}, {}, {});
+  };
+  const auto want = read(tar);
+  ASSERT_TRUE(want.ok()) << want.status();
+  const ImageSet& images = want->splits[0].images;
+  const size_t size = static_cast<size_t>(images.count * images.image_bytes());
+  for (size_t at = 0; at < tar.size(); ++at) {
+    std::string damaged = tar;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+    const auto got = read(damaged);
+    if (!got.ok()) continue;
+    EXPECT_EQ(got->labels, want->labels) << at;
+    ASSERT_EQ(got->splits.size(), 1u) << at;
+    ASSERT_EQ(got->splits[0].images.count, images.count) << at;
+    EXPECT_EQ(got->splits[0].images.labels, images.labels) << at;
+    EXPECT_EQ(std::memcmp(got->splits[0].images.pixels, images.pixels, size), 0) << at;
   }
 }
 

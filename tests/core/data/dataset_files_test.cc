@@ -199,6 +199,26 @@ TEST_F(DatasetFilesTest, MoreThanOneDatasetIsAQuestion) {
   ExpectInvalid(Read("").status(), "here: has more than one dataset: MNIST's IDX files, a.npz");
 }
 
+TEST_F(DatasetFilesTest, AnArchiveBesideImagesOrListsIsAQuestion) {
+  const std::string zip = Sample("archives/classes.zip");
+  Put("flowers.ZIP", zip);
+  Put(".hidden.zip", zip);
+  const auto dataset = Read("");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->labels.size(), 3u);
+  Put("labels.csv", "file,label\n");
+  ExpectInvalid(Read("").status(), "flowers.ZIP, image files; name the files of one, or its path");
+  std::filesystem::remove(folder_ + "/labels.csv");
+  Put("cat/a.png", "");
+  ExpectInvalid(Read("").status(), "flowers.ZIP, image files; name the files of one, or its path");
+  std::filesystem::remove_all(folder_ + "/cat");
+  Put("other.tgz", Sample("archives/splits.tgz"));
+  ExpectInvalid(Read("").status(), "more than one dataset: flowers.ZIP, other.tgz");
+  // What other datasets are downloaded as is no question.
+  PutCifar10("cifar-10-batches-bin/");
+  EXPECT_EQ(Read("")->labels.size(), 8u);
+}
+
 TEST_F(DatasetFilesTest, NothingUsualIsNotFoundAndSaysWhatWasLookedFor) {
   Put("cat.jpg", "x");
   ExpectError(Read("").status(), absl::StatusCode::kNotFound, "train-images-idx3-ubyte");

@@ -312,7 +312,7 @@ TEST(ImageDecodeTest, OtherFilesAreNamed) {
       DecodeImage("<html></html>", "f").status(),
       "f: is a web page (HTML or XML): perhaps a download that failed; want a PNG or JPEG");
   ExpectInvalid(DecodeImage("", "f").status(), "f: is empty (0 bytes)");
-  ExpectInvalid(DecodeImage("GIF89a", "f").status(), "begin with 47 49 46 38");
+  ExpectInvalid(DecodeImage("GIF89a", "f").status(), "f: is a GIF image; want a PNG or JPEG image");
   ExpectInvalid(DecodeImage(std::string("\x89PNG\r\n\x1a\n", 8), "f").status(),
                 "the PNG of 8 bytes");
 }

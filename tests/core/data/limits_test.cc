@@ -2,31 +2,29 @@
 
 #include <gtest/gtest.h>
 
+#include "core/data/image_storage.h"
+
 namespace convd {
 namespace {
 
-TEST(LimitsWithin, LowersWhatIsHeldInMemoryAndNothingElse) {
-  const DataLimits usual;
-  const DataLimits small = LimitsWithin(int64_t{512} << 20);
-  EXPECT_EQ(small.file_bytes, int64_t{128} << 20);
-  EXPECT_EQ(small.decompressed_bytes, int64_t{128} << 20);
-  EXPECT_EQ(small.dataset_bytes, int64_t{192} << 20);
-  EXPECT_EQ(small.decoding_bytes, int64_t{64} << 20);
-  EXPECT_GE(small.decoding_bytes, 4000 * 3000 * 3) << "a photo";
-  EXPECT_GE(small.dataset_bytes, 60'000 * (32 * 32 * 3 + 4)) << "CIFAR-10";
-  EXPECT_EQ(small.upload_bytes, usual.upload_bytes) << "lies on disk";
-  EXPECT_EQ(small.samples, usual.samples);
-  EXPECT_EQ(small.classes, usual.classes);
+TEST(LimitsTest, ADiskTakesWhatAHeapDoesNot) {
+  // 64 GiB of 64x64x3.
+  constexpr int64_t kImages = (int64_t{64} << 30) / (64 * 64 * 3);
+  EXPECT_TRUE(CheckImageShape("f", kImages, 64, 64, 3, LimitsOnDisk()).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(CheckImageShape("f", kImages, 64, 64, 3, DataLimits())));
+  EXPECT_GE(LimitsOnDisk().dataset_bytes, kImages * (64 * 64 * 3 + 4));
+  EXPECT_GE(LimitsOnDisk().upload_bytes, LimitsOnDisk().dataset_bytes);
 }
 
-TEST(LimitsWithin, AreTheUsualOnesWhereThereIsMuchMemoryOrNobodyKnows) {
-  const DataLimits usual;
-  for (const int64_t bytes : {int64_t{0}, int64_t{16} << 30, int64_t{1} << 60}) {
-    EXPECT_EQ(LimitsWithin(bytes).file_bytes, usual.file_bytes) << bytes;
-    EXPECT_EQ(LimitsWithin(bytes).decompressed_bytes, usual.decompressed_bytes) << bytes;
-    EXPECT_EQ(LimitsWithin(bytes).dataset_bytes, usual.dataset_bytes) << bytes;
-    EXPECT_EQ(LimitsWithin(bytes).decoding_bytes, usual.decoding_bytes) << bytes;
-  }
+TEST(LimitsTest, WhatStaysOnTheHeapKeepsItsLimits) {
+  const DataLimits heap, disk = LimitsOnDisk();
+  EXPECT_EQ(disk.image_pixels, heap.image_pixels);
+  EXPECT_EQ(disk.samples, heap.samples);
+  EXPECT_EQ(disk.classes, heap.classes);
+  EXPECT_EQ(disk.files, heap.files);
+  EXPECT_EQ(disk.decoding_bytes, heap.decoding_bytes);
+  EXPECT_EQ(LimitsOnDisk(int64_t{512} << 20).decoding_bytes, int64_t{64} << 20);
+  EXPECT_EQ(LimitsOnDisk(int64_t{64} << 30).decoding_bytes, heap.decoding_bytes);
 }
 
 }  // namespace

@@ -335,6 +335,46 @@ TEST_F(FileSystemTest, AtomicWritesReplaceTheWholeFileAndLeaveNothingElse) {
   EXPECT_THAT(*fs_.List(folder_), ElementsAre("f"));
 }
 
+TEST_F(FileSystemTest, AFileIsReadInPieces) {
+  Put(Path("f"), "0123456789");
+  const auto file = fs_.Open(Path("f"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->size(), 10);
+  char piece[4];
+  EXPECT_TRUE((*file)->ReadAt(5, absl::MakeSpan(piece)).ok());
+  EXPECT_EQ(std::string(piece, 4), "5678");
+  EXPECT_TRUE((*file)->ReadAt(0, absl::MakeSpan(piece)).ok());
+  EXPECT_EQ(std::string(piece, 4), "0123");
+  // What a mapped file would end the process for.
+  std::filesystem::resize_file(Path("f"), 3);
+  ExpectError((*file)->ReadAt(0, absl::MakeSpan(piece)), absl::StatusCode::kAborted,
+              Path("f") + ": ends at 3 bytes");
+  ExpectError(fs_.Open(folder_).status(), absl::StatusCode::kInvalidArgument, "is a folder");
+}
+
+TEST_F(FileSystemTest, ScratchMemoryHasNoNameAndIsTakenFromTheDisk) {
+  constexpr int64_t kBytes = int64_t{4} << 20;
+  const auto scratch = fs_.MapScratch(folder_, kBytes);
+  ASSERT_TRUE(scratch.ok()) << scratch.status();
+  (*scratch)->data()[0] = 'a';
+  (*scratch)->data()[kBytes - 1] = 'z';
+  EXPECT_EQ((*scratch)->data()[0], 'a');
+  EXPECT_EQ((*scratch)->data()[kBytes - 1], 'z');
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  // Not of the heap: what is mapped has its folder.
+  std::ifstream maps("/proc/self/maps");
+  std::ostringstream text;
+  text << maps.rdbuf();
+  EXPECT_THAT(text.str(), HasSubstr(folder_ + "/"));
+}
+
+TEST_F(FileSystemTest, ScratchMemoryThatHasNoRoomIsRefusedBeforehand) {
+  ExpectError(fs_.MapScratch(folder_, int64_t{1} << 50).status(),
+              absl::StatusCode::kResourceExhausted,
+              folder_ + ": has no room for 1125899906842624 bytes: No space left on device");
+  ExpectError(fs_.MapScratch(Path("nope"), 1).status(), absl::StatusCode::kNotFound, Path("nope"));
+}
+
 TEST_F(FileSystemTest, AnAtomicWriteThatFailsKeepsTheOldFile) {
   Put(Path("f"), "old");
   std::filesystem::create_symlink("/dev/full", Path("f.tmp"));

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <limits>
 #include <set>
 #include <thread>
@@ -43,6 +44,10 @@ class DatasetRegistryTest : public ::testing::Test {
 
   std::string Data(const std::string& name) const { return root_ + "/data/" + name; }
   std::string State(const std::string& name) const { return root_ + "/state/" + name; }
+  static std::string ReadFile(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
   static void Put(const std::string& path, const std::string& bytes) {
     std::ofstream(path, std::ios::binary) << bytes;
   }
@@ -105,6 +110,9 @@ TEST_F(DatasetRegistryTest, RegistersAFolderAndSaysWhatIsInIt) {
   EXPECT_THAT(dataset->splits(0).class_counts(), ElementsAre(1, 1, 1, 0));
   EXPECT_THAT(dataset->splits(1).class_counts(), ElementsAre(0, 1, 0, 1));
   EXPECT_EQ(dataset->created().seconds(), 1'700'000'000);
+  EXPECT_THAT(dataset->pixels().mean(), ElementsAre('p'));
+  EXPECT_THAT(dataset->pixels().deviation(), ElementsAre(0));
+  EXPECT_THAT(dataset->pixels().border_mean(), ElementsAre('p'));
   // Four arrays of 128-byte headers, 12 and 8 pixels, 3 and 2 labels of 4 bytes.
   EXPECT_EQ(dataset->size_bytes(), 4 * 128 + 12 + 8 + 12 + 8);
   int64_t size = 0;
@@ -275,6 +283,67 @@ TEST_F(DatasetRegistryTest, RefusedRequestsLeaveNothingBehind) {
               absl::StatusCode::kInvalidArgument, "labels: name 3");
   EXPECT_EQ(Everything(), before);
   EXPECT_THAT(Listed(), IsEmpty());
+}
+
+// SHA-256, by Python's hashlib, of the bytes that dataset_folder.h defines for the images, by
+// numpy, that make_archives.py says are in its splits.
+constexpr char kSplitsSha256[] = "5f1545a9b27e9ced0010d5022be0b86dfbde641bf3fcc154d6f9231920e9f4af";
+
+// samples/archives/NAME, which tests/core/data/make_archives.py wrote.
+std::string ArchiveSample(const std::string& name) {
+  return CONVD_SOURCE_DIR "/tests/core/data/samples/archives/" + name;
+}
+
+TEST_F(DatasetRegistryTest, AFolderOfImagesIsTheSameDatasetAsItsZipAndTar) {
+  fs::copy(ArchiveSample("splits"), Data("folder"), fs::copy_options::recursive);
+  for (const std::string name : {"splits.zip", "splits.tgz"}) {
+    fs::copy(ArchiveSample(name), Data(name));
+  }
+  for (const std::string name : {"folder", "splits.zip", "splits.tgz"}) {
+    const auto dataset = Register(name, name);
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    EXPECT_EQ(dataset->sha256(), kSplitsSha256) << name;
+    EXPECT_THAT(dataset->labels(), ElementsAre("cat", "dog", "eel"));
+    EXPECT_THAT(dataset->splits(0).class_counts(), ElementsAre(1, 1, 0));
+    EXPECT_THAT(dataset->splits(1).class_counts(), ElementsAre(0, 1, 1));
+  }
+  v1::UploadHeader header;
+  header.set_name("uploaded");
+  header.mutable_image_size()->set_height(4);
+  header.mutable_image_size()->set_width(6);
+  auto upload = registry_->BeginUpload(header);
+  ASSERT_TRUE(upload.ok()) << upload.status();
+  ASSERT_TRUE((*upload)->Write("any-name.zip", ReadFile(ArchiveSample("splits.zip"))).ok());
+  const auto dataset = (*upload)->Commit();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->sha256(), kSplitsSha256);
+  header.mutable_image_size()->set_width(0);
+  ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kInvalidArgument,
+              "header.image_size.width: got 0; want 1 to 65535");
+}
+
+TEST_F(DatasetRegistryTest, LinksAmongImageFilesAreFollowedWithinTheDataDirsOnly) {
+  fs::copy(ArchiveSample("splits"), Data("real"), fs::copy_options::recursive);
+  fs::create_directories(Data("links"));
+  fs::create_directory_symlink(Data("real/Train"), Data("links/train"));
+  fs::create_directories(Data("links/test/dog"));
+  fs::create_directory_symlink("../../real/Test/eel", Data("links/test/eel"));
+  fs::create_symlink(Data("real/Test/dog/c.png"), Data("links/test/dog/c.png"));
+  const auto dataset = Register("links", "links");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->sha256(), kSplitsSha256);
+
+  fs::create_directories(root_ + "/outside/dog");
+  fs::copy(Data("real/Test/dog/c.png"), root_ + "/outside/dog/c.png");
+  const auto expect_refused = [&](const std::string& shown) {
+    ExpectError(Register("new", "links").status(), absl::StatusCode::kPermissionDenied,
+                shown + ": \"");
+  };
+  fs::create_symlink(root_ + "/outside/dog/c.png", Data("links/test/dog/d.png"));
+  expect_refused("test/dog/d.png");
+  fs::remove(Data("links/test/dog/d.png"));
+  fs::create_directory_symlink(root_ + "/outside/dog", Data("links/test/fox"));
+  expect_refused("test/fox");
 }
 
 TEST_F(DatasetRegistryTest, UploadedFilesBecomeTheSameDataset) {

@@ -51,6 +51,7 @@ class FakeDatasets final : public DatasetRegistry {
     v1::Dataset dataset;
     dataset.set_name(name);
     dataset.set_sha256("sha of " + name);
+    dataset.mutable_pixels()->add_mean(7);
     return dataset;
   }
   absl::StatusOr<std::shared_ptr<const Dataset>> Load(const std::string& name) override {

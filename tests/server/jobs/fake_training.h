@@ -164,8 +164,10 @@ inline ResolvedJob JobFor(const std::string& model) {
   request.set_epochs(10);
   TrainingData data;
   data.labels = {"cat", "dog"};
-  return ResolvedJob{
-      request, *Graph::Create(SmallNetwork()), data, "5ca1ab1e", "", "the table\n", {"a warning"}};
+  ResolvedJob job{request,      *Graph::Create(SmallNetwork()), data, "5ca1ab1e", "", "the table\n",
+                  {"a warning"}};
+  job.training_pixels.add_mean(33);
+  return job;
 }
 
 inline absl::StatusOr<ResolvedJob> ResolveStored(const v1::TrainRequest& request) {

@@ -84,9 +84,20 @@ TEST_F(ResolveTest, EveryDefaultIsFilledInAndThePresetStaysAName) {
   EXPECT_EQ(job->data.validation.count, 20);
   EXPECT_EQ(job->data.labels.size(), 10u);
   EXPECT_EQ(job->data_sha256, "sha of digits");
+  EXPECT_THAT(job->training_pixels.mean(), ElementsAre(7));
   EXPECT_EQ(job->graph.parameter_count(), 34826);
   EXPECT_THAT(job->summary, HasSubstr("34,826"));
   EXPECT_THAT(job->warnings, IsEmpty());
+}
+
+TEST_F(ResolveTest, APixelsRecordIsOfItsSplitAlone) {
+  // What a dataset's record says is of "a", the first.
+  const auto of_a = Resolve("dataset { name: 'split' split: 'a' } validation { none: true }");
+  ASSERT_TRUE(of_a.ok()) << of_a.status();
+  EXPECT_THAT(of_a->training_pixels.mean(), ElementsAre(7));
+  const auto of_b = Resolve("dataset { name: 'split' split: 'b' } validation { none: true }");
+  ASSERT_TRUE(of_b.ok()) << of_b.status();
+  EXPECT_THAT(of_b->training_pixels.mean(), IsEmpty());
 }
 
 TEST_F(ResolveTest, AResolvedRequestResolvesToItself) {

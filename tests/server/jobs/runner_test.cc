@@ -61,6 +61,7 @@ TEST_F(RunnerTest, ASubmittedJobTrainsAndIsPublishedWithItsCard) {
   EXPECT_EQ(card.parameters(), 10);  // 4 x 2 weights and 2 biases
   EXPECT_THAT(card.labels(), ElementsAre("cat", "dog"));
   EXPECT_EQ(card.data_sha256(), "5ca1ab1e");
+  EXPECT_THAT(card.training_pixels().mean(), ElementsAre(33));
   EXPECT_EQ(card.history_size(), 2);
   EXPECT_EQ(card.validation().accuracy(), 0.75);
   EXPECT_EQ(card.quantization().samples(), 3);

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -294,6 +296,45 @@ TEST_F(RepositoryLabelsTest, KeepsTheNewestAndWhatIsLabelledOrUsed) {
   MustPublish("m");
   Maintain();
   EXPECT_THAT(Listed("m"), ElementsAre("m/8", "m/7", "m/3", "m/1"));
+}
+
+// ThreadSanitizer runs this, too.
+TEST_F(RepositoryLabelsTest, LosesNoRequestWhileVersionsComeAndGo) {
+  for (int i = 0; i < 2; ++i) MustPublish("m");
+  MustMove("stable", 1);
+  std::atomic<bool> done{false};
+  std::atomic<int64_t> answers{0};
+  std::vector<std::thread> threads;
+  for (const v1::ModelVersion& id : {Labelled("m", "stable"), Id("m"), Id("m", 1)}) {
+    threads.emplace_back([&, id] {
+      while (!done) {
+        std::shared_ptr<const LoadedModel> model = FindLoaded(id);
+        if (model == nullptr) {
+          const auto loaded = Load(id);
+          ASSERT_TRUE(loaded.ok()) << loaded.status();
+          model = *loaded;
+        }
+        if (id.version() > 0) {
+          ASSERT_EQ(model->card.model().version(), id.version());
+        }
+        ++answers;
+      }
+    });
+  }
+  MustKeep(3);
+  const auto keep_two = [](const v1::ModelVersion& id) { return id.version() <= 2; };
+  for (int cycle = 0; cycle < 200; ++cycle) {
+    MustMove("stable", cycle % 2 == 0 ? 2 : 1);
+    ASSERT_TRUE(repository_->Unload(Id("m")).ok());
+    if (cycle % 10 == 0) MustPublish("m");
+    clock_.seconds += 100;
+    repository_->Maintain(keep_two);
+  }
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(answers, 200);
+  repository_->Maintain(keep_two);  // of those that answered a request at the last time
+  EXPECT_EQ(Listed("m").size(), 5u) << "1 and 2, of which one has the label, and three more";
 }
 
 TEST_F(RepositoryLabelsTest, ChangesAPolicyOrNotWhateverFails) {

@@ -83,6 +83,17 @@ class DatasetsServiceTest : public ::testing::Test {
     v1::DeleteDatasetResponse response;
     return stub_->DeleteDataset(&context, request, &response);
   }
+  grpc::Status Samples(const std::string& name, const std::string& split, int64_t offset,
+                       int64_t count, v1::GetSamplesResponse& response) {
+    grpc::ClientContext context;
+    v1::GetSamplesRequest request;
+    request.set_name(name);
+    request.set_split(split);
+    request.set_offset(offset);
+    request.set_count(count);
+    response.Clear();
+    return stub_->GetSamples(&context, request, &response);
+  }
   grpc::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response) {
     grpc::ClientContext context;
     response.Clear();
@@ -170,6 +181,66 @@ TEST_F(DatasetsServiceTest, ADeletionWaitsForThoseWhoAreLookingAtTheDataset) {
   deletion.join();
   ExpectError(status, grpc::StatusCode::FAILED_PRECONDITION, "a job needs it");
   EXPECT_TRUE(Get("mnist").ok());
+}
+
+TEST_F(DatasetsServiceTest, ShowsSamplesAsTheyAreKept) {
+  ASSERT_TRUE(Register("mnist").ok());
+  v1::GetSamplesResponse samples;
+  const grpc::Status status = Samples("mnist", "", 1, 64, samples);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(samples.images().uint8().count(), 2);
+  EXPECT_EQ(samples.images().uint8().height(), 2);
+  EXPECT_EQ(samples.images().uint8().width(), 2);
+  EXPECT_EQ(samples.images().uint8().channels(), 1);
+  EXPECT_EQ(samples.images().uint8().data(), "pppppppp");
+  EXPECT_THAT(samples.labels(), ElementsAre(2, 1));
+  ASSERT_TRUE(Samples("mnist", "test", 0, 1, samples).ok());
+  EXPECT_EQ(samples.images().uint8().data(), "tttt");
+  EXPECT_THAT(samples.labels(), ElementsAre(1));
+}
+
+TEST_F(DatasetsServiceTest, SamplesThatArentThereAreRefused) {
+  ASSERT_TRUE(Register("mnist").ok());
+  v1::GetSamplesResponse samples;
+  constexpr auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+  ExpectError(Samples("mnist", "", 0, 0, samples), kInvalid, "count: got 0; want 1 to 64");
+  ExpectError(Samples("mnist", "", 0, 65, samples), kInvalid, "count: got 65; want 1 to 64");
+  ExpectError(Samples("mnist", "", -1, 1, samples), kInvalid, "offset: got -1; split \"train\"");
+  ExpectError(Samples("mnist", "test", 2, 1, samples), kInvalid, "has 2 samples, from 0 on");
+  ExpectError(Samples("mnist", "val", 0, 1, samples), grpc::StatusCode::NOT_FOUND, "\"val\"");
+  ExpectError(Samples("mnist", "../x", 0, 1, samples), kInvalid, "split: ");
+  ExpectError(Samples("nope", "", 0, 1, samples), grpc::StatusCode::NOT_FOUND, "dataset: ");
+}
+
+TEST_F(DatasetsServiceTest, SamplesEndBeforeAnAnswerIsTooLarge) {
+  const auto put = [&](const std::string& name, int height, int count) {
+    const std::string size = {0, 0, static_cast<char>(height >> 8), static_cast<char>(height)};
+    std::ofstream(root_ + "/data/" + name, std::ios::binary)
+        << std::string("\0\0\x08\x03\0\0\0", 7) << static_cast<char>(count) << size
+        << std::string("\0\0\x04\0", 4) << std::string(size_t{1024} * height * count, 'w');
+    std::ofstream(root_ + "/data/" + name + ".labels", std::ios::binary)
+        << IdxLabels(std::string(static_cast<size_t>(count), '\0'));
+    grpc::ClientContext context;
+    v1::RegisterDatasetRequest request;
+    request.set_name(name);
+    request.set_path(".");
+    v1::SplitFiles& files = *request.add_files();
+    files.set_split("all");
+    files.add_images(name);
+    files.add_labels(name + ".labels");
+    v1::Dataset dataset;
+    const grpc::Status status = stub_->RegisterDataset(&context, request, &dataset);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  };
+  put("large", 1024, 4);
+  put("larger", 3073, 1);
+  v1::GetSamplesResponse samples;
+  ASSERT_TRUE(Samples("large", "", 0, 4, samples).ok());
+  EXPECT_EQ(samples.images().uint8().count(), 3);
+  EXPECT_EQ(samples.images().uint8().data().size(), size_t{3} << 20);
+  EXPECT_EQ(samples.labels_size(), 3);
+  ExpectError(Samples("larger", "", 0, 1, samples), grpc::StatusCode::RESOURCE_EXHAUSTED,
+              "a sample has 3146752 bytes");
 }
 
 TEST_F(DatasetsServiceTest, NamesThatCantBeAreRefusedEverywhere) {

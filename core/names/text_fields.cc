@@ -1,4 +1,4 @@
-#include "client/text_fields.h"
+#include "core/names/text_fields.h"
 
 #include <google/protobuf/descriptor.h>
 

@@ -1,5 +1,5 @@
-#ifndef CONVD_CLIENT_TEXT_FIELDS_H_
-#define CONVD_CLIENT_TEXT_FIELDS_H_
+#ifndef CONVD_CORE_NAMES_TEXT_FIELDS_H_
+#define CONVD_CORE_NAMES_TEXT_FIELDS_H_
 
 #include <google/protobuf/message.h>
 
@@ -13,4 +13,4 @@ absl::Status CheckTextFields(const google::protobuf::Message& message);
 
 }  // namespace convd
 
-#endif  // CONVD_CLIENT_TEXT_FIELDS_H_
+#endif  // CONVD_CORE_NAMES_TEXT_FIELDS_H_
