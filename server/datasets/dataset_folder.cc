@@ -1,8 +1,5 @@
 #include "server/datasets/dataset_folder.h"
 
-#include <google/protobuf/io/tokenizer.h>
-#include <google/protobuf/text_format.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -20,6 +17,7 @@
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "core/storage/sha256.h"
+#include "server/record_text.h"
 
 namespace convd {
 namespace {
@@ -207,36 +205,13 @@ absl::Status WriteDatasetFolder(FileSystem& fs, const std::string& folder, const
                                      LabelBytes(images)));
   }
   // The folder is nobody's before it is renamed, so this one need not be atomic; it syncs.
-  return WriteFileAtomically(fs, absl::StrCat(folder, "/", kDatasetRecordFile),
-                             DatasetRecordText(record));
-}
-
-std::string DatasetRecordText(const v1::Dataset& record) {
-  google::protobuf::TextFormat::Printer printer;
-  printer.SetUseUtf8StringEscaping(true);
-  std::string text;
-  printer.PrintToString(record, &text);
-  return text;
+  return WriteFileAtomically(fs, absl::StrCat(folder, "/", kDatasetRecordFile), RecordText(record));
 }
 
 absl::StatusOr<v1::Dataset> ReadDatasetRecord(FileSystem& fs, const std::string& path) {
-  // Keeps the first error, and the library from writing to stderr.
-  class Errors : public google::protobuf::io::ErrorCollector {
-   public:
-    std::string text;
-    void AddError(int line, int column, const std::string& message) override {
-      if (text.empty())
-        text = absl::StrCat("line ", line + 1, ", column ", column + 1, ": ", message);
-    }
-  };
   CONVD_ASSIGN_OR_RETURN(const std::string text, fs.Read(path, kMaxRecordBytes));
-  google::protobuf::TextFormat::Parser parser;
-  Errors errors;
-  parser.RecordErrorsTo(&errors);
   v1::Dataset record;
-  if (!parser.ParseFromString(text, &record)) {
-    return absl::DataLossError(absl::StrCat(path, ": ", errors.text));
-  }
+  CONVD_RETURN_IF_ERROR(ParseRecord(path, text, record));
   return record;
 }
 

@@ -44,8 +44,7 @@ v1::Dataset DescribeDataset(const Dataset& dataset, const std::string& sha256);
 absl::Status WriteDatasetFolder(FileSystem& fs, const std::string& folder, const Dataset& dataset,
                                 const v1::Dataset& record);
 
-// A record as text, as it lies in files. DATA_LOSS names `path`.
-std::string DatasetRecordText(const v1::Dataset& record);
+// As it lies in a file (server/record_text.h). DATA_LOSS names `path`.
 absl::StatusOr<v1::Dataset> ReadDatasetRecord(FileSystem& fs, const std::string& path);
 
 // The record in `folder`, once it makes sense and the arrays' files have the sizes that it says;

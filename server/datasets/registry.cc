@@ -22,6 +22,7 @@
 #include "server/datasets/disk_arrays.h"
 #include "server/datasets/new_dataset.h"
 #include "server/datasets/upload.h"
+#include "server/record_text.h"
 
 namespace convd {
 namespace {
@@ -310,7 +311,7 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name
     content.record = record;
   }
   record.set_name(name);
-  if (absl::Status status = WriteFileAtomically(fs_, NamePath(name), DatasetRecordText(record));
+  if (absl::Status status = WriteFileAtomically(fs_, NamePath(name), RecordText(record));
       !status.ok()) {
     // The rename may have happened and only its sync failed.
     if (!has_name) fs_.Remove(NamePath(name)).IgnoreError();

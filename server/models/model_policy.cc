@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
-#include "server/models/record_text.h"
+#include "server/record_text.h"
 
 namespace convd {
 namespace {

@@ -8,7 +8,7 @@
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
 #include "server/models/manifest.h"
-#include "server/models/record_text.h"
+#include "server/record_text.h"
 
 namespace convd {
 namespace {

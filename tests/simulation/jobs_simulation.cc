@@ -341,7 +341,7 @@ class Simulation {
       return;
     }
     for (const std::string& warning : models_->TakeWarnings()) {
-      const bool expected = absl::StrContains(warning, "publication was interrupted");
+      const bool expected = absl::StrContains(warning, "change of the models was interrupted");
       if (!expected && !disk_failed_ && !disk_.crashed()) Fault(warning);
     }
     Verify();

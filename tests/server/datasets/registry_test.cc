@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/record_text.h"
 #include "tests/server/datasets/small_datasets.h"
 
 namespace convd {
@@ -513,7 +514,7 @@ TEST_F(DatasetRegistryTest, RecordsThatMakeNoSenseAreDamage) {
   const auto changed = [&](auto change) {
     v1::Dataset record = good;
     change(record);
-    return DatasetRecordText(record);
+    return RecordText(record);
   };
   const std::string records[] = {
       "",

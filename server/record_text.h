@@ -1,5 +1,5 @@
-#ifndef CONVD_SERVER_MODELS_RECORD_TEXT_H_
-#define CONVD_SERVER_MODELS_RECORD_TEXT_H_
+#ifndef CONVD_SERVER_RECORD_TEXT_H_
+#define CONVD_SERVER_RECORD_TEXT_H_
 
 #include <google/protobuf/message.h>
 
@@ -20,4 +20,4 @@ absl::Status ParseRecord(const std::string& path, std::string_view text,
 
 }  // namespace convd
 
-#endif  // CONVD_SERVER_MODELS_RECORD_TEXT_H_
+#endif  // CONVD_SERVER_RECORD_TEXT_H_

@@ -1,4 +1,4 @@
-#include "server/models/record_text.h"
+#include "server/record_text.h"
 
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
@@ -27,6 +27,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
 std::string RecordText(const google::protobuf::Message& message) {
   google::protobuf::TextFormat::Printer printer;
   printer.SetUseShortRepeatedPrimitives(true);
+  printer.SetUseUtf8StringEscaping(true);
   std::string text;
   printer.PrintToString(message, &text);
   return text;
