@@ -258,7 +258,15 @@ class GrpcClient final : public Client {
   }
 
   absl::Status ExportModel(const v1::ModelVersion& model,
-                           absl::FunctionRef<absl::Status(std::string_view)> sink) override;
+                           absl::FunctionRef<absl::Status(std::string_view)> sink) override {
+    v1::ExportModelRequest request;
+    *request.mutable_model() = model;
+    return Receive(&v1::Models::Stub::ExportModel, request, sink);
+  }
+  absl::Status ExportOnnx(const v1::ExportOnnxRequest& request,
+                          absl::FunctionRef<absl::Status(std::string_view)> sink) override {
+    return Receive(&v1::Models::Stub::ExportOnnx, request, sink);
+  }
   absl::StatusOr<v1::Model> ImportModel(
       const v1::ImportHeader& header,
       absl::FunctionRef<absl::StatusOr<std::string>()> source) override;
@@ -305,6 +313,13 @@ class GrpcClient final : public Client {
   }
 
   // All pages, or as many as `limit` (0: none) asks for.
+  // Hands what an export streams to `sink`.
+  template <typename Request>
+  absl::Status Receive(std::unique_ptr<grpc::ClientReader<v1::ExportModelResponse>> (
+                           v1::Models::Stub::*method)(grpc::ClientContext*, const Request&),
+                       const Request& request,
+                       absl::FunctionRef<absl::Status(std::string_view)> sink);
+
   template <typename Item, typename Stub, typename Request, typename Response, typename Items>
   absl::StatusOr<std::vector<Item>> List(Stub& stub,
                                          grpc::Status (Stub::*method)(grpc::ClientContext*,
@@ -423,14 +438,16 @@ absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(
   return dataset;
 }
 
-absl::Status GrpcClient::ExportModel(const v1::ModelVersion& model,
-                                     absl::FunctionRef<absl::Status(std::string_view)> sink) {
-  v1::ExportModelRequest request;
-  *request.mutable_model() = model;
+template <typename Request>
+absl::Status GrpcClient::Receive(std::unique_ptr<grpc::ClientReader<v1::ExportModelResponse>> (
+                                     v1::Models::Stub::*method)(grpc::ClientContext*,
+                                                                const Request&),
+                                 const Request& request,
+                                 absl::FunctionRef<absl::Status(std::string_view)> sink) {
   CONVD_RETURN_IF_ERROR(CheckTextFields(request));
   grpc::ClientContext context;
   SetTimeout(context, Timeout(kLongCall));
-  const auto reader = models_->ExportModel(&context, request);
+  const auto reader = (*models_.*method)(&context, request);
   v1::ExportModelResponse response;
   while (reader->Read(&response)) {
     if (absl::Status status = sink(response.data()); !status.ok()) {

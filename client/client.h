@@ -125,6 +125,9 @@ class Client {
   // returned.
   virtual absl::Status ExportModel(const v1::ModelVersion& model,
                                    absl::FunctionRef<absl::Status(std::string_view)> sink) = 0;
+  // The same for the version's ONNX file.
+  virtual absl::Status ExportOnnx(const v1::ExportOnnxRequest& request,
+                                  absl::FunctionRef<absl::Status(std::string_view)> sink) = 0;
   // Sends what `source` returns, until that is empty; an error of it ends the call and is returned.
   virtual absl::StatusOr<v1::Model> ImportModel(
       const v1::ImportHeader& header, absl::FunctionRef<absl::StatusOr<std::string>()> source) = 0;

@@ -8,10 +8,12 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "client/convctl/choice_flag.h"
 #include "client/convctl/commands.h"
 #include "client/convctl/exit_code.h"
 #include "client/convctl/model_spec.h"
 #include "client/convctl/number_text.h"
+#include "client/convctl/whole_number.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -28,6 +30,9 @@ struct ModelArchiveFlags {
   std::string model;
   std::string file;
   std::string name;
+  std::string onnx;
+  v1::OnnxEntry entry = v1::ONNX_ENTRY_UNSPECIFIED;
+  int32_t opset = 0;
   bool force = false;
 };
 
@@ -41,8 +46,11 @@ absl::Status Export(Session& session, const ModelArchiveFlags& flags) {
   // The number that is meant now, for the file's name and for what is said.
   CONVD_ASSIGN_OR_RETURN(const v1::Model found, client->GetModel(model));
   model = found.card().model();
-  const std::string path =
-      flags.file.empty() ? absl::StrCat(model.name(), "-", model.version(), ".tar") : flags.file;
+  const bool onnx = !flags.onnx.empty();
+  const std::string path = onnx ? flags.onnx
+                           : flags.file.empty()
+                               ? absl::StrCat(model.name(), "-", model.version(), ".tar")
+                               : flags.file;
   struct stat there;
   if (!flags.force && stat(path.c_str(), &there) == 0) {
     return WithHint(UsageError(absl::StrCat(path, ": is there already")),
@@ -53,11 +61,17 @@ absl::Status Export(Session& session, const ModelArchiveFlags& flags) {
   File file(std::fopen(part.c_str(), "wbe"));
   if (file == nullptr) return CantWrite(part);
   int64_t bytes = 0;
-  absl::Status status = client->ExportModel(model, [&](std::string_view data) {
+  const auto write = [&](std::string_view data) {
     bytes += static_cast<int64_t>(data.size());
     return std::fwrite(data.data(), 1, data.size(), file.get()) == data.size() ? absl::OkStatus()
                                                                                : CantWrite(part);
-  });
+  };
+  v1::ExportOnnxRequest request;
+  *request.mutable_model() = model;
+  request.set_opset(flags.opset);
+  request.set_entry(flags.entry);
+  absl::Status status =
+      onnx ? client->ExportOnnx(request, write) : client->ExportModel(model, write);
   if (std::fclose(file.release()) != 0) status.Update(CantWrite(part));
   if (status.ok() && std::rename(part.c_str(), path.c_str()) != 0) status = CantWrite(path);
   if (!status.ok()) {
@@ -105,8 +119,27 @@ void AddModelArchiveCommands(CLI::App& models, Command& chosen) {
   archive->add_option("model", flags->model, "Which one")
       ->required()
       ->type_name("NAME[@VERSION|@LABEL]");
-  archive->add_option("file", flags->file, "Where to; NAME-VERSION.tar unless given")
-      ->type_name("FILE");
+  CLI::Option* const file =
+      archive->add_option("file", flags->file, "Where to; NAME-VERSION.tar unless given")
+          ->type_name("FILE");
+  CLI::Option* const onnx =
+      archive->add_option("--onnx", flags->onnx, "Write no archive but one ONNX file, there")
+          ->type_name("FILE")
+          ->excludes(file)
+          ->check([](const std::string& path) {
+            return path.empty() ? std::string("write a file's name") : std::string();
+          });
+  archive->add_option("--opset", flags->opset, "Of the ONNX file: 13 to 17; 13 unless given")
+      ->type_name("N")
+      ->check(WholeNumber<int32_t>(1))
+      ->needs(onnx);
+  AddChoiceFlag<v1::OnnxEntry>(*archive, "--entry",
+                               {{"uint8-nhwc", v1::ONNX_ENTRY_UINT8_NHWC},
+                                {"uint8-nchw", v1::ONNX_ENTRY_UINT8_NCHW},
+                                {"float32-nhwc", v1::ONNX_ENTRY_FLOAT32_NHWC}},
+                               "What the ONNX file takes, uint8-nhwc unless given", flags->entry)
+      ->type_name("E")
+      ->needs(onnx);
   archive->add_flag("--force", flags->force, "Write over a file that is there");
   archive->callback(
       [flags, &chosen] { chosen = [flags](Session& session) { return Export(session, *flags); }; });

@@ -12,8 +12,8 @@ namespace convd {
 // A flag that takes one of `choices` by name ("bf16") and sets `precision`, which outlives the
 // parsing. Another word is refused with the choices.
 CLI::Option* AddPrecisionFlag(CLI::App& app, const std::string& name,
-                              std::vector<v1::Precision> choices, const std::string& description,
-                              v1::Precision& precision);
+                              const std::vector<v1::Precision>& choices,
+                              const std::string& description, v1::Precision& precision);
 
 // The same for a command that computes with a model: --precision, what the version is served at
 // where it isn't given.

@@ -17,6 +17,9 @@ namespace {
 
 // onnx.proto's field numbers and values, of what is read here.
 constexpr uint32_t kModelGraph = 7;
+constexpr uint32_t kModelOpsetImport = 8;
+constexpr uint32_t kOpsetDomain = 1;
+constexpr uint32_t kOpsetVersion = 2;
 constexpr uint32_t kGraphInitializer = 5;
 constexpr uint32_t kGraphSparseInitializer = 15;
 constexpr uint32_t kTensorDims = 1;
@@ -124,6 +127,28 @@ absl::Status CheckScale(const Initializer& initializer, const Graph& graph) {
                           absl::StrCat("got ", scale, "; want the network's ", graph.scale()));
 }
 
+// At another opset the operators may mean something else than what the card's network does.
+// Domains beside ONNX's own, which some programs list, have no part in our files.
+absl::Status CheckOpsetImport(const WireReader::Field& message, bool& seen) {
+  if (!message.is_bytes) {
+    return absl::InvalidArgumentError("opset_import: got a number; want a message");
+  }
+  std::string_view domain;
+  uint64_t version = 0;
+  WireReader reader(message.bytes, message.offset);
+  while (!reader.done()) {
+    CONVD_ASSIGN_OR_RETURN(WireReader::Field field, reader.Next());
+    if (field.number == kOpsetDomain && field.is_bytes) domain = field.bytes;
+    if (field.number == kOpsetVersion && !field.is_bytes) version = field.value;
+  }
+  if (!domain.empty() && domain != "ai.onnx") return absl::OkStatus();
+  if (seen) return absl::InvalidArgumentError("opset_import: got ONNX's own twice; want it once");
+  seen = true;
+  if (version >= kMinOpset && version <= kMaxOpset) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("opset_import: got version ", version, "; want ", kMinOpset, " to ", kMaxOpset));
+}
+
 // What a file of the graph's may hold beside the parameters: a few hundred bytes a node, and a
 // label and its JSON a class.
 uint64_t MaxBytes(const Graph& graph) {
@@ -140,9 +165,13 @@ absl::StatusOr<std::map<std::string_view, Initializer>> FindInitializers(std::st
   for (const Parameter& parameter : graph.parameters()) wanted[parameter.name];
 
   bool graph_seen = false;
+  bool opset_seen = false;
   WireReader model(bytes, 0);
   while (!model.done()) {
     CONVD_ASSIGN_OR_RETURN(WireReader::Field in_model, model.Next());
+    if (in_model.number == kModelOpsetImport) {
+      CONVD_RETURN_IF_ERROR(CheckOpsetImport(in_model, opset_seen));
+    }
     if (in_model.number != kModelGraph) continue;
     if (!in_model.is_bytes || graph_seen) {
       return absl::InvalidArgumentError("graph: got two, or one of another type; want one");
@@ -176,6 +205,10 @@ absl::StatusOr<std::map<std::string_view, Initializer>> FindInitializers(std::st
       return absl::InvalidArgumentError(
           absl::StrCat("initializer ", Quoted(name), ": is missing; want each of the network's"));
     }
+  }
+  if (!opset_seen) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("opset_import: is missing; want one of ", kMinOpset, " to ", kMaxOpset));
   }
   return wanted;
 }

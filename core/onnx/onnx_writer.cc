@@ -14,8 +14,8 @@
 namespace convd {
 namespace {
 
-constexpr int kIrVersion = 7;  // the one that came with opset 13
-constexpr int kOpset = 13;
+// The one that came with the opset: older programs refuse newer ones.
+constexpr int IrVersion(int opset) { return opset < 15 ? 7 : 8; }
 
 // Appends nodes to a graph, each taking the value that the one before it gave.
 class NodeChain {
@@ -188,11 +188,34 @@ absl::Status AddParameters(const Graph& graph, absl::Span<const float> parameter
   return absl::OkStatus();
 }
 
-void SetType(int type, std::initializer_list<int64_t> dims, onnx::ValueInfoProto& value) {
+void SetType(int type, const std::vector<int64_t>& dims, onnx::ValueInfoProto& value) {
   onnx::TypeProto::Tensor& tensor = *value.mutable_type()->mutable_tensor_type();
   tensor.set_elem_type(type);
   tensor.mutable_shape()->add_dim()->set_dim_param("N");
   for (int64_t dim : dims) tensor.mutable_shape()->add_dim()->set_dim_value(dim);
+}
+
+// The input, and the nodes that make scaled f32 in NCHW of it.
+NodeChain AppendEntry(const Graph& graph, OnnxEntry entry, onnx::GraphProto& proto) {
+  const Shape shape = graph.input();
+  const bool bytes = entry != OnnxEntry::kFloat32Nhwc;
+  const bool nchw = entry == OnnxEntry::kUint8Nchw;
+  proto.add_input()->set_name(kOnnxInput);
+  SetType(bytes ? onnx::TensorProto::UINT8 : onnx::TensorProto::FLOAT,
+          nchw ? std::vector<int64_t>{shape.channels, shape.height, shape.width}
+               : std::vector<int64_t>{shape.height, shape.width, shape.channels},
+          *proto.mutable_input(0));
+  NodeChain chain(proto, kOnnxInput);
+  if (bytes) {
+    SetInt(chain.Append("Cast", "preprocessing/cast", "preprocessing/pixels"), "to",
+           onnx::TensorProto::FLOAT);
+  }
+  chain.Append("Mul", "preprocessing/multiply", "preprocessing/scaled", {kOnnxScale});
+  if (!nchw) {
+    SetInts(chain.Append("Transpose", "preprocessing/transpose", "preprocessing/nchw"), "perm",
+            {0, 3, 1, 2});
+  }
+  return chain;
 }
 
 absl::StatusOr<std::string> LabelsAsJson(const std::vector<std::string>& labels) {
@@ -210,8 +233,16 @@ absl::StatusOr<std::string> LabelsAsJson(const std::vector<std::string>& labels)
 
 }  // namespace
 
+absl::Status CheckOpset(int opset) {
+  if (opset >= kMinOpset && opset <= kMaxOpset) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("opset: got ", opset, "; want ", kMinOpset, " to ", kMaxOpset));
+}
+
 absl::StatusOr<std::string> WriteOnnx(const Graph& graph, absl::Span<const float> parameters,
-                                      const std::vector<std::string>& labels) {
+                                      const std::vector<std::string>& labels,
+                                      const OnnxOptions& options) {
+  CONVD_RETURN_IF_ERROR(CheckOpset(options.opset));
   if (static_cast<int64_t>(parameters.size()) != graph.parameter_count()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "parameters: got ", parameters.size(), "; want the network's ", graph.parameter_count()));
@@ -222,18 +253,14 @@ absl::StatusOr<std::string> WriteOnnx(const Graph& graph, absl::Span<const float
                                                    graph.classes(), " classes, or none"));
   }
   onnx::ModelProto model;
-  model.set_ir_version(kIrVersion);
+  model.set_ir_version(IrVersion(options.opset));
   model.set_producer_name("convd");
   onnx::OperatorSetIdProto& opset = *model.add_opset_import();
   opset.set_domain("");
-  opset.set_version(kOpset);
+  opset.set_version(options.opset);
 
   onnx::GraphProto& proto = *model.mutable_graph();
   proto.set_name(graph.name());
-  const Shape input = graph.input();
-  proto.add_input()->set_name(kOnnxInput);
-  SetType(onnx::TensorProto::UINT8, {input.height, input.width, input.channels},
-          *proto.mutable_input(0));
   proto.add_output()->set_name(kOnnxOutput);
   SetType(onnx::TensorProto::FLOAT, {graph.classes()}, *proto.mutable_output(0));
 
@@ -244,12 +271,7 @@ absl::StatusOr<std::string> WriteOnnx(const Graph& graph, absl::Span<const float
   scale.set_raw_data(&scale_value, sizeof scale_value);
   CONVD_RETURN_IF_ERROR(AddParameters(graph, parameters, proto));
 
-  NodeChain chain(proto, kOnnxInput);
-  SetInt(chain.Append("Cast", "preprocessing/cast", "preprocessing/pixels"), "to",
-         onnx::TensorProto::FLOAT);
-  chain.Append("Mul", "preprocessing/multiply", "preprocessing/scaled", {kOnnxScale});
-  SetInts(chain.Append("Transpose", "preprocessing/transpose", "preprocessing/nchw"), "perm",
-          {0, 3, 1, 2});
+  NodeChain chain = AppendEntry(graph, options.entry, proto);
   for (size_t l = 0; l < graph.layers().size(); ++l) AppendLayer(graph, static_cast<int>(l), chain);
   if (graph.layers().back().activation != v1::ACTIVATION_SOFTMAX) {
     SetInt(chain.Append("Softmax", "postprocessing/softmax", kOnnxOutput), "axis", 1);

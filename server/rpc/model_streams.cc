@@ -3,36 +3,42 @@
 #include <spdlog/spdlog.h>
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/status/status_macros.h"
 #include "server/models/model_import.h"
+#include "server/models/onnx_export.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
 namespace convd {
 namespace {
 
+// Of the bytes that a message has, well below what gRPC's clients take by default.
+constexpr size_t kPiece = size_t{1} << 20;
+
 absl::Status TooMany() {
   return absl::ResourceExhaustedError(
       "too many models are being exported or imported; try again in a moment");
 }
 
+using Sink = absl::FunctionRef<absl::Status(std::string_view)>;
+
 // A thread reads the version and waits for each piece to be written before it makes the next.
 class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelResponse> {
  public:
-  ExportStream(grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
-               ModelRepository& models, BlockingCalls& calls) {
-    const bool started = calls.Start([this, context, request, &models] {
+  // `write` hands what there is to send to the sink, until that fails.
+  ExportStream(grpc::CallbackServerContext* context, BlockingCalls& calls,
+               std::function<absl::Status(Sink)> write) {
+    const bool started = calls.Start([this, context, write = std::move(write)] {
       absl::Status status = CallerStillWaits(*context);
-      if (status.ok()) {
-        status =
-            models.Export(request->model(), [this](std::string_view data) { return Send(data); });
-      }
+      if (status.ok()) status = write([this](std::string_view data) { return Send(data); });
       // Nothing may follow: gRPC may delete this at once.
       Finish(ToGrpcStatus(status));
     });
@@ -148,7 +154,24 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
 grpc::ServerWriteReactor<v1::ExportModelResponse>* NewModelExportStream(
     grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
     ModelRepository& models, BlockingCalls& calls) {
-  return new ExportStream(context, request, models, calls);
+  return new ExportStream(context, calls, [request, &models](Sink sink) {
+    return models.Export(request->model(), sink);
+  });
+}
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* NewOnnxExportStream(
+    grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request,
+    ModelRepository& models, BlockingCalls& calls) {
+  return new ExportStream(context, calls, [request, &models](Sink sink) -> absl::Status {
+    CONVD_ASSIGN_OR_RETURN(const std::string onnx, ExportOnnx(*request, models));
+    std::string_view rest = onnx;
+    while (!rest.empty()) {
+      const std::string_view piece = rest.substr(0, kPiece);
+      CONVD_RETURN_IF_ERROR(sink(piece));
+      rest.remove_prefix(piece.size());
+    }
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerReadReactor<v1::ImportModelRequest>* NewModelImportStream(

@@ -11,13 +11,17 @@
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 
-// Models.ExportModel and Models.ImportModel: a version's archive, piece by piece. The reactors
-// delete themselves; all else outlives them.
+// Models.ExportModel, Models.ExportOnnx and Models.ImportModel: a version's archive or ONNX file,
+// piece by piece. The reactors delete themselves; all else outlives them.
 
 namespace convd {
 
 grpc::ServerWriteReactor<v1::ExportModelResponse>* NewModelExportStream(
     grpc::CallbackServerContext* context, const v1::ExportModelRequest* request,
+    ModelRepository& models, BlockingCalls& calls);
+
+grpc::ServerWriteReactor<v1::ExportModelResponse>* NewOnnxExportStream(
+    grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request,
     ModelRepository& models, BlockingCalls& calls);
 
 // `take_room` as ModelImport has it.

@@ -324,6 +324,11 @@ grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportModel(
   return NewModelExportStream(context, request, models_, stream_calls_);
 }
 
+grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportOnnx(
+    grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request) {
+  return NewOnnxExportStream(context, request, models_, stream_calls_);
+}
+
 grpc::ServerReadReactor<v1::ImportModelRequest>* ModelsService::ImportModel(
     grpc::CallbackServerContext* context, v1::Model* response) {
   return NewModelImportStream(context, response, models_, changes_.fs, changes_.take_room,

@@ -77,6 +77,8 @@ class ModelsService final : public v1::Models::CallbackService {
                                         v1::DeleteModelResponse* response) override;
   grpc::ServerWriteReactor<v1::ExportModelResponse>* ExportModel(
       grpc::CallbackServerContext* context, const v1::ExportModelRequest* request) override;
+  grpc::ServerWriteReactor<v1::ExportModelResponse>* ExportOnnx(
+      grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request) override;
   grpc::ServerReadReactor<v1::ImportModelRequest>* ImportModel(grpc::CallbackServerContext* context,
                                                                v1::Model* response) override;
 

@@ -15,26 +15,12 @@
 namespace convd {
 namespace {
 
-const char kImages[] = "/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz";
 constexpr int kSide = 28;
 
-// The first `count` images, 28 x 28 bytes each, without the reader that is tested elsewhere.
-absl::StatusOr<std::vector<unsigned char>> FashionMnist(int64_t count) {
-  gzFile file = gzopen(kImages, "rb");
-  if (file == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat(kImages, ": cannot be opened; is Debian's dataset-fashion-mnist installed?"));
-  }
-  std::vector<unsigned char> pixels(count * kSide * kSide);
-  const bool read = gzseek(file, 16, SEEK_SET) == 16 &&
-                    gzread(file, pixels.data(), pixels.size()) == static_cast<int>(pixels.size());
-  gzclose(file);
-  if (!read) return absl::DataLossError(absl::StrCat(kImages, ": is too short"));
-  return pixels;
-}
-
 absl::StatusOr<ImageSet> ImagesFor(const Shape& shape, int64_t count) {
-  CONVD_ASSIGN_OR_RETURN(std::vector<unsigned char> grey, FashionMnist(count));
+  CONVD_ASSIGN_OR_RETURN(
+      std::vector<unsigned char> grey,
+      FashionMnist("t10k-images-idx3-ubyte.gz", /*header=*/16, count * kSide * kSide));
   const int top = (shape.height - kSide) / 2, left = (shape.width - kSide) / 2;
   auto pixels = std::make_shared<std::vector<unsigned char>>(count * shape.elements());
   for (int64_t n = 0; n < count; ++n) {
@@ -59,6 +45,22 @@ absl::StatusOr<ImageSet> ImagesFor(const Shape& shape, int64_t count) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<unsigned char>> FashionMnist(const std::string& file, int64_t header,
+                                                        int64_t count) {
+  const std::string path = "/usr/share/datasets/fashion-mnist/" + file;
+  gzFile opened = gzopen(path.c_str(), "rb");
+  if (opened == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat(path, ": cannot be opened; is Debian's dataset-fashion-mnist installed?"));
+  }
+  std::vector<unsigned char> bytes(count);
+  const bool read = gzseek(opened, header, SEEK_SET) == header &&
+                    gzread(opened, bytes.data(), bytes.size()) == static_cast<int>(bytes.size());
+  gzclose(opened);
+  if (!read) return absl::DataLossError(absl::StrCat(path, ": is too short"));
+  return bytes;
+}
 
 absl::StatusOr<OnnxCase> LoadOnnxCase(const std::string& name, int64_t count) {
   const std::string path = absl::StrCat(CONVD_SOURCE_DIR, "/docs/networks/", name, ".textproto");

@@ -19,6 +19,11 @@ struct OnnxCase {
   ImageSet images;
 };
 
+// `count` bytes after the header of a file of Debian's dataset-fashion-mnist, without the reader
+// that is tested elsewhere.
+absl::StatusOr<std::vector<unsigned char>> FashionMnist(const std::string& file, int64_t header,
+                                                        int64_t count);
+
 // docs/networks/NAME.textproto with random weights, and the first `count` of Fashion-MNIST's test
 // images from Debian's dataset-fashion-mnist. A network of larger images gets them in the middle of
 // black ones; one of more channels gets the images that follow as its further channels.

@@ -46,6 +46,29 @@ absl::Status Write(const std::string& path, const char* data, size_t size) {
   return file.good() ? absl::OkStatus() : absl::UnavailableError(path + ": cannot be written");
 }
 
+// The pixels as the entry wants them, written out a second way to what the engine does.
+std::string EntryBytes(const ImageSet& images, OnnxEntry entry) {
+  const auto* pixels = reinterpret_cast<const unsigned char*>(images.image(0));
+  const int64_t size = images.count * images.image_bytes();
+  std::string bytes;
+  if (entry == OnnxEntry::kFloat32Nhwc) {
+    const std::vector<float> floats(pixels, pixels + size);
+    bytes.assign(reinterpret_cast<const char*>(floats.data()), floats.size() * sizeof(float));
+  } else if (entry == OnnxEntry::kUint8Nchw) {
+    const int64_t area = int64_t{images.height} * images.width;
+    for (int64_t n = 0; n < images.count; ++n) {
+      for (int64_t c = 0; c < images.channels; ++c) {
+        for (int64_t i = 0; i < area; ++i) {
+          bytes += static_cast<char>(pixels[(n * area + i) * images.channels + c]);
+        }
+      }
+    }
+  } else {
+    bytes.assign(reinterpret_cast<const char*>(pixels), size);
+  }
+  return bytes;
+}
+
 absl::Status Run(std::vector<std::string> arguments) {
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -69,17 +92,20 @@ bool OnnxRuntimeInstalled() {
 
 bool OnnxRuntimeRequired() { return getenv("CONVD_REQUIRE_CONFORMANCE") != nullptr; }
 
-absl::StatusOr<std::vector<float>> RunOnnxRuntime(const std::string& model,
-                                                  const ImageSet& images) {
+absl::StatusOr<std::vector<float>> RunOnnxRuntime(const std::string& model, const ImageSet& images,
+                                                  OnnxEntry entry) {
   ScratchFolder scratch;
   if (!scratch.ok()) return absl::UnavailableError("no scratch folder");
   CONVD_RETURN_IF_ERROR(Write(scratch.File("model.onnx"), model.data(), model.size()));
-  CONVD_RETURN_IF_ERROR(Write(scratch.File("images"), images.image(0),
-                              static_cast<size_t>(images.count * images.image_bytes())));
+  const std::string bytes_in = EntryBytes(images, entry);
+  CONVD_RETURN_IF_ERROR(Write(scratch.File("images"), bytes_in.data(), bytes_in.size()));
+  std::vector<int64_t> shape = {images.height, images.width, images.channels};
+  if (entry == OnnxEntry::kUint8Nchw) shape = {images.channels, images.height, images.width};
   CONVD_RETURN_IF_ERROR(
       Run({"node", absl::StrCat(kFolder, "/onnx_runtime.mjs"), scratch.File("model.onnx"),
-           scratch.File("images"), std::to_string(images.height), std::to_string(images.width),
-           std::to_string(images.channels), scratch.File("probabilities")}));
+           scratch.File("images"), entry == OnnxEntry::kFloat32Nhwc ? "float32" : "uint8",
+           std::to_string(shape[0]), std::to_string(shape[1]), std::to_string(shape[2]),
+           scratch.File("probabilities")}));
   std::ifstream file(scratch.File("probabilities"), std::ios::binary);
   std::stringstream bytes;
   bytes << file.rdbuf();

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/data/dataset.h"
+#include "core/onnx/onnx_model.h"
 
 namespace convd {
 
@@ -15,8 +16,10 @@ bool OnnxRuntimeInstalled();
 bool OnnxRuntimeRequired();
 
 // images.count x classes probabilities, as ONNX Runtime (in a Node.js process) computes them from
-// the bytes of a model.onnx. REQUIRES: images are uint8.
-absl::StatusOr<std::vector<float>> RunOnnxRuntime(const std::string& model, const ImageSet& images);
+// the bytes of a model.onnx, which gets the images as its entry wants them. REQUIRES: images are
+// uint8.
+absl::StatusOr<std::vector<float>> RunOnnxRuntime(const std::string& model, const ImageSet& images,
+                                                  OnnxEntry entry = OnnxEntry::kUint8Nhwc);
 
 }  // namespace convd
 

@@ -1,6 +1,6 @@
-// onnx_runtime.mjs MODEL.onnx IMAGES HEIGHT WIDTH CHANNELS PROBABILITIES
+// onnx_runtime.mjs MODEL.onnx IMAGES TYPE D1 D2 D3 PROBABILITIES
 //
-// Runs ONNX Runtime's CPU provider over IMAGES (uint8, N x HEIGHT x WIDTH x CHANNELS, nothing else in the file) and
+// Runs ONNX Runtime's CPU provider over IMAGES (TYPE, uint8 or float32, N x D1 x D2 x D3, nothing else in the file) and
 // writes the model's output to PROBABILITIES (f32, little-endian, N x classes). Prints ONNX Runtime's version.
 import {readFileSync, writeFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
@@ -9,11 +9,12 @@ const ort = createRequire(import.meta.url)('onnxruntime-node');
 
 const BATCH = 100;  // the model's N is free
 
-const [modelPath, imagesPath, ...rest] = process.argv.slice(2);
-const [height, width, channels] = rest.slice(0, 3).map(Number);
+const [modelPath, imagesPath, type, ...rest] = process.argv.slice(2);
+const shape = rest.slice(0, 3).map(Number);
 const outputPath = rest[3];
-const imageSize = height * width * channels;
-const pixels = readFileSync(imagesPath);
+const imageSize = shape[0] * shape[1] * shape[2];
+const file = readFileSync(imagesPath);
+const pixels = type === 'float32' ? new Float32Array(file.buffer, file.byteOffset, file.length / 4) : file;
 if (!(imageSize > 0) || pixels.length === 0 || pixels.length % imageSize !== 0) {
   throw new Error(`${imagesPath}: got ${pixels.length} bytes; want whole images of ${imageSize}`);
 }
@@ -31,8 +32,9 @@ const count = pixels.length / imageSize;
 const results = [];
 for (let begin = 0; begin < count; begin += BATCH) {
   const n = Math.min(BATCH, count - begin);
-  const slice = new Uint8Array(pixels.subarray(begin * imageSize, (begin + n) * imageSize));
-  const {probabilities} = await session.run({images: new ort.Tensor('uint8', slice, [n, height, width, channels])});
+  const Pixels = type === 'float32' ? Float32Array : Uint8Array;
+  const slice = new Pixels(pixels.subarray(begin * imageSize, (begin + n) * imageSize));
+  const {probabilities} = await session.run({images: new ort.Tensor(type, slice, [n, ...shape])});
   if (probabilities.type !== 'float32' || probabilities.dims[0] !== n) {
     throw new Error(`${modelPath}: got ${probabilities.type} ${probabilities.dims} for ${n} images`);
   }

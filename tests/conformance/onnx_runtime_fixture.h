@@ -11,9 +11,8 @@
 
 namespace convd {
 
-// A test for each network that ONNX Runtime is asked about; its parameter is the network's name in
-// docs/networks.
-class OnnxRuntimeTest : public ::testing::TestWithParam<const char*> {
+// Skips, or fails, where ONNX Runtime isn't installed.
+class OnnxRuntimeFixture : public ::testing::Test {
  protected:
   void SetUp() override {
     if (OnnxRuntimeInstalled()) return;
@@ -23,7 +22,8 @@ class OnnxRuntimeTest : public ::testing::TestWithParam<const char*> {
                     "or scripts/test --all";
   }
 
-  // The same class for every image, and probabilities within 1e-5.
+  // Probabilities within 1e-5, and the same class for every image but where two are as probable as
+  // that.
   template <typename T>
   static void ExpectSame(absl::Span<const T> ours, absl::Span<const float> theirs,
                          int64_t classes) {
@@ -31,8 +31,11 @@ class OnnxRuntimeTest : public ::testing::TestWithParam<const char*> {
     ASSERT_GT(ours.size(), 0u);
     double largest_difference = 0;
     for (size_t n = 0; n < ours.size(); n += classes) {
-      EXPECT_EQ(Class(ours.subspan(n, classes)), Class(theirs.subspan(n, classes)))
-          << "image " << n / classes;
+      const int64_t our_class = Class(ours.subspan(n, classes));
+      const int64_t their_class = Class(theirs.subspan(n, classes));
+      if (our_class != their_class) {
+        EXPECT_LE(ours[n + our_class] - ours[n + their_class], 1e-5) << "image " << n / classes;
+      }
       for (int64_t i = 0; i < classes; ++i) {
         const double difference = std::abs(double{ours[n + i]} - theirs[n + i]);
         // Not std::max, which would pass a NaN by.
@@ -48,6 +51,11 @@ class OnnxRuntimeTest : public ::testing::TestWithParam<const char*> {
     return std::max_element(row.begin(), row.end()) - row.begin();
   }
 };
+
+// A test for each network that ONNX Runtime is asked about; its parameter is the network's name in
+// docs/networks.
+class OnnxRuntimeTest : public OnnxRuntimeFixture,
+                        public ::testing::WithParamInterface<const char*> {};
 
 inline auto OnnxRuntimeNetworks() {
   return ::testing::Values("keras-mnist", "classic-cifar10", "lenet5", "every-layer");

@@ -132,6 +132,25 @@ TEST_F(ModelsTest, AnExportedVersionIsThatVersionElsewhere) {
   EXPECT_EQ(RunProgram({"/bin/tar", "xf", file, "-C", folder_.path()}).code, 0);
   EXPECT_TRUE(ReadFile(folder_ / "m/1/model.onnx") == ReadFile(state() + "/models/m/1/model.onnx"));
 
+  // The one file alone, as it is and in another form.
+  const std::string onnx = folder_ / "m.onnx";
+  MustConvctl({"models", "export", "m", "--onnx", onnx});
+  EXPECT_TRUE(ReadFile(onnx) == ReadFile(state() + "/models/m/1/model.onnx"));
+  MustConvctl({"models", "export", "m@1", "--onnx", onnx, "--force", "--opset", "17", "--entry",
+               "float32-nhwc"});
+  EXPECT_FALSE(ReadFile(onnx) == ReadFile(state() + "/models/m/1/model.onnx"));
+  const std::string none = folder_ / "none.onnx";
+  const Finished opset =
+      server_->Convctl({"models", "export", "m", "--onnx", none, "--opset", "12"});
+  EXPECT_EQ(opset.code, 1);
+  EXPECT_THAT(opset.err, HasSubstr("opset: got 12; want 13 to 17"));
+  EXPECT_FALSE(std::filesystem::exists(none));
+  const Finished entry =
+      server_->Convctl({"models", "export", "m", "--onnx", none, "--entry", "uint8"});
+  EXPECT_EQ(entry.code, 2);
+  EXPECT_THAT(entry.err, HasSubstr("want one of uint8-nhwc, uint8-nchw, float32-nhwc"));
+  EXPECT_EQ(server_->Convctl({"models", "export", "m", "--opset", "13"}).code, 2);
+
   const auto other = ServerProcess::Start(folder_ / "other");
   ASSERT_NE(other, nullptr);
   // And what tar packs is taken, too.

@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "core/nn/network_text.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/text_format.h"
@@ -15,6 +16,7 @@
 #include "onnx/checker.h"
 #include "onnx/onnx_pb.h"
 #include "onnx/shape_inference/implementation.h"
+#include "onnx/version_converter/convert.h"
 #include "tests/core/nn/random_parameters.h"
 
 namespace convd {
@@ -39,8 +41,9 @@ Graph Example(const std::string& name) {
 }
 
 onnx::ModelProto Write(const Graph& graph, const std::vector<float>& parameters,
-                       const std::vector<std::string>& labels = {}) {
-  absl::StatusOr<std::string> bytes = WriteOnnx(graph, parameters, labels);
+                       const std::vector<std::string>& labels = {},
+                       const OnnxOptions& options = {}) {
+  absl::StatusOr<std::string> bytes = WriteOnnx(graph, parameters, labels, options);
   EXPECT_TRUE(bytes.ok()) << bytes.status();
   onnx::ModelProto model;
   EXPECT_TRUE(model.ParseFromString(*bytes));
@@ -51,6 +54,17 @@ std::vector<std::string> Ops(const onnx::ModelProto& model) {
   std::vector<std::string> ops;
   for (const onnx::NodeProto& node : model.graph().node()) ops.push_back(node.op_type());
   return ops;
+}
+
+std::vector<OnnxOptions> AllForms() {
+  std::vector<OnnxOptions> forms;
+  for (int opset = 13; opset <= 17; ++opset) {
+    for (OnnxEntry entry :
+         {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc}) {
+      forms.push_back({opset, entry});
+    }
+  }
+  return forms;
 }
 
 const onnx::AttributeProto* Attribute(const onnx::NodeProto& node, const std::string& name) {
@@ -127,10 +141,51 @@ TEST_P(ExampleTest, TheSameModelIsTheSameBytes) {
   EXPECT_EQ(*WriteOnnx(*again, parameters, labels), *once);
 }
 
-TEST_P(ExampleTest, OnnxsCheckerFindsNoFault) {
+TEST_P(ExampleTest, OnnxsCheckerFindsNoFaultAtAnyOpsetAndEntry) {
   const Graph graph = Example(GetParam());
-  const onnx::ModelProto model = Write(graph, RandomParameters(graph, 1));
-  EXPECT_NO_THROW(onnx::checker::check_model(model));
+  const std::vector<float> parameters = RandomParameters(graph, 1);
+  for (const OnnxOptions& options : AllForms()) {
+    onnx::ModelProto model = Write(graph, parameters, {}, options);
+    EXPECT_NO_THROW({
+      onnx::checker::check_model(model);
+      const onnx::ShapeInferenceOptions strict(/*check_type=*/true, /*strict_mode=*/1);
+      onnx::shape_inference::InferShapes(model, onnx::OpSchemaRegistry::Instance(), strict);
+    }) << options.opset
+       << " " << static_cast<int>(options.entry);
+  }
+}
+
+TEST_P(ExampleTest, EveryFormHoldsTheSameParameters) {
+  const Graph graph = Example(GetParam());
+  const std::vector<float> parameters = RandomParameters(graph, 1);
+  for (const OnnxOptions& options : AllForms()) {
+    const auto bytes = WriteOnnx(graph, parameters, {}, options);
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+    const auto back = ReadOnnxParameters(*bytes, graph);
+    ASSERT_TRUE(back.ok()) << back.status();
+    EXPECT_EQ(*back, parameters);
+  }
+}
+
+// ONNX's own converter writes the file anew, as other programs do.
+TEST_P(ExampleTest, WhatOnnxsConverterWroteIsReadUpToOpset17) {
+  const Graph graph = Example(GetParam());
+  const std::vector<float> parameters = RandomParameters(graph, 1);
+  const onnx::ModelProto model = Write(graph, parameters);
+  for (int opset = 14; opset <= 17; ++opset) {
+    const onnx::ModelProto converted = onnx::version_conversion::ConvertVersion(model, opset);
+    const auto back = ReadOnnxParameters(converted.SerializeAsString(), graph);
+    ASSERT_TRUE(back.ok()) << opset << ": " << back.status();
+    EXPECT_EQ(*back, parameters);
+    // And the operators had the same form there all along.
+    const onnx::ModelProto written = Write(graph, parameters, {}, {.opset = opset});
+    ASSERT_EQ(converted.graph().node_size(), written.graph().node_size());
+    for (int i = 0; i < written.graph().node_size(); ++i) {
+      EXPECT_EQ(converted.graph().node(i).op_type(), written.graph().node(i).op_type());
+      EXPECT_EQ(converted.graph().node(i).attribute_size(),
+                written.graph().node(i).attribute_size());
+    }
+  }
 }
 
 // ONNX works the shapes out again from the nodes; each layer's output must be what the graph says.
@@ -197,6 +252,52 @@ TEST(WriteOnnxTest, KerasMnistIsThePlainChainThatOtherToolsKnow) {
   EXPECT_THAT(Floats(*Initializer(model, "preprocessing/scale")), ElementsAre(1.0f / 255));
   EXPECT_EQ(model.graph().initializer_size(), 7);
   EXPECT_EQ(model.metadata_props_size(), 0);
+}
+
+TEST(WriteOnnxTest, EachEntryTakesWhatItIsCalled) {
+  const Graph graph = Build(R"pb(
+    input { height: 2 width: 3 channels: 4 }
+    layers { flatten {} }
+    layers { dense { units: 5 } })pb");
+  struct Expected {
+    OnnxEntry entry;
+    int type;
+    std::vector<int64_t> dims;
+    std::vector<std::string> ops;
+  };
+  for (const Expected& want :
+       std::vector<Expected>{{OnnxEntry::kUint8Nhwc,
+                              onnx::TensorProto::UINT8,
+                              {2, 3, 4},
+                              {"Cast", "Mul", "Transpose", "Flatten", "Gemm", "Softmax"}},
+                             {OnnxEntry::kUint8Nchw,
+                              onnx::TensorProto::UINT8,
+                              {4, 2, 3},
+                              {"Cast", "Mul", "Flatten", "Gemm", "Softmax"}},
+                             {OnnxEntry::kFloat32Nhwc,
+                              onnx::TensorProto::FLOAT,
+                              {2, 3, 4},
+                              {"Mul", "Transpose", "Flatten", "Gemm", "Softmax"}}}) {
+    const onnx::ModelProto model =
+        Write(graph, RandomParameters(graph, 1), {}, {.entry = want.entry});
+    ASSERT_EQ(model.graph().input_size(), 1);
+    const auto& type = model.graph().input(0).type().tensor_type();
+    EXPECT_EQ(type.elem_type(), want.type);
+    ASSERT_EQ(type.shape().dim_size(), 4);
+    EXPECT_EQ(type.shape().dim(0).dim_param(), "N");
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(type.shape().dim(i + 1).dim_value(), want.dims[i]);
+    EXPECT_EQ(Ops(model), want.ops);
+  }
+}
+
+// https://github.com/onnx/onnx/blob/main/docs/Versioning.md has the table.
+TEST(WriteOnnxTest, TheIrVersionIsTheOpsets) {
+  const Graph graph = Build("input { height: 1 width: 1 channels: 2 } layers { flatten {} }");
+  for (const auto& [opset, ir] : std::map<int, int>{{13, 7}, {14, 7}, {15, 8}, {16, 8}, {17, 8}}) {
+    const onnx::ModelProto model = Write(graph, {}, {}, {.opset = opset});
+    EXPECT_EQ(model.opset_import(0).version(), opset);
+    EXPECT_EQ(model.ir_version(), ir) << opset;
+  }
 }
 
 TEST(WriteOnnxTest, WindowsCarryTheirPadding) {
@@ -313,6 +414,10 @@ TEST(WriteOnnxTest, WhatDoesNotFitIsRefused) {
     EXPECT_EQ(bytes.status().code(), absl::StatusCode::kInvalidArgument);
     return std::string(bytes.status().message());
   };
+  for (int opset : {-1, 0, 12, 18}) {
+    const auto other = WriteOnnx(graph, parameters, {}, {.opset = opset});
+    EXPECT_EQ(other.status().message(), absl::StrCat("opset: got ", opset, "; want 13 to 17"));
+  }
   EXPECT_THAT(refused({"a"}), HasSubstr("labels: got 1; want one for each of the network's 2"));
   EXPECT_THAT(refused({"a", "\xff"}), HasSubstr("labels[1]: got bytes that are not UTF-8"));
   parameters[5] = std::numeric_limits<float>::infinity();

@@ -145,6 +145,24 @@ TEST_F(OnnxReaderTest, NoGraphOrTwo) {
   EXPECT_THAT(std::string(read.status().message()), HasSubstr("got two"));
 }
 
+TEST_F(OnnxReaderTest, AnotherOpset) {
+  onnx::OperatorSetIdProto& opset = *model_.mutable_opset_import(0);
+  for (int64_t version : {int64_t{-1}, int64_t{0}, int64_t{12}, int64_t{18}}) {
+    opset.set_version(version);
+    EXPECT_THAT(Refusal(), AllOf(HasSubstr("opset_import: got version "), HasSubstr("13 to 17")));
+  }
+  opset.set_version(17);
+  opset.set_domain("ai.onnx");  // ONNX's own by its long name
+  model_.add_opset_import()->set_domain("ai.onnx.ml");
+  absl::StatusOr<std::vector<float>> read = ReadOnnxParameters(model_.SerializeAsString(), *graph_);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(*read, parameters_);
+  model_.add_opset_import()->set_version(13);
+  EXPECT_THAT(Refusal(), HasSubstr("opset_import: got ONNX's own twice"));
+  model_.clear_opset_import();
+  EXPECT_THAT(Refusal(), HasSubstr("opset_import: is missing; want one of 13 to 17"));
+}
+
 TEST_F(OnnxReaderTest, AFileLargerThanItsNetwork) {
   model_.set_doc_string(std::string(1 << 20, 'x'));
   EXPECT_THAT(Refusal(), HasSubstr("bytes; want at most"));
