@@ -97,7 +97,8 @@ TEST_F(ModelPolicyTest, HasAtMostAHundredLabels) {
 
 TEST_F(ModelPolicyTest, RefusesAFileThatMakesNoSense) {
   for (const char* bad :
-       {"name: \"other\"", "nonsense", "name: \"m\" default_label: \"\\377\"", "name: \"m\" keep: -1", "name: \"m\" highest_version: -1",
+       {"name: \"other\"", "nonsense", "name: \"m\" default_label: \"\\377\"",
+        "name: \"m\" keep: -1", "name: \"m\" highest_version: -1",
         "name: \"m\" labels { label: \"a/b\" version: 1 }", "name: \"m\" labels { label: \"a\" }",
         "name: \"m\" labels { label: \"latest\" version: 1 }",
         "name: \"m\" labels { label: \"b\" version: 1 } labels { label: \"a\" version: 1 }",
