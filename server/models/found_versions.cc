@@ -23,7 +23,7 @@ bool IsFolderOfItsOwn(FileSystem& fs, const std::string& path) {
 }
 
 void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::string& name,
-                    FoundModels& found) {
+                    IsKnownVersion known, FoundModels& found) {
   // Names may hold anything; in a log they are escaped and short.
   const auto shown = [](const std::string& entry) { return absl::CEscape(entry.substr(0, 100)); };
   const auto ignore = [&found](const std::string& path, absl::string_view why) {
@@ -47,14 +47,15 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
       ignore(absl::StrCat(dir, "/", shown(entry)), "not a version's number");
       continue;
     }
+    v1::ModelVersion id;
+    id.set_name(name);
+    id.set_version(*number);
     const std::string path = absl::StrCat(dir, "/", entry);
-    if (!IsFolderOfItsOwn(fs, path)) {
+    if (!known(id) && !IsFolderOfItsOwn(fs, path)) {
       ignore(path, "not a folder of its own");
       continue;
     }
-    v1::ModelVersion& id = found.versions.emplace_back();
-    id.set_name(name);
-    id.set_version(*number);
+    found.versions.push_back(std::move(id));
   }
 }
 
@@ -66,10 +67,11 @@ std::optional<int64_t> ParseVersionNumber(absl::string_view text) {
   return number;
 }
 
-absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir) {
+absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir,
+                                         IsKnownVersion known) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(models_dir));
   FoundModels found;
-  for (const std::string& name : names) FindVersionsOf(fs, models_dir, name, found);
+  for (const std::string& name : names) FindVersionsOf(fs, models_dir, name, known, found);
   return found;
 }
 

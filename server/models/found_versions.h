@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "convd/v1/model.pb.h"
@@ -30,8 +31,11 @@ struct FoundModels {
 };
 
 // Looks for NAME/N for every name that is one (CheckName) and every number from 1 written plainly.
-// Symbolic links, which could lead anywhere, are ignored like all else. Opens no file.
-absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir);
+// Symbolic links, which could lead anywhere, are ignored like all else; of what is `known` already
+// the name alone is looked at, so that looking often is cheap. Opens no file.
+using IsKnownVersion = absl::FunctionRef<bool(const v1::ModelVersion&)>;
+absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir,
+                                         IsKnownVersion known);
 
 // As a version's folder is named: decimal, from 1, no sign, no leading zero; else nothing.
 std::optional<int64_t> ParseVersionNumber(absl::string_view text);

@@ -23,6 +23,12 @@ bool KnownVersion::in_use() const {
   });
 }
 
+bool KnownVersion::load_failed() const {
+  return std::any_of(served.begin(), served.end(), [](const auto& s) {
+    return s.second.loaded == nullptr && (s.second.loading || !s.second.error.ok());
+  });
+}
+
 absl::StatusOr<int64_t> NumberOf(const KnownName& name, const v1::ModelVersion& id) {
   if (id.version() > 0) return id.version();
   if (id.label() == kLatestLabel) return 0;

@@ -47,6 +47,7 @@ struct KnownVersion {
   bool in_memory() const { return !precisions().empty(); }
   std::vector<v1::Precision> precisions() const;  // in memory at these
   bool in_use() const;
+  bool load_failed() const;  // or hasn't ended, at some precision
 };
 struct KnownName {
   absl::StatusOr<v1::ModelPolicy> policy = v1::ModelPolicy();

@@ -139,7 +139,9 @@ absl::Status DiskModelRepository::Scan() {
                        ? absl::StrCat(path, ": removed; a change of the models was interrupted")
                        : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
-  CONVD_ASSIGN_OR_RETURN(FoundModels found, FindVersions(fs_, models_dir_));
+  CONVD_ASSIGN_OR_RETURN(
+      FoundModels found,
+      FindVersions(fs_, models_dir_, [](const v1::ModelVersion&) { return false; }));
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
@@ -226,19 +228,20 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
     return absl::InvalidArgumentError("evaluation.model.version: got 0; want the one evaluated");
   }
   absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(ServedVersions::Snapshot known,
+  CONVD_ASSIGN_OR_RETURN(const ServedVersions::Snapshot known,
                          versions_.FindSnapshot(evaluation.model()));
   const std::string path = EvaluationsPath(known.path);
-  if (!known.evaluations.ok()) {
+  absl::StatusOr<std::vector<v1::Evaluation>> kept = versions_.Evaluations(evaluation.model());
+  if (!kept.ok()) {
     // What could not be read is never written over: it is read again, or moved aside.
-    known.evaluations = ReadEvaluations(fs_, path);
-    if (absl::IsDataLoss(known.evaluations.status())) {
+    kept = ReadEvaluations(fs_, path);
+    if (absl::IsDataLoss(kept.status())) {
       CONVD_RETURN_IF_ERROR(fs_.Rename(path, path + ".damaged"));
-      known.evaluations = std::vector<v1::Evaluation>();
+      kept = std::vector<v1::Evaluation>();
     }
-    CONVD_RETURN_IF_ERROR(known.evaluations.status());
+    CONVD_RETURN_IF_ERROR(kept.status());
   }
-  std::vector<v1::Evaluation> evaluations = *std::move(known.evaluations);
+  std::vector<v1::Evaluation> evaluations = *std::move(kept);
   evaluations.push_back(evaluation);
   const std::string text = EvaluationsText(evaluations);
   const std::string tmp = NewTemporary();
@@ -412,12 +415,16 @@ void DiskModelRepository::TakeUpCopies() {
   std::vector<v1::ModelVersion> arrived;
   {
     absl::MutexLock changing(&change_mu_);
-    const absl::StatusOr<FoundModels> found = FindVersions(fs_, models_dir_);
+    const absl::StatusOr<FoundModels> found = FindVersions(
+        fs_, models_dir_, [this](const v1::ModelVersion& id) { return versions_.Knows(id); });
     // Where the disk is lost, what is in memory goes on.
     if (!found.ok()) return;
     std::map<std::string, std::set<int64_t>> numbers;
+    for (const std::string& name : found->names) numbers[name];
     for (const v1::ModelVersion& id : found->versions) numbers[id.name()].insert(id.version());
     for (const std::string& name : versions_.Names()) {
+      // What can't be read now need not be gone.
+      if (numbers.count(name) == 0 && fs_.Exists(NameDir(name))) continue;
       for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
         if (numbers[name].erase(known.id.version()) > 0) {
           gone_.erase(known.path);
@@ -454,6 +461,10 @@ void DiskModelRepository::TakeUpCopies() {
     }
     absl::MutexLock changing(&change_mu_);
     if (!fs_.Exists(found.path)) continue;  // deleted meanwhile
+    // A name that is new here may have labels, too.
+    if (versions_.Snapshots(id.name()).empty()) {
+      versions_.SetPolicy(id.name(), ReadPolicy(fs_, models_dir_, id.name()));
+    }
     versions_.Add(std::move(found));
   }
 }

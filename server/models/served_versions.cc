@@ -138,11 +138,11 @@ void ServedVersions::Retire() {
 }
 
 void ServedVersions::Retire(KnownName& name) {
-  // Without labels nobody knows what is meant; and until what is meant is in memory itself, those
+  // Without labels nobody knows what is meant; and where what is meant can't be loaded, those
   // before it may be all there is.
   if (!name.policy.ok()) return;
   const KnownVersion* const current = Current(name, "");
-  if (current == nullptr || !current->in_memory()) return;
+  if (current == nullptr || (!current->in_memory() && current->load_failed())) return;
   for (auto& [number, version] : name.versions) {
     const bool asked_for = clock_.Monotonic() - version->asked_by_number < kKeptByNumber;
     if (version.get() == current || asked_for || IsLabelled(name, number)) continue;
@@ -415,7 +415,6 @@ ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
   known.in_memory = version.in_memory();
   known.in_use = version.in_use();
   known.labelled = IsLabelled(name, version.id.version());
-  known.evaluations = version.evaluations;
   return known;
 }
 
@@ -434,6 +433,19 @@ absl::StatusOr<ServedVersions::Snapshot> ServedVersions::FindSnapshot(const v1::
   absl::MutexLock lock(&mu_);
   CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
   return SnapshotOf(NameOf(id.name()), *candidates.front());
+}
+
+absl::StatusOr<std::vector<v1::Evaluation>> ServedVersions::Evaluations(
+    const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
+  return candidates.front()->evaluations;
+}
+
+bool ServedVersions::Knows(const v1::ModelVersion& id) {
+  absl::MutexLock lock(&mu_);
+  const auto name = names_.find(id.name());
+  return name != names_.end() && name->second.versions.count(id.version()) > 0;
 }
 
 std::vector<std::string> ServedVersions::Names() {

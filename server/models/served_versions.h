@@ -73,11 +73,13 @@ class ServedVersions {
     bool in_memory = false;
     bool in_use = false;  // by a request
     bool labelled = false;
-    absl::StatusOr<std::vector<v1::Evaluation>> evaluations;
   };
   // Each version of a name, the newest first, damaged or not.
   std::vector<Snapshot> Snapshots(const std::string& name);
   absl::StatusOr<Snapshot> FindSnapshot(const v1::ModelVersion& id);
+  // Of a version that FindSnapshot found; an error where the file was there and could not be read.
+  absl::StatusOr<std::vector<v1::Evaluation>> Evaluations(const v1::ModelVersion& id);
+  bool Knows(const v1::ModelVersion& id);
   std::vector<std::string> Names();
   void Warn(std::string text);
 

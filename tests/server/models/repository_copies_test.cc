@@ -104,6 +104,21 @@ TEST_F(RepositoryCopiesTest, DoesNotTakeSizesForBytes) {
   EXPECT_THAT(Listed(), ElementsAre("m/1"));
 }
 
+TEST_F(RepositoryCopiesTest, TakesUpANewNamesLabelsToo) {
+  for (const auto& [file, bytes] : FilesOfTwo()) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+  }
+  fs_->Bytes("/state/models/m/policy.textproto") =
+      "name: \"m\" labels { label: \"stable\" version: 2 } highest_version: 5";
+  Maintain();
+  v1::ModelVersion stable = Id("m");
+  stable.set_label("stable");
+  const auto loaded = Load(stable);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ((*loaded)->card.model().version(), 2);
+  EXPECT_EQ(MustPublish("m").version(), 6);
+}
+
 TEST_F(RepositoryCopiesTest, SaysTheSameOfADamagedVersionEachTime) {
   MustPublish("m");
   MustPublish("m");

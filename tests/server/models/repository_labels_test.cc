@@ -158,6 +158,26 @@ TEST_F(RepositoryLabelsTest, GivesTheMemoryBackWithTheLastRequest) {
   EXPECT_TRUE(first.expired());
 }
 
+TEST_F(RepositoryLabelsTest, GivesTheMemoryBackWhereOnlyALabelIsAskedFor) {
+  MustPublish("m");
+  MustPublish("m");
+  MustPublish("m");
+  MustMove("stable", 1);
+  const std::weak_ptr<const LoadedModel> first = *Load(Labelled("m", "stable"));
+  MustMove("stable", 2);
+  EXPECT_TRUE(first.expired()) << "though nobody has ever loaded the default";
+  EXPECT_NE(FindLoaded(Labelled("m", "stable")), nullptr);
+}
+
+TEST_F(RepositoryLabelsTest, KeepsTheLastGoodWhereWhatIsMeantCannotBeLoaded) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  on_compile_ = [](const Graph&, const InferenceOptions&) { return absl::InternalError("no"); };
+  MustPublish("m");
+  Maintain();
+  EXPECT_THAT(repository_->Get(Id("m", 1))->in_memory(), ElementsAre(v1::PRECISION_F32));
+}
+
 TEST_F(RepositoryLabelsTest, KeepsWhatIsAskedForByItsNumberForFiveMinutes) {
   MustPublish("m");
   ASSERT_TRUE(Load(Id("m", 1)).ok());
