@@ -176,13 +176,22 @@ inline absl::StatusOr<ResolvedJob> ResolveStored(const v1::TrainRequest& request
   return job;
 }
 
-// A state folder of its own, empty but for what a server makes first.
-inline std::string NewStateDir() {
-  std::string dir = testing::TempDir() + "state-XXXXXX";
-  EXPECT_NE(mkdtemp(dir.data()), nullptr);
-  EXPECT_TRUE(FileSystem::Posix().CreateDirectories(dir + "/tmp").ok());
-  return dir;
-}
+// A state folder of its own, empty but for what a server makes first; removed with all that came.
+class TestStateDir {
+ public:
+  TestStateDir() {
+    EXPECT_NE(mkdtemp(path_.data()), nullptr);
+    EXPECT_TRUE(FileSystem::Posix().CreateDirectories(path_ + "/tmp").ok());
+  }
+  ~TestStateDir() { EXPECT_TRUE(FileSystem::Posix().RemoveAll(path_).ok()); }
+  TestStateDir(const TestStateDir&) = delete;
+  TestStateDir& operator=(const TestStateDir&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = testing::TempDir() + "state-XXXXXX";
+};
 
 }  // namespace convd
 

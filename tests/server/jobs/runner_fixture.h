@@ -153,7 +153,8 @@ class RunnerTest : public ::testing::Test {
     return warnings_;
   }
 
-  const std::string state_dir_ = NewStateDir();
+  const TestStateDir test_state_dir_;
+  const std::string& state_dir_ = test_state_dir_.path();
   HandClock clock_;
   FailingStore store_;
   RecordingRepository models_;

@@ -146,7 +146,8 @@ TEST(SqliteJobStoreTest, ARequestIdIsKnownForEver) {
 }
 
 TEST(SqliteJobStoreTest, EverythingIsThereAgainAfterARestart) {
-  const std::string folder = NewStateDir();
+  const TestStateDir state_dir;
+  const std::string& folder = state_dir.path();
   auto store = *OpenSqliteJobStore(FileSystem::Posix(), folder);
   JobRecord record;
   v1::Job& job = record.job;

@@ -31,7 +31,8 @@ class WatchTest : public ::testing::Test {
   }
   std::string Submit() { return runner_->Submit(JobFor("m"))->id(); }
 
-  const std::string state_dir_ = NewStateDir();
+  const TestStateDir test_state_dir_;
+  const std::string& state_dir_ = test_state_dir_.path();
   HandClock clock_;
   std::unique_ptr<JobStore> store_ = *NewInMemoryJobStore();
   RecordingRepository models_;

@@ -33,7 +33,7 @@ class JobsServiceTest : public ::testing::Test {
   JobsServiceTest() {
     datasets_.Put("digits", {SplitOf("train", 60, 2, 2, 2), SplitOf("test", 20, 2, 2, 2)}, 2);
     auto runner = JobRunner::Start(
-        *store_, models_, FileSystem::Posix(), NewStateDir(),
+        *store_, models_, FileSystem::Posix(), state_dir_.path(),
         [this](const v1::TrainRequest& request) { return ResolveJob(request, datasets_); },
         [this](const Graph&, const v1::TrainRequest&, TrainingData,
                absl::Span<const float>) -> absl::StatusOr<std::unique_ptr<Trainer>> {
@@ -96,6 +96,7 @@ class JobsServiceTest : public ::testing::Test {
   Script script_ = [](TrainingObserver& observer, std::vector<v1::EpochRecord>&) {
     return UntilCancelled(observer);
   };
+  const TestStateDir state_dir_;
   FakeDatasets datasets_;
   RecordingRepository models_;
   const std::unique_ptr<JobStore> store_ = *NewInMemoryJobStore();
