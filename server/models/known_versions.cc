@@ -44,7 +44,11 @@ absl::StatusOr<std::vector<std::shared_ptr<KnownVersion>>> Candidates(const Know
   CONVD_ASSIGN_OR_RETURN(const int64_t number, NumberOf(name, id));
   std::vector<std::shared_ptr<KnownVersion>> candidates;
   for (const auto& [found, version] : name.versions) {
-    if (number == 0 || found == number) candidates.push_back(version);
+    if (number == 0 ? version->listed() : found == number) candidates.push_back(version);
+  }
+  // Of none that can be served the newest says why.
+  if (number == 0 && candidates.empty()) {
+    for (const auto& [found, version] : name.versions) candidates.push_back(version);
   }
   if (!candidates.empty()) return candidates;
   return absl::NotFoundError(absl::StrCat("model: \"", id.name(), "\" has no version ", number,
@@ -66,6 +70,21 @@ bool IsLabelled(const KnownName& name, int64_t number) {
   return name.policy.ok() &&
          std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
                      [number](const v1::ModelLabel& label) { return label.version() == number; });
+}
+
+bool IsRollBackTarget(const KnownName& name, int64_t number) {
+  return name.policy.ok() &&
+         std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
+                     [number](const v1::ModelLabel& label) { return label.previous() == number; });
+}
+
+std::vector<v1::Precision> PrecisionsAfter(const KnownVersion& version) {
+  std::vector<v1::Precision> precisions = version.precisions();
+  if (version.card == nullptr) return precisions;
+  std::replace(precisions.begin(), precisions.end(),
+               ChoosePrecision(*version.card, v1::PRECISION_UNSPECIFIED),
+               v1::PRECISION_UNSPECIFIED);
+  return precisions;
 }
 
 const ServedVersion* FindServed(const KnownVersion& version, v1::Precision requested) {

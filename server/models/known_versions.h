@@ -52,18 +52,24 @@ struct KnownVersion {
 struct KnownName {
   absl::StatusOr<v1::ModelPolicy> policy = v1::ModelPolicy();
   std::map<int64_t, std::shared_ptr<KnownVersion>, std::greater<>> versions;  // newest first
+  int64_t highest = 0;  // number of any version that there was
 };
 
 // Which number is meant; 0: the newest. NOT_FOUND where the label isn't there, or why it can't be
 // known.
 absl::StatusOr<int64_t> NumberOf(const KnownName& name, const v1::ModelVersion& id);
-// What is meant, damaged or not; where that is the newest, all, newest first. NOT_FOUND says what
-// there is. Not empty.
+// What is meant; where that is the newest, all that are listed, newest first, or, where none is,
+// all. NOT_FOUND says what there is. Not empty.
 absl::StatusOr<std::vector<std::shared_ptr<KnownVersion>>> Candidates(const KnownName& name,
                                                                       const v1::ModelVersion& id);
 // What `label` stands for now, or without one the name; null where nothing can be served.
 const KnownVersion* Current(const KnownName& name, const std::string& label);
 bool IsLabelled(const KnownName& name, int64_t number);
+// Whether a label would be rolled back to it.
+bool IsRollBackTarget(const KnownName& name, int64_t number);
+// At what a version that takes over from this one has to be in memory: as this one is, and where
+// that is what it is served at by itself, at what the other one is (PRECISION_UNSPECIFIED).
+std::vector<v1::Precision> PrecisionsAfter(const KnownVersion& version);
 // Null where it was never asked for at that precision.
 const ServedVersion* FindServed(const KnownVersion& version, v1::Precision requested);
 

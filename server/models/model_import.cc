@@ -44,8 +44,8 @@ absl::Status ModelImport::TryWrite(std::string_view data) {
     return absl::ResourceExhaustedError(
         absl::StrCat("data: more than ", kMaxArchiveBytes, " bytes; no version has as many"));
   }
-  // The archive, its files, and the version.
-  CONVD_RETURN_IF_ERROR(take_room_(3 * static_cast<int64_t>(data.size())));
+  // For the archive; Commit asks for its files' and the version's.
+  CONVD_RETURN_IF_ERROR(take_room_(static_cast<int64_t>(data.size())));
   if (file_ == nullptr) {
     CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp_ + "/files"));
     CONVD_ASSIGN_OR_RETURN(file_, fs_.Create(tmp_ + "/archive"));
@@ -58,6 +58,7 @@ absl::StatusOr<v1::ModelVersion> ModelImport::Commit(const v1::ImportHeader& hea
   CONVD_RETURN_IF_ERROR(CheckImportHeader(header));
   CONVD_RETURN_IF_ERROR(status_);
   if (file_ == nullptr) return absl::InvalidArgumentError("data: none came; want a tar archive");
+  CONVD_RETURN_IF_ERROR(take_room_(2 * bytes_));
   CONVD_RETURN_IF_ERROR(file_->Close());
   file_ = nullptr;
   CONVD_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> archive, fs_.Map(tmp_ + "/archive"));
@@ -72,14 +73,14 @@ absl::StatusOr<v1::ModelVersion> ModelImport::Commit(const v1::ImportHeader& hea
                         absl::StrCat("data: ", absl::StrReplaceAll(checked.status().message(),
                                                                    {{files + "/", ""}})));
   }
-  CONVD_ASSIGN_OR_RETURN(const std::string onnx,
-                         fs_.Read(absl::StrCat(files, "/", kOnnxFile), kMaxOnnxBytes));
+  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> onnx,
+                         fs_.Map(absl::StrCat(files, "/", kOnnxFile)));
   v1::ModelCard& card = checked->card;
   v1::Imported& imported = *card.mutable_imported();
   imported.Clear();
   *imported.mutable_model() = original;
   *imported.mutable_created() = card.created();
-  imported.set_onnx_sha256(Sha256Hex(onnx));
+  imported.set_onnx_sha256(Sha256Hex(onnx->data()));
   imported.set_source(header.source());
   card.mutable_model()->set_name(header.name().empty() ? original.name() : header.name());
   return models_.Publish(checked->graph, checked->parameters, std::move(card));

@@ -65,7 +65,8 @@ absl::StatusOr<v1::ModelPolicy> ReadPolicy(FileSystem& fs, const std::string& mo
     policy.set_name(name);
     return policy;
   }
-  CONVD_RETURN_IF_ERROR(text.status());
+  // Whatever it is that keeps it from being read, it is no caller's fault.
+  if (!text.ok()) return absl::DataLossError(text.status().message());
   CONVD_RETURN_IF_ERROR(ParseRecord(path, *text, policy));
   if (const absl::Status status = CheckPolicy(policy, name); !status.ok()) {
     return absl::DataLossError(absl::StrCat(path, ": ", status.message()));

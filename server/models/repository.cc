@@ -208,13 +208,8 @@ absl::StatusOr<int64_t> DiskModelRepository::NextNumber(const std::string& name)
   // What lies on disk counts, listed or not: nothing is ever written over, and a new version never
   // inherits the evaluations of one that was deleted by hand.
   CONVD_ASSIGN_OR_RETURN(int64_t highest, HighestNumber(fs_, NameDir(name)));
-  const std::vector<ServedVersions::Snapshot> known = versions_.Snapshots(name);
-  if (!known.empty()) highest = std::max(highest, known.front().id.version());
-  // Nor does it get the number of one that was deleted. A policy that is damaged keeps no result of
-  // a training from being published.
-  const absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, name);
-  if (!policy.ok() && !absl::IsDataLoss(policy.status())) return policy.status();
-  if (policy.ok()) highest = std::max(highest, policy->highest_version());
+  // Nor does it get the number of one that was deleted, or that a label speaks of.
+  highest = std::max(highest, versions_.HighestNumber(name));
   if (highest == std::numeric_limits<int64_t>::max()) {
     return absl::FailedPreconditionError(
         absl::StrCat(NameDir(name), ": holds the highest number that a version can have"));
@@ -472,13 +467,15 @@ void DiskModelRepository::TakeUpCopies() {
 void DiskModelRepository::DeleteBeyondKept(const std::string& name,
                                            absl::FunctionRef<bool(const v1::ModelVersion&)> used,
                                            std::vector<v1::ModelVersion>& deleted) {
+  absl::StatusOr<v1::ModelPolicy> policy = versions_.Policy(name);
+  if (!policy.ok() || policy->keep() == 0) return;
   absl::MutexLock unused(&in_use());
   absl::MutexLock changing(&change_mu_);
-  const absl::StatusOr<v1::ModelPolicy> policy = versions_.Policy(name);
+  policy = versions_.Policy(name);
   if (!policy.ok() || policy->keep() == 0) return;
   int64_t kept = 0;
   for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
-    if (known.damaged || known.labelled) continue;
+    if (known.damaged || known.load_failed || known.labelled || known.rolls_back) continue;
     if (++kept <= policy->keep() || known.in_use || used(known.id)) continue;
     if (const absl::Status status = DeleteLocked(known); !status.ok()) {
       versions_.Warn(

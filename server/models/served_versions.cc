@@ -22,6 +22,11 @@ constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
 constexpr size_t kMaxWarnings = 1000;
 constexpr size_t kMaxDamaged = 100;
 
+// Of a precision that there isn't, that the CPU lacks, or that the version can't be served at.
+bool IsOfTheRequest(const absl::Status& error) {
+  return absl::IsInvalidArgument(error) || absl::IsFailedPrecondition(error);
+}
+
 }  // namespace
 
 // What changes.
@@ -49,23 +54,28 @@ void ServedVersions::Add(FoundVersion found) {
     version->evaluations = std::move(found.evaluations);
   }
   LoadAt(*version, precisions);
+  Gone gone;
   absl::MutexLock lock(&mu_);
   KnownName& name = NameOf(found.id.name());
   name.versions.emplace(found.id.version(), version);
-  Retire(name);
+  name.highest = std::max(name.highest, found.id.version());
+  if (!precisions.empty()) Retire(name, gone);
 }
 
 void ServedVersions::Remove(const v1::ModelVersion& id) {
+  VersionPointer gone;
   absl::MutexLock lock(&mu_);
   const auto name = names_.find(id.name());
   if (name == names_.end()) return;
   const auto version = name->second.versions.find(id.version());
   if (version == name->second.versions.end()) return;
-  version->second->removed = true;
+  gone = version->second;
+  gone->removed = true;
   name->second.versions.erase(version);
 }
 
 void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy) {
+  Gone gone;
   absl::MutexLock lock(&mu_);
   KnownName& known = NameOf(name);
   if (!policy.ok() && policy.status() != known.policy.status()) {
@@ -74,7 +84,7 @@ void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::Model
                             "labels can't be read: ", policy.status().message()));
   }
   known.policy = std::move(policy);
-  Retire(known);
+  Retire(known, gone);
 }
 
 void ServedVersions::SetEvaluations(const v1::ModelVersion& id,
@@ -92,12 +102,17 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
     absl::MutexLock lock(&mu_);
     CONVD_ASSIGN_OR_RETURN(version, FindListed(next));
     CONVD_ASSIGN_OR_RETURN(const KnownName* const known, FindName(name));
-    if (const KnownVersion* const current = Current(*known, label))
-      precisions = current->precisions();
+    if (const KnownVersion* const current = Current(*known, label)) {
+      precisions = PrecisionsAfter(*current);
+    }
+    CONVD_RETURN_IF_ERROR(CheckServed(*version->card, v1::PRECISION_UNSPECIFIED, check_));
   }
   if (precisions.empty()) return ReadCheckedWeights(fs_, version->path, version->id).status();
   for (const v1::Precision precision : precisions) {
-    CONVD_RETURN_IF_ERROR(LoadVersion(*version, precision).status());
+    const absl::Status loaded = LoadVersion(*version, precision).status();
+    // Whoever names a precision is told; who names none must be served.
+    if (precision != v1::PRECISION_UNSPECIFIED && IsOfTheRequest(loaded)) continue;
+    CONVD_RETURN_IF_ERROR(loaded);
   }
   return absl::OkStatus();
 }
@@ -133,11 +148,12 @@ void ServedVersions::ReadDamagedAgain() {
 }
 
 void ServedVersions::Retire() {
+  Gone gone;
   absl::MutexLock lock(&mu_);
-  for (auto& [name, known] : names_) Retire(known);
+  for (auto& [name, known] : names_) Retire(known, gone);
 }
 
-void ServedVersions::Retire(KnownName& name) {
+void ServedVersions::Retire(KnownName& name, Gone& gone) {
   // Without labels nobody knows what is meant; and where what is meant can't be loaded, those
   // before it may be all there is.
   if (!name.policy.ok()) return;
@@ -146,21 +162,24 @@ void ServedVersions::Retire(KnownName& name) {
   for (auto& [number, version] : name.versions) {
     const bool asked_for = clock_.Monotonic() - version->asked_by_number < kKeptByNumber;
     if (version.get() == current || asked_for || IsLabelled(name, number)) continue;
-    for (auto& [precision, served] : version->served) served.loaded = nullptr;
+    LetGo(*version, gone);
   }
 }
 
+void ServedVersions::LetGo(KnownVersion& version, Gone& gone) {
+  for (auto& [precision, served] : version.served) gone.push_back(std::move(served.loaded));
+}
+
 absl::Status ServedVersions::Unload(const v1::ModelVersion& id) {
+  Gone gone;
   absl::MutexLock lock(&mu_);
   if (id.version() == 0 && id.label().empty()) {
     CONVD_ASSIGN_OR_RETURN(KnownName* const name, FindName(id.name()));
-    for (auto& [number, version] : name->versions) {
-      for (auto& [precision, served] : version->served) served.loaded = nullptr;
-    }
+    for (auto& [number, version] : name->versions) LetGo(*version, gone);
     return absl::OkStatus();
   }
   CONVD_ASSIGN_OR_RETURN(const VersionPointer version, FindListed(id));
-  for (auto& [precision, served] : version->served) served.loaded = nullptr;
+  LetGo(*version, gone);
   return absl::OkStatus();
 }
 
@@ -186,9 +205,18 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadMeant(
   absl::Status first_error;
   for (const VersionPointer& version : candidates) {
     absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded = LoadVersion(*version, precision);
-    // Damage is the one reason to answer with an older version than the newest.
-    if (loaded.ok() || !absl::IsDataLoss(loaded.status())) return loaded;
+    if (loaded.ok() || absl::IsAborted(loaded.status())) return loaded;
     if (first_error.ok()) first_error = loaded.status();
+    // Damage is the one reason to load an older version than the newest; where this server can't
+    // load it, one that is in memory answers. What the request asks for is no such reason.
+    if (absl::IsDataLoss(loaded.status())) continue;
+    if (IsOfTheRequest(loaded.status())) return loaded;
+    absl::MutexLock lock(&mu_);
+    for (const VersionPointer& older : candidates) {
+      const ServedVersion* const served = FindServed(*older, precision);
+      if (served != nullptr && served->loaded != nullptr) return served->loaded;
+    }
+    return first_error;
   }
   return first_error;
 }
@@ -295,8 +323,9 @@ std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVer
     return version != name->second.versions.end() ? find(*version->second) : nullptr;
   }
   for (const auto& [newest, version] : name->second.versions) {
+    if (!version->listed()) continue;
     std::shared_ptr<const LoadedModel> loaded = find(*version);
-    if (loaded != nullptr || !KnownDamaged(*version, precision)) return loaded;
+    if (loaded != nullptr || !KnownUnusable(*version, precision)) return loaded;
   }
   return nullptr;
 }
@@ -346,7 +375,7 @@ std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& i
   if (!name.policy.ok() || !name.policy->default_label().empty()) return {};
   const KnownVersion* const current = Current(name, "");
   if (current == nullptr || current->id.version() > id.version()) return {};
-  return current->precisions();
+  return PrecisionsAfter(*current);
 }
 
 // What is shown.
@@ -414,7 +443,9 @@ ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
   known.damaged = !version.listed();
   known.in_memory = version.in_memory();
   known.in_use = version.in_use();
+  known.load_failed = version.load_failed();
   known.labelled = IsLabelled(name, version.id.version());
+  known.rolls_back = IsRollBackTarget(name, version.id.version());
   return known;
 }
 
@@ -442,6 +473,20 @@ absl::StatusOr<std::vector<v1::Evaluation>> ServedVersions::Evaluations(
   return candidates.front()->evaluations;
 }
 
+int64_t ServedVersions::HighestNumber(const std::string& name) {
+  absl::MutexLock lock(&mu_);
+  const auto known = names_.find(name);
+  if (known == names_.end()) return 0;
+  int64_t highest = known->second.highest;
+  if (!known->second.policy.ok()) return highest;
+  const v1::ModelPolicy& policy = *known->second.policy;
+  highest = std::max(highest, policy.highest_version());
+  for (const v1::ModelLabel& label : policy.labels()) {
+    highest = std::max({highest, label.version(), label.previous()});
+  }
+  return highest;
+}
+
 bool ServedVersions::Knows(const v1::ModelVersion& id) {
   absl::MutexLock lock(&mu_);
   const auto name = names_.find(id.name());
@@ -457,10 +502,10 @@ std::vector<std::string> ServedVersions::Names() {
 
 // Damage.
 
-bool ServedVersions::KnownDamaged(const KnownVersion& version, v1::Precision requested) const {
-  if (KnownDamaged(version)) return true;
+bool ServedVersions::KnownUnusable(const KnownVersion& version, v1::Precision requested) const {
   const ServedVersion* const served = FindServed(version, requested);
-  return served != nullptr && KnownDamaged(*served);
+  return served != nullptr && !served->error.ok() && !IsOfTheRequest(served->error) &&
+         clock_.Monotonic() - served->error_time < kReadAgainLast;
 }
 
 bool ServedVersions::KnownDamaged(const ServedVersion& served) const {

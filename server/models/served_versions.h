@@ -72,7 +72,9 @@ class ServedVersions {
     bool damaged = false;
     bool in_memory = false;
     bool in_use = false;  // by a request
+    bool load_failed = false;
     bool labelled = false;
+    bool rolls_back = false;  // a label stood for it before
   };
   // Each version of a name, the newest first, damaged or not.
   std::vector<Snapshot> Snapshots(const std::string& name);
@@ -80,11 +82,16 @@ class ServedVersions {
   // Of a version that FindSnapshot found; an error where the file was there and could not be read.
   absl::StatusOr<std::vector<v1::Evaluation>> Evaluations(const v1::ModelVersion& id);
   bool Knows(const v1::ModelVersion& id);
+  // That any version of the name bore, or that its policy speaks of.
+  int64_t HighestNumber(const std::string& name);
   std::vector<std::string> Names();
   void Warn(std::string text);
 
  private:
   using VersionPointer = std::shared_ptr<KnownVersion>;
+  // What is let go of under the lock, and freed after it: that takes time, and requests wait for
+  // it.
+  using Gone = std::vector<std::shared_ptr<const LoadedModel>>;
 
   // ABORTED, as of LoadVersion, where the version was deleted before it could be read.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadMeant(const v1::ModelVersion& id,
@@ -112,14 +119,15 @@ class ServedVersions {
   // At which precisions it is to be loaded before it is listed.
   std::vector<v1::Precision> TakesOverAt(const v1::ModelVersion& id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Retire(KnownName& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Retire(KnownName& name, Gone& gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static void LetGo(KnownVersion& version, Gone& gone);
   static Snapshot SnapshotOf(const KnownName& name, const KnownVersion& version);
 
   // True while it is too early to read a damaged version again.
   bool KnownDamaged(const KnownVersion& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool KnownDamaged(const ServedVersion& served) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Either, of what the request asks for.
-  bool KnownDamaged(const KnownVersion& version, v1::Precision requested) const
+  // True for a while after a listed version could not be loaded for this request's precision.
+  bool KnownUnusable(const KnownVersion& version, v1::Precision requested) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetError(KnownVersion& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WarnLocked(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -125,7 +125,11 @@ absl::Status UnpackMember(FileSystem& fs, archive* a, const std::string& name,
 absl::Status WriteVersionArchive(FileSystem& fs, const std::string& dir,
                                  const v1::ModelVersion& version,
                                  absl::FunctionRef<absl::Status(std::string_view)> sink) {
-  CONVD_ASSIGN_OR_RETURN(const CheckedWeights checked, ReadCheckedWeights(fs, dir, version));
+  int64_t created = 0;
+  {
+    CONVD_ASSIGN_OR_RETURN(const CheckedWeights checked, ReadCheckedWeights(fs, dir, version));
+    created = checked.card.created().seconds();
+  }
   Writer writer{sink, absl::OkStatus()};
   const std::unique_ptr<archive, FreeWriter> a(archive_write_new());
   const std::unique_ptr<archive_entry, FreeEntry> entry(archive_entry_new());
@@ -140,20 +144,23 @@ absl::Status WriteVersionArchive(FileSystem& fs, const std::string& dir,
   CONVD_RETURN_IF_ERROR(
       check(archive_write_open(a.get(), &writer, nullptr, &Writer::Write, nullptr)));
   for (const char* file : {kManifestFile, kCardFile, kOnnxFile}) {
-    CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> mapped,
-                           fs.Map(absl::StrCat(dir, "/", file)));
-    std::string_view data = mapped->data();
+    // In pieces: the end of a mapped file that somebody shortens would be the server's.
+    CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> opened,
+                           fs.Open(absl::StrCat(dir, "/", file)));
     archive_entry_clear(entry.get());
     const std::string path = absl::StrCat(version.name(), "/", version.version(), "/", file);
     archive_entry_set_pathname(entry.get(), path.c_str());
     archive_entry_set_filetype(entry.get(), AE_IFREG);
     archive_entry_set_perm(entry.get(), 0644);
-    archive_entry_set_size(entry.get(), static_cast<la_int64_t>(data.size()));
-    archive_entry_set_mtime(entry.get(), checked.card.created().seconds(), 0);
+    archive_entry_set_size(entry.get(), opened->size());
+    archive_entry_set_mtime(entry.get(), created, 0);
     CONVD_RETURN_IF_ERROR(check(archive_write_header(a.get(), entry.get())));
-    for (; !data.empty(); data.remove_prefix(std::min(kPiece, data.size()))) {
-      const size_t bytes = std::min(kPiece, data.size());
-      if (archive_write_data(a.get(), data.data(), bytes) != static_cast<la_ssize_t>(bytes)) {
+    std::string piece;
+    for (int64_t at = 0; at < opened->size(); at += static_cast<int64_t>(piece.size())) {
+      piece.resize(std::min(kPiece, static_cast<size_t>(opened->size() - at)));
+      CONVD_RETURN_IF_ERROR(opened->ReadAt(at, absl::MakeSpan(piece.data(), piece.size())));
+      if (archive_write_data(a.get(), piece.data(), piece.size()) !=
+          static_cast<la_ssize_t>(piece.size())) {
         return check(ARCHIVE_FATAL);
       }
     }

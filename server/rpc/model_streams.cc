@@ -23,6 +23,9 @@ namespace {
 // Of the bytes that a message has, well below what gRPC's clients take by default.
 constexpr size_t kPiece = size_t{1} << 20;
 
+// How long a caller may take to read one piece of a megabyte.
+constexpr absl::Duration kSlowestWrite = absl::Seconds(60);
+
 absl::Status TooMany() {
   return absl::ResourceExhaustedError(
       "too many models are being exported or imported; try again in a moment");
@@ -35,9 +38,10 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelRespon
  public:
   // `write` hands what there is to send to the sink, until that fails.
   ExportStream(grpc::CallbackServerContext* context, BlockingCalls& calls,
-               std::function<absl::Status(Sink)> write) {
-    const bool started = calls.Start([this, context, write = std::move(write)] {
-      absl::Status status = CallerStillWaits(*context);
+               std::function<absl::Status(Sink)> write)
+      : context_(context) {
+    const bool started = calls.Start([this, write = std::move(write)] {
+      absl::Status status = CallerStillWaits(*context_);
       if (status.ok()) status = write([this](std::string_view data) { return Send(data); });
       // Nothing may follow: gRPC may delete this at once.
       Finish(ToGrpcStatus(status));
@@ -63,10 +67,16 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelRespon
     }
     StartWrite(&response_);
     absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(+[](bool* writing) { return !*writing; }, &writing_));
+    const absl::Condition written(+[](bool* writing) { return !*writing; }, &writing_);
+    if (!mu_.AwaitWithTimeout(written, kSlowestWrite)) {
+      // Others wait for this thread.
+      context_->TryCancel();
+      mu_.Await(written);
+    }
     return failed_ ? absl::CancelledError("the caller is gone") : absl::OkStatus();
   }
 
+  grpc::CallbackServerContext* const context_;
   v1::ExportModelResponse response_;
   absl::Mutex mu_;
   bool writing_ ABSL_GUARDED_BY(mu_) = false;

@@ -111,6 +111,11 @@ TEST_F(ModelPolicyTest, RefusesAFileThatMakesNoSense) {
   }
 }
 
+TEST_F(ModelPolicyTest, WhatCannotBeReadIsNoCallersFault) {
+  ASSERT_TRUE(fs_.CreateDirectories(kPath).ok());
+  EXPECT_EQ(ReadPolicy(fs_, "/models", "m").status().code(), absl::StatusCode::kDataLoss);
+}
+
 TEST_F(ModelPolicyTest, IsReadOrRefusedWhicheverByteIsDamaged) {
   ASSERT_TRUE(MoveLabel(policy_, "stable", 3, absl::FromUnixSeconds(100)).ok());
   policy_.set_default_label("stable");

@@ -119,6 +119,19 @@ TEST_F(RepositoryCopiesTest, TakesUpANewNamesLabelsToo) {
   EXPECT_EQ(MustPublish("m").version(), 6);
 }
 
+TEST_F(RepositoryCopiesTest, ACopyThatCannotBeOpenedHoldsNobodyUp) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  ASSERT_TRUE(fs_->CreateDirectories("/state/models/m/2/MANIFEST").ok());  // a folder in its place
+  for (int i = 0; i < 3; ++i) {
+    MaintainLater();
+    EXPECT_NE(FindLoaded(Id("m")), nullptr);
+    EXPECT_EQ((*Load(Id("m")))->card.model().version(), 1);
+    EXPECT_THAT(Listed(), ElementsAre("m/1"));
+    EXPECT_EQ(repository_->Damaged("m").size(), 1u);
+  }
+}
+
 TEST_F(RepositoryCopiesTest, SaysTheSameOfADamagedVersionEachTime) {
   MustPublish("m");
   MustPublish("m");

@@ -90,6 +90,8 @@ TEST_F(ModelRepositoryTest, TakesAMendedVersionBackAfterAWhile) {
   bytes[0] ^= 1;
   EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
   clock_.seconds += 10;
+  EXPECT_EQ((*Load(Id("m")))->card.model().version(), 1) << "no request waits for it";
+  repository_->Maintain([](const v1::ModelVersion&) { return false; });
   EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
   EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
   EXPECT_GT(repository_->Get(Id("m"))->size_bytes(), 0);

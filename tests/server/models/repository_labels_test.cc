@@ -169,13 +169,77 @@ TEST_F(RepositoryLabelsTest, GivesTheMemoryBackWhereOnlyALabelIsAskedFor) {
   EXPECT_NE(FindLoaded(Labelled("m", "stable")), nullptr);
 }
 
-TEST_F(RepositoryLabelsTest, KeepsTheLastGoodWhereWhatIsMeantCannotBeLoaded) {
+TEST_F(RepositoryLabelsTest, TheLastGoodAnswersWhereWhatIsMeantCannotBeLoaded) {
   MustPublish("m");
   ASSERT_TRUE(Load(Id("m")).ok());
   on_compile_ = [](const Graph&, const InferenceOptions&) { return absl::InternalError("no"); };
   MustPublish("m");
+  MustKeep(1);
+  for (int i = 0; i < 3; ++i) {
+    Maintain();
+    EXPECT_THAT(Listed("m"), ElementsAre("m/2", "m/1"))
+        << "one that can't be loaded is none to keep";
+    EXPECT_EQ(Answering(Id("m")), 1) << "after another attempt";
+    EXPECT_NE(FindLoaded(Id("m")), nullptr) << "which nobody waits for again for a while";
+    EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kInternal);
+    clock_.seconds += 11;
+  }
+  on_compile_ = nullptr;
+  EXPECT_EQ(Answering(Id("m")), 2);
+}
+
+TEST_F(RepositoryLabelsTest, TakesOverAtWhatTheNewVersionIsServedAt) {
+  v1::ModelCard card = Card("m");
+  card.mutable_request()->set_serving_precision(v1::PRECISION_F32);
+  ASSERT_TRUE(repository_->Publish(graph_, parameters_, card).ok());
+  ASSERT_TRUE(Load(Id("m")).ok());
+  ASSERT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
+  card.mutable_request()->set_serving_precision(v1::PRECISION_INT8);
+  v1::InputRange& range = *card.mutable_quantization()->add_inputs();
+  card.mutable_quantization()->set_samples(1);
+  range.set_layer("dense");
+  range.set_high(1);
+  ASSERT_TRUE(repository_->Publish(graph_, parameters_, card).ok());
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->precision, v1::PRECISION_INT8);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  EXPECT_EQ(FindLoaded(Id("m"), v1::PRECISION_BF16)->card.model().version(), 2);
+}
+
+TEST_F(RepositoryLabelsTest, MovesNoLabelToWhatThisCpuCannotServe) {
+  MustPublish("m");
+  v1::ModelCard card = Card("m");
+  card.mutable_request()->set_serving_precision(v1::PRECISION_INT8);
+  ASSERT_TRUE(repository_->Publish(graph_, parameters_, card).ok());
+  MustMove("stable", 1);
+  EXPECT_EQ(repository_->MoveLabel("m", "stable", 2).status().code(),
+            absl::StatusCode::kFailedPrecondition)
+      << "it has no ranges for int8";
+  EXPECT_EQ(Answering(Labelled("m", "stable")), 1);
+}
+
+TEST_F(RepositoryLabelsTest, GivesNoNumberTwiceThatALabelSpeaksOf) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  MustMove("stable", 3);
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/3").ok());
   Maintain();
-  EXPECT_THAT(repository_->Get(Id("m", 1))->in_memory(), ElementsAre(v1::PRECISION_F32));
+  EXPECT_THAT(Listed("m"), ElementsAre("m/2", "m/1"));
+  EXPECT_EQ(MustPublish("m").version(), 4);
+  EXPECT_EQ(Load(Labelled("m", "stable")).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m").ok());
+  Maintain();
+  EXPECT_EQ(MustPublish("m").version(), 5);
+}
+
+TEST_F(RepositoryLabelsTest, KeepsWhatALabelWouldBeRolledBackTo) {
+  for (int i = 0; i < 4; ++i) MustPublish("m");
+  MustMove("stable", 1);
+  MustMove("stable", 4);
+  MustKeep(1);
+  Maintain();
+  EXPECT_THAT(Listed("m"), ElementsAre("m/4", "m/3", "m/1"));
+  ASSERT_TRUE(repository_->RollBackLabel("m", "stable").ok());
+  EXPECT_EQ(Answering(Labelled("m", "stable")), 1);
 }
 
 TEST_F(RepositoryLabelsTest, KeepsWhatIsAskedForByItsNumberForFiveMinutes) {
