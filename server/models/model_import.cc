@@ -6,8 +6,6 @@
 #include "absl/strings/str_replace.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
-#include "core/storage/sha256.h"
-#include "server/models/manifest.h"
 #include "server/models/version_archive.h"
 #include "server/models/version_folder.h"
 
@@ -73,14 +71,12 @@ absl::StatusOr<v1::ModelVersion> ModelImport::Commit(const v1::ImportHeader& hea
                         absl::StrCat("data: ", absl::StrReplaceAll(checked.status().message(),
                                                                    {{files + "/", ""}})));
   }
-  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> onnx,
-                         fs_.Map(absl::StrCat(files, "/", kOnnxFile)));
   v1::ModelCard& card = checked->card;
   v1::Imported& imported = *card.mutable_imported();
   imported.Clear();
   *imported.mutable_model() = original;
   *imported.mutable_created() = card.created();
-  imported.set_onnx_sha256(Sha256Hex(onnx->data()));
+  imported.set_onnx_sha256(checked->onnx_sha256);
   imported.set_source(header.source());
   card.mutable_model()->set_name(header.name().empty() ? original.name() : header.name());
   return models_.Publish(checked->graph, checked->parameters, std::move(card));

@@ -143,7 +143,7 @@ absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::str
     return absl::DataLossError(absl::StrCat(path, ": ", parameters.status().message()));
   }
   return CheckedWeights{std::move(card.card), std::move(card.graph), *std::move(parameters),
-                        SizeBytes(manifest)};
+                        SizeBytes(manifest), manifest.onnx.sha256};
 }
 
 absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,

@@ -38,6 +38,7 @@ struct CheckedWeights {
   Graph graph;
   std::vector<float> parameters;  // canonical, in the graph's order
   int64_t size_bytes = 0;         // of the folder's files
+  std::string onnx_sha256;        // of model.onnx, in hex
 };
 // The same, and the weights with their hash.
 absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
