@@ -136,7 +136,8 @@ void AddModelArchiveCommands(CLI::App& models, Command& chosen) {
   AddChoiceFlag<v1::OnnxEntry>(*archive, "--entry",
                                {{"uint8-nhwc", v1::ONNX_ENTRY_UINT8_NHWC},
                                 {"uint8-nchw", v1::ONNX_ENTRY_UINT8_NCHW},
-                                {"float32-nhwc", v1::ONNX_ENTRY_FLOAT32_NHWC}},
+                                {"float32-nhwc", v1::ONNX_ENTRY_FLOAT32_NHWC},
+                                {"float32-nchw", v1::ONNX_ENTRY_FLOAT32_NCHW}},
                                "What the ONNX file takes, uint8-nhwc unless given", flags->entry)
       ->type_name("E")
       ->needs(onnx);

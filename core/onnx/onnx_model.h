@@ -14,7 +14,14 @@ namespace convd {
 
 // What "images" takes. The values of f32 pixels are those that bytes have, 0 to 255: the scale is
 // part of the model for all of them.
-enum class OnnxEntry { kUint8Nhwc, kUint8Nchw, kFloat32Nhwc };
+enum class OnnxEntry { kUint8Nhwc, kUint8Nchw, kFloat32Nhwc, kFloat32Nchw };
+
+inline bool TakesBytes(OnnxEntry entry) {
+  return entry == OnnxEntry::kUint8Nhwc || entry == OnnxEntry::kUint8Nchw;
+}
+inline bool TakesChannelsFirst(OnnxEntry entry) {
+  return entry == OnnxEntry::kUint8Nchw || entry == OnnxEntry::kFloat32Nchw;
+}
 
 // In all of these the writer's operators have one form.
 constexpr int kMinOpset = 13;

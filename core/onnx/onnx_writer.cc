@@ -198,8 +198,8 @@ void SetType(int type, const std::vector<int64_t>& dims, onnx::ValueInfoProto& v
 // The input, and the nodes that make scaled f32 in NCHW of it.
 NodeChain AppendEntry(const Graph& graph, OnnxEntry entry, onnx::GraphProto& proto) {
   const Shape shape = graph.input();
-  const bool bytes = entry != OnnxEntry::kFloat32Nhwc;
-  const bool nchw = entry == OnnxEntry::kUint8Nchw;
+  const bool bytes = TakesBytes(entry);
+  const bool nchw = TakesChannelsFirst(entry);
   proto.add_input()->set_name(kOnnxInput);
   SetType(bytes ? onnx::TensorProto::UINT8 : onnx::TensorProto::FLOAT,
           nchw ? std::vector<int64_t>{shape.channels, shape.height, shape.width}

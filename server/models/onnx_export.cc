@@ -26,12 +26,16 @@ absl::StatusOr<OnnxOptions> Options(const v1::ExportOnnxRequest& request) {
     case v1::ONNX_ENTRY_FLOAT32_NHWC:
       options.entry = OnnxEntry::kFloat32Nhwc;
       return options;
+    case v1::ONNX_ENTRY_FLOAT32_NCHW:
+      options.entry = OnnxEntry::kFloat32Nchw;
+      return options;
     default:
       return absl::InvalidArgumentError(absl::StrCat(
           "entry: got ", static_cast<int>(request.entry()), "; want ONNX_ENTRY_UINT8_NHWC (",
           static_cast<int>(v1::ONNX_ENTRY_UINT8_NHWC), "), ONNX_ENTRY_UINT8_NCHW (",
-          static_cast<int>(v1::ONNX_ENTRY_UINT8_NCHW), ") or ONNX_ENTRY_FLOAT32_NHWC (",
-          static_cast<int>(v1::ONNX_ENTRY_FLOAT32_NHWC), ")"));
+          static_cast<int>(v1::ONNX_ENTRY_UINT8_NCHW), "), ONNX_ENTRY_FLOAT32_NHWC (",
+          static_cast<int>(v1::ONNX_ENTRY_FLOAT32_NHWC), ") or ONNX_ENTRY_FLOAT32_NCHW (",
+          static_cast<int>(v1::ONNX_ENTRY_FLOAT32_NCHW), ")"));
   }
 }
 

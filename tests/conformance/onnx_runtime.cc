@@ -49,12 +49,8 @@ absl::Status Write(const std::string& path, const char* data, size_t size) {
 // The pixels as the entry wants them, written out a second way to what the engine does.
 std::string EntryBytes(const ImageSet& images, OnnxEntry entry) {
   const auto* pixels = reinterpret_cast<const unsigned char*>(images.image(0));
-  const int64_t size = images.count * images.image_bytes();
   std::string bytes;
-  if (entry == OnnxEntry::kFloat32Nhwc) {
-    const std::vector<float> floats(pixels, pixels + size);
-    bytes.assign(reinterpret_cast<const char*>(floats.data()), floats.size() * sizeof(float));
-  } else if (entry == OnnxEntry::kUint8Nchw) {
+  if (TakesChannelsFirst(entry)) {
     const int64_t area = int64_t{images.height} * images.width;
     for (int64_t n = 0; n < images.count; ++n) {
       for (int64_t c = 0; c < images.channels; ++c) {
@@ -64,9 +60,15 @@ std::string EntryBytes(const ImageSet& images, OnnxEntry entry) {
       }
     }
   } else {
-    bytes.assign(reinterpret_cast<const char*>(pixels), size);
+    bytes.assign(reinterpret_cast<const char*>(pixels), images.count * images.image_bytes());
   }
-  return bytes;
+  if (TakesBytes(entry)) return bytes;
+  std::string floats;
+  for (const char byte : bytes) {
+    const float value = static_cast<unsigned char>(byte);
+    floats.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  }
+  return floats;
 }
 
 absl::Status Run(std::vector<std::string> arguments) {
@@ -100,12 +102,11 @@ absl::StatusOr<std::vector<float>> RunOnnxRuntime(const std::string& model, cons
   const std::string bytes_in = EntryBytes(images, entry);
   CONVD_RETURN_IF_ERROR(Write(scratch.File("images"), bytes_in.data(), bytes_in.size()));
   std::vector<int64_t> shape = {images.height, images.width, images.channels};
-  if (entry == OnnxEntry::kUint8Nchw) shape = {images.channels, images.height, images.width};
-  CONVD_RETURN_IF_ERROR(
-      Run({"node", absl::StrCat(kFolder, "/onnx_runtime.mjs"), scratch.File("model.onnx"),
-           scratch.File("images"), entry == OnnxEntry::kFloat32Nhwc ? "float32" : "uint8",
-           std::to_string(shape[0]), std::to_string(shape[1]), std::to_string(shape[2]),
-           scratch.File("probabilities")}));
+  if (TakesChannelsFirst(entry)) shape = {images.channels, images.height, images.width};
+  CONVD_RETURN_IF_ERROR(Run(
+      {"node", absl::StrCat(kFolder, "/onnx_runtime.mjs"), scratch.File("model.onnx"),
+       scratch.File("images"), TakesBytes(entry) ? "uint8" : "float32", std::to_string(shape[0]),
+       std::to_string(shape[1]), std::to_string(shape[2]), scratch.File("probabilities")}));
   std::ifstream file(scratch.File("probabilities"), std::ios::binary);
   std::stringstream bytes;
   bytes << file.rdbuf();

@@ -60,8 +60,8 @@ TEST_P(OnnxRuntimeTest, GivesThemAtAnyOpsetAndEntry) {
   absl::StatusOr<std::vector<float>> ours = EngineProbabilities(*c->graph, c->model, c->images);
   ASSERT_TRUE(ours.ok()) << ours.status();
   for (int opset = kMinOpset; opset <= kMaxOpset; ++opset) {
-    for (OnnxEntry entry :
-         {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc}) {
+    for (OnnxEntry entry : {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc,
+                            OnnxEntry::kFloat32Nchw}) {
       SCOPED_TRACE(absl::StrCat("opset ", opset, ", entry ", static_cast<int>(entry)));
       absl::StatusOr<std::string> onnx = WriteOnnx(*c->graph, c->parameters, {}, {opset, entry});
       ASSERT_TRUE(onnx.ok()) << onnx.status();
@@ -112,7 +112,8 @@ TEST_F(TrainedOnnxTest, AgreesOverTenThousandImages) {
     c->parameters = (*trainer)->parameters();
   }
   absl::StatusOr<std::vector<float>> ours;
-  for (OnnxEntry entry : {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc}) {
+  for (OnnxEntry entry : {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc,
+                          OnnxEntry::kFloat32Nchw}) {
     absl::StatusOr<std::string> onnx = WriteOnnx(*c->graph, c->parameters, {}, {kMaxOpset, entry});
     ASSERT_TRUE(onnx.ok()) << onnx.status();
     if (entry == OnnxEntry::kUint8Nhwc) ours = EngineProbabilities(*c->graph, *onnx, c->images);

@@ -59,8 +59,8 @@ std::vector<std::string> Ops(const onnx::ModelProto& model) {
 std::vector<OnnxOptions> AllForms() {
   std::vector<OnnxOptions> forms;
   for (int opset = 13; opset <= 17; ++opset) {
-    for (OnnxEntry entry :
-         {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc}) {
+    for (OnnxEntry entry : {OnnxEntry::kUint8Nhwc, OnnxEntry::kUint8Nchw, OnnxEntry::kFloat32Nhwc,
+                            OnnxEntry::kFloat32Nchw}) {
       forms.push_back({opset, entry});
     }
   }
@@ -277,7 +277,11 @@ TEST(WriteOnnxTest, EachEntryTakesWhatItIsCalled) {
                              {OnnxEntry::kFloat32Nhwc,
                               onnx::TensorProto::FLOAT,
                               {2, 3, 4},
-                              {"Mul", "Transpose", "Flatten", "Gemm", "Softmax"}}}) {
+                              {"Mul", "Transpose", "Flatten", "Gemm", "Softmax"}},
+                             {OnnxEntry::kFloat32Nchw,
+                              onnx::TensorProto::FLOAT,
+                              {4, 2, 3},
+                              {"Mul", "Flatten", "Gemm", "Softmax"}}}) {
     const onnx::ModelProto model =
         Write(graph, RandomParameters(graph, 1), {}, {.entry = want.entry});
     ASSERT_EQ(model.graph().input_size(), 1);

@@ -38,7 +38,8 @@ TEST_F(OnnxExportTest, HasTheOpsetAndTheEntryThatAreAskedFor) {
   for (const auto& [entry, type, ops] :
        {std::tuple{v1::ONNX_ENTRY_UINT8_NHWC, onnx::TensorProto::UINT8, "Cast Mul Transpose"},
         std::tuple{v1::ONNX_ENTRY_UINT8_NCHW, onnx::TensorProto::UINT8, "Cast Mul"},
-        std::tuple{v1::ONNX_ENTRY_FLOAT32_NHWC, onnx::TensorProto::FLOAT, "Mul Transpose"}}) {
+        std::tuple{v1::ONNX_ENTRY_FLOAT32_NHWC, onnx::TensorProto::FLOAT, "Mul Transpose"},
+        std::tuple{v1::ONNX_ENTRY_FLOAT32_NCHW, onnx::TensorProto::FLOAT, "Mul"}}) {
     request_.set_entry(entry);
     const auto onnx = ExportOnnx(request_, *repository_);
     ASSERT_TRUE(onnx.ok()) << onnx.status();
@@ -65,7 +66,7 @@ TEST_F(OnnxExportTest, SaysWhatWouldBeRight) {
     EXPECT_EQ(status.message(), absl::StrCat("opset: got ", opset, "; want 13 to 17"));
   }
   request_.clear_opset();
-  for (int entry : {-1, 4}) {
+  for (int entry : {-1, 5}) {
     request_.set_entry(static_cast<v1::OnnxEntry>(entry));
     const absl::Status status = ExportOnnx(request_, *repository_).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
