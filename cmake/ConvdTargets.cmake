@@ -4,6 +4,7 @@
 add_library(convd_flags INTERFACE)
 target_include_directories(convd_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(convd_flags INTERFACE -Wall -Wextra $<$<BOOL:${CONVD_WERROR}>:-Werror>)
+target_compile_options(convd_flags INTERFACE $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 # gcc 12 warns of overlaps inside std::string that cannot happen (its bugs 105329 and 105651).
 target_compile_options(convd_flags INTERFACE
   $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_LESS:$<CXX_COMPILER_VERSION>,13>>:-Wno-restrict>)
