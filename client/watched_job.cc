@@ -29,6 +29,7 @@ void WatchedJob::Take(const v1::JobEvent& event,
       // server may have ended, and the job run on in another attempt.
       const bool same = begun_ && event.job().state() == job_.state() &&
                         event.job().queue_position() == job_.queue_position() &&
+                        event.job().waiting_for() == job_.waiting_for() &&
                         event.job().attempts() == job_.attempts();
       // A job that has ended holds its whole history, so nothing can be missing behind it. Where
       // it is the first that the watcher hears of the job, it comes before its epochs as well.

@@ -26,6 +26,7 @@
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
 #include "server/library_versions.h"
+#include "server/memory_ledger.h"
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
@@ -89,6 +90,7 @@ class ConvdServer final : public Server {
   std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
   std::unique_ptr<DiskBudget> disk_;
+  std::unique_ptr<MemoryLedger> ledger_;  // of jobs and models
   std::unique_ptr<ModelRepository> models_;
   std::unique_ptr<DatasetRegistry> datasets_;
   std::unique_ptr<JobStore> jobs_;
@@ -108,6 +110,9 @@ class ConvdServer final : public Server {
 absl::Status ConvdServer::Open(const Config& config) {
   if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
   memory_ = DetectMemoryBudget(fs_);
+  // The rest is for requests, what they bring, and what the allocator keeps.
+  ledger_ = std::make_unique<MemoryLedger>(
+      MemoryLedger::Limits{.jobs = memory_.bytes / 4 * 3, .all = memory_.bytes / 8 * 7});
   CONVD_RETURN_IF_ERROR(OpenState(config));
   StartWorkers(config);
   CONVD_RETURN_IF_ERROR(StartJobs(config));
@@ -138,7 +143,7 @@ absl::Status ConvdServer::OpenState(const Config& config) {
       fs_, clock_, state_dir_,
       [this](const Graph& graph, absl::Span<const float> parameters,
              const InferenceOptions& compile_options) {
-        return CompileAndWarmUp(*executor_, graph, parameters, compile_options);
+        return CompileAndWarmUp(*executor_, *ledger_, graph, parameters, compile_options);
       });
   if (!models.ok()) return InFlag("--state", models.status());
   models_ = *std::move(models);
@@ -173,12 +178,11 @@ void ConvdServer::StartWorkers(const Config& config) {
   }
   executor_ = NewThreadedExecutor(workers, config.nice);
   job_memory_.workers = workers;
-  // The rest is for what is served meanwhile, requests and what the allocator keeps.
-  job_memory_.bytes = memory_.bytes / 4 * 3 / config.concurrent_jobs;
+  job_memory_.bytes = ledger_->limits().jobs;
   if (memory_.bytes == 0) {
     spdlog::warn("how much memory there is can't be found out; jobs are not checked against it");
   } else {
-    spdlog::info("{} MB of memory ({}); a job may take {}", memory_.bytes >> 20,
+    spdlog::info("{} MB of memory ({}); jobs may take {} together", memory_.bytes >> 20,
                  memory_.bytes == memory_.cgroup_limit ? "the container's limit" : "RAM",
                  job_memory_.bytes >> 20);
   }
@@ -189,6 +193,7 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
   options.concurrent_jobs = config.concurrent_jobs;
   options.max_waiting = config.max_waiting_jobs;
   options.take_room = [this](int64_t bytes) { return disk_->Take(bytes); };
+  options.memory = ledger_.get();
   options.checkpoints.interval = config.checkpoint_interval;
   options.instruction_set = InstructionSet();
   options.library_versions = LibraryVersions();

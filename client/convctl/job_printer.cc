@@ -33,8 +33,9 @@ void JobPrinter::OnEvent(const v1::JobEvent& event) {
       const std::string line = HasEnded(job.state()) ? "" : StateLine(job);
       if (line.empty() || line == state_line_) break;
       state_line_ = line;
-      // A pause may be long, and its reason too long for the terminal's last line.
-      if (terminal_.interactive && job.state() != v1::JOB_STATE_PAUSED) {
+      // Either may be long, and its reason too long for the terminal's last line.
+      if (terminal_.interactive && job.state() != v1::JOB_STATE_PAUSED &&
+          job.waiting_for().empty()) {
         ShowTransient(line);
       } else {
         ShowLine(line);

@@ -78,6 +78,8 @@ std::string StateLine(const v1::Job& job) {
   std::string line = absl::StrCat("Job ", id, " is ", StateText(job.state()));
   if (job.state() == v1::JOB_STATE_QUEUED && job.queue_position() > 0) {
     absl::StrAppend(&line, ", number ", Thousands(job.queue_position()), " in line");
+    if (!job.waiting_for().empty())
+      absl::StrAppend(&line, ", waiting: ", Printable(job.waiting_for()));
   } else if (job.state() == v1::JOB_STATE_PAUSED && job.has_error()) {
     absl::StrAppend(&line, ": ", Printable(job.error().message()), " (`convctl resume ", id,
                     " --allow-different-bits`)");
@@ -171,6 +173,7 @@ std::string JobDetails(const v1::Job& job) {
   if (job.state() == v1::JOB_STATE_PAUSED && job.has_error()) {
     fields.Add("Paused by server", job.error().message());
   }
+  if (!job.waiting_for().empty()) fields.Add("Waits for", job.waiting_for());
   if (job.priority() != 0) fields.Add("Priority", absl::StrCat(job.priority()));
   if (job.attempts() > 1) fields.Add("Attempts", absl::StrCat(job.attempts()));
   fields.Add("Model", request.model());

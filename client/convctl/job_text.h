@@ -11,8 +11,8 @@ namespace convd {
 // Jobs as tables and lines for people. Any thread may call.
 
 std::string StateText(v1::JobState state);  // "running"
-// "Job j1 is queued, number 2 in line"; of a paused one, how it goes on or why the server paused
-// it.
+// "Job j1 is queued, number 2 in line", and what the next one waits for; of a paused one, how it
+// goes on or why the server paused it.
 std::string StateLine(const v1::Job& job);
 std::string ArchitectureText(const v1::TrainRequest& request);  // the preset's or network's name
 std::string OptimizerText(const v1::Optimizer& optimizer);      // "adam, learning rate 0.001"

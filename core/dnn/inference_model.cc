@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "core/dnn/aligned_buffer.h"
 #include "core/dnn/plan.h"
+#include "core/dnn/plan_memory.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -143,6 +144,18 @@ std::vector<int64_t> PredictionSizes(const Graph& graph) {
     if (images < sizes.back()) sizes.push_back(images);
   }
   return sizes;
+}
+
+int64_t EstimateInferenceMemory(const Graph& graph, v1::Precision precision, int workers) {
+  double workspaces = 0, packed = 0;
+  for (const int64_t images : PredictionSizes(graph)) {
+    const PlanMemory plan = EstimatePlanMemory(graph, {.images = images, .precision = precision});
+    // Each worker may have been at each size.
+    workspaces += static_cast<double>(plan.workspace_bytes) * workers;
+    packed = std::max(packed, static_cast<double>(plan.packed_bytes));
+  }
+  // What all sizes share, and one array more while they are compared, or where one differs.
+  return static_cast<int64_t>(std::min(workspaces + 2 * packed, 0x1p62));
 }
 
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(

@@ -51,6 +51,10 @@ struct InferenceOptions {
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
     const Graph& graph, absl::Span<const float> parameters, const InferenceOptions& options = {});
 
+// About how many bytes a compiled model takes once `workers` have answered with it, rather too many
+// than too few; from shapes alone, as EstimatePlanMemory. Any thread may call.
+int64_t EstimateInferenceMemory(const Graph& graph, v1::Precision precision, int workers);
+
 // A request is split among workers down to pieces of so many images, of which a plan's call still
 // keeps a core busy.
 inline constexpr int64_t kLeastPieceImages = 4;

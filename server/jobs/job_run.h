@@ -17,6 +17,7 @@
 #include "core/train/trainer.h"
 #include "server/jobs/checkpoints.h"
 #include "server/jobs/store.h"
+#include "server/memory_ledger.h"
 
 namespace convd {
 
@@ -75,6 +76,8 @@ class JobRun final : public TrainingObserver {
 
   // Set under the runner's lock, once, by the thread that runs the job.
   bool publishing = false;
+  // Given back when the run is over. Set before others know of the run.
+  MemoryLedger::Share memory;
 
  private:
   const JobRecord begun_;

@@ -222,7 +222,8 @@ class Resolver {
                        std::move(summary),
                        std::move(warnings_),
                        std::move(sent_sha256),
-                       std::move(training_pixels)};
+                       std::move(training_pixels),
+                       memory_bytes_};
   }
 
  private:
@@ -319,13 +320,13 @@ class Resolver {
 
   // Names what has to change so that the job fits: a micro_batch or batch_size that is too large,
   // or else the network.
-  absl::Status CheckMemory(const Graph& graph, const TrainingData& data,
-                           bool micro_batch_given) const {
+  absl::Status CheckMemory(const Graph& graph, const TrainingData& data, bool micro_batch_given) {
     const auto estimate = [&](const v1::TrainRequest& request) {
       return EstimateTrainingMemory(graph, request, data.train.count, data.validation.count,
                                     memory_.workers);
     };
     const TrainingMemory needs = estimate(request_);
+    memory_bytes_ = needs.total();
     if (memory_.bytes == 0 || needs.total() <= memory_.bytes) return absl::OkStatus();
     const std::string why = absl::StrCat(
         "training takes about ", Megabytes(needs.total()), " MB of memory (activations and ",
@@ -381,6 +382,7 @@ class Resolver {
   ModelRepository* const models_;
   std::string validation_sha256_;
   std::vector<std::string> warnings_;
+  int64_t memory_bytes_ = 0;
 };
 
 }  // namespace

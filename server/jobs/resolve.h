@@ -26,13 +26,15 @@ struct ResolvedJob {
   std::string sent_sha256 = "";  // SentSha256 of the request that it was resolved from
   // Of the split trained on; unset where its dataset's record doesn't have it.
   v1::PixelStatistics training_pixels = {};
+  int64_t memory_bytes = 0;  // that training it takes, by EstimateTrainingMemory
 };
 
 // By which a request that comes again is recognized as it was sent, whatever its defaults would be
 // by now. "", which none is recognized by, where memory is short.
 std::string SentSha256(const v1::TrainRequest& request);
 
-// What a job may take of the memory here, and how many workers share the work and need buffers.
+// What a job may take of the memory here while no other runs, and how many workers share the work
+// and need buffers.
 struct JobMemory {
   int64_t bytes = 0;  // 0: no limit
   int workers = 1;

@@ -8,32 +8,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/nn/graph.h"
-#include "core/nn/presets.h"
 #include "core/status/status_macros.h"
+#include "server/jobs/disk_room.h"
 #include "server/jobs/transitions.h"
 
 namespace convd {
 namespace {
 
 constexpr int32_t kMostPriority = 100;
-// Of a job's card, history and the folders' blocks.
-constexpr int64_t kRoomBesideWeights = int64_t{1} << 20;
-
-// What a job may take on the disk at once: two checkpoints and a third that is being written, of
-// weights, two moments and the best epoch's weights, and its version.
-int64_t RoomFor(const v1::TrainRequest& request) {
-  constexpr int64_t kFloats = 3 * 4 + 1;
-  const absl::StatusOr<Graph> graph = Graph::Create(
-      request.has_preset() ? Preset(request.preset()).value_or(v1::Network()) : request.network());
-  // What is wrong with it is told when the job begins.
-  const int64_t parameters = graph.ok() ? graph->parameter_count() : 0;
-  return kFloats * static_cast<int64_t>(sizeof(float)) * parameters + kRoomBesideWeights;
-}
-
-// It may be what ended the server in its last attempt, and hasn't shown yet that it isn't.
-bool IsSuspect(const JobRun& run) { return run.begun().crashes > 1 && !run.saved(); }
-
 absl::Status StoppingError() {
   return absl::UnavailableError("the server is stopping; try again when it is back");
 }
@@ -155,7 +137,7 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
   record.sent_sha256 = job.sent_sha256;
   record.data_sha256 = job.data_sha256;
   record.validation_sha256 = job.validation_sha256;
-  const absl::Status room = options_.take_room(RoomFor(job.request));
+  const absl::Status room = options_.take_room(DiskRoomFor(job.request));
   v1::Job created;
   {
     absl::MutexLock lock(&mu_);
@@ -171,7 +153,8 @@ absl::StatusOr<v1::Job> JobRunner::Submit(ResolvedJob job) {
                        "ended, or cancel some"));
     }
     CONVD_ASSIGN_OR_RETURN(created, store_.Create(std::move(record), clock_.Now()));
-    const LiveJob& live = live_.emplace(created.id(), LiveJobOf(created)).first->second;
+    LiveJob& live = live_.emplace(created.id(), LiveJobOf(created)).first->second;
+    live.memory_bytes = job.memory_bytes;
     waiting_.Add(PlaceOf(live));
     ShowLive(created);
     untold_.push_back(Listed(created.id()));
@@ -231,12 +214,19 @@ absl::StatusOr<std::vector<v1::Job>> JobRunner::List(const std::string& before_i
 }
 
 void JobRunner::ShowLive(v1::Job& job) {
-  if (job.state() == v1::JOB_STATE_QUEUED) job.set_queue_position(QueuePosition(job.id()));
+  if (job.state() == v1::JOB_STATE_QUEUED) {
+    job.set_queue_position(QueuePosition(job.id()));
+    job.set_waiting_for(WaitingFor(job.id(), job.queue_position()));
+  }
   if (job.state() != v1::JOB_STATE_RUNNING) return;
   const auto it = running_.find(job.id());
   if (it == running_.end()) return;
   const JobRun::Latest latest = it->second->latest();
   if (latest.count > 0) *job.mutable_progress() = latest.progress;
+}
+
+std::string JobRunner::WaitingFor(const std::string& id, int64_t position) {
+  return position == 1 && held_.id == id ? held_.why : "";
 }
 
 int64_t JobRunner::QueuePosition(const std::string& id) {
@@ -254,7 +244,10 @@ absl::StatusOr<JobRunner::View> JobRunner::Look(const std::string& id) {
   absl::MutexLock lock(&mu_);
   View view;
   CONVD_ASSIGN_OR_RETURN(view.state, State(id));
-  if (view.state == v1::JOB_STATE_QUEUED) view.queue_position = QueuePosition(id);
+  if (view.state == v1::JOB_STATE_QUEUED) {
+    view.queue_position = QueuePosition(id);
+    view.waiting_for = WaitingFor(id, view.queue_position);
+  }
   if (const auto it = running_.find(id); it != running_.end()) {
     JobRun::Latest latest = it->second->latest();
     view.progress = std::move(latest.progress);
@@ -268,6 +261,7 @@ absl::Status JobRunner::Apply(const std::string& id, const JobChange& change) {
   CONVD_RETURN_IF_ERROR(store_.Apply(id, change));
   LiveJob& job = live_.at(id);
   if (job.state == v1::JOB_STATE_QUEUED) waiting_.Remove(PlaceOf(job));
+  if (held_.id == id) held_ = {};
   job.state = change.state;
   job.wished = v1::JOB_STATE_UNSPECIFIED;
   if (change.state == v1::JOB_STATE_RUNNING) job.started = true;
@@ -445,118 +439,6 @@ void JobRunner::TellChanges() {
 v1::Job JobRunner::Listed(const std::string& id) {
   absl::StatusOr<v1::Job> job = store_.Get(id, JobParts::kListed);
   return job.ok() ? *std::move(job) : v1::Job();
-}
-
-void JobRunner::RunJobs() {
-  for (;;) {
-    {
-      absl::MutexLock lock(&mu_);
-      const auto may_go_on = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        return stopping_ || !waiting_.empty();
-      };
-      mu_.Await(absl::Condition(&may_go_on));
-      if (stopping_) return;
-    }
-    if (RunOne()) continue;
-    absl::MutexLock lock(&mu_);
-    const auto is_stopping = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopping_; };
-    // Either another thread was faster, or the store could not keep the change.
-    if (!waiting_.empty()) {
-      mu_.AwaitWithTimeout(absl::Condition(&is_stopping), options_.retry_interval);
-    }
-  }
-}
-
-void JobRunner::WarnOfNoBeginning(const absl::Status& status) {
-  {
-    absl::MutexLock lock(&mu_);
-    if (std::exchange(told_of_no_beginning_, true)) return;
-  }
-  options_.on_warning(
-      absl::StrCat("no job can begin, and what waits goes on waiting: ", status.message()));
-}
-
-bool JobRunner::RunOne() {
-  absl::StatusOr<std::shared_ptr<JobRun>> run = Begin();
-  if (!run.ok()) {
-    WarnOfNoBeginning(run.status());
-    return false;
-  }
-  if (*run == nullptr) return false;
-  TellChanges();
-  // This one's state and the place of all behind it.
-  watchers_.WakeAll();
-  Run(**run);
-  return true;
-}
-
-absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
-  absl::MutexLock lock(&mu_);
-  if (stopping_ || waiting_.empty()) return std::shared_ptr<JobRun>();
-  const std::string id = waiting_.first();
-  CONVD_ASSIGN_OR_RETURN(JobRecord record, store_.GetRecord(id));
-  // Until it is saved anew it has the server to itself, so that no other job is taken for what ends
-  // the server.
-  const bool suspects = std::any_of(running_.begin(), running_.end(),
-                                    [](const auto& run) { return IsSuspect(*run.second); });
-  if (suspects || (record.crashes > 0 && !running_.empty())) return std::shared_ptr<JobRun>();
-  // A job that can't be saved would train for nothing; waiting costs it nothing.
-  CONVD_RETURN_IF_ERROR(options_.take_room(RoomFor(record.job.request())));
-  JobChange change;
-  change.state = v1::JOB_STATE_RUNNING;
-  change.time = clock_.Now();
-  change.crashes = ++record.crashes;
-  CONVD_RETURN_IF_ERROR(Apply(id, change));
-  record.job.set_attempts(record.job.attempts() + 1);
-  v1::CheckpointHeader header;
-  header.set_job_id(id);
-  header.set_attempt(record.job.attempts());
-  header.set_instruction_set(options_.instruction_set);
-  header.mutable_library_versions()->insert(options_.library_versions.begin(),
-                                            options_.library_versions.end());
-  auto run = std::make_shared<JobRun>(std::move(record), std::move(header), store_, checkpoints_,
-                                      clock_, options_.checkpoints, options_.progress_interval,
-                                      [this, id] { watchers_.WakeUp(id); });
-  running_.emplace(id, run);
-  told_of_no_beginning_ = false;
-  return run;
-}
-
-absl::Status JobRunner::BeginPublishing(JobRun& run) {
-  absl::MutexLock lock(&mu_);
-  // Asked for after the trainer last looked, and still in time: nothing is published.
-  if (run.Cancelled()) return absl::CancelledError("the run was asked to end");
-  run.publishing = true;
-  return absl::OkStatus();
-}
-
-void JobRunner::Run(JobRun& run) {
-  const TrainedJob trained = TrainJob(training_, run, [&] { return BeginPublishing(run); });
-  JobChange change;
-  for (;;) {
-    absl::Status kept;
-    {
-      absl::MutexLock lock(&mu_);
-      // Under the lock that wishes are granted under, so that none is granted in vain.
-      change = ChangeAtEnd(run, trained);
-      change.time = clock_.Now();
-      kept = Apply(run.id(), change);
-      if (kept.ok()) running_.erase(run.id());
-    }
-    if (kept.ok()) break;
-    options_.on_warning(
-        absl::StrCat("the end of job ", run.id(), " can't be kept yet: ", kept.message()));
-    absl::MutexLock lock(&mu_);
-    const auto is_stopping = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopping_; };
-    if (mu_.AwaitWithTimeout(absl::Condition(&is_stopping), options_.retry_interval)) {
-      // It stays RUNNING in the store, and the next start finds out how far it came.
-      running_.erase(run.id());
-      return;
-    }
-  }
-  if (IsFinal(change.state)) checkpoints_.Remove(run.id());
-  TellChanges();
-  watchers_.WakeAll();
 }
 
 }  // namespace convd

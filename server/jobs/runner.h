@@ -29,6 +29,7 @@
 #include "server/jobs/train_job.h"
 #include "server/jobs/waiting_line.h"
 #include "server/jobs/watchers.h"
+#include "server/memory_ledger.h"
 #include "server/models/repository.h"
 
 namespace convd {
@@ -46,6 +47,9 @@ struct JobRunnerOptions {
   // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED: then no job is
   // accepted or begun that needs them. Reads the disk; must not call the runner.
   TakeRoom take_room = [](int64_t) { return absl::OkStatus(); };
+  // What a job takes while it runs; until there is that much it waits, and all behind it. Null: no
+  // limit. Outlives the runner.
+  MemoryLedger* memory = nullptr;
   // What every card and checkpoint says of this server.
   std::string instruction_set;
   std::map<std::string, std::string> library_versions;
@@ -115,7 +119,7 @@ class JobRunner {
   void Post(absl::AnyInvocable<void()> work) { watchers_.Post(std::move(work)); }
 
   // Begins the first job that waits and runs it to its end, its pause or the stop, on this thread;
-  // false where none waits, the disk has no room, or stopping.
+  // false where none waits or the first can't begin yet, or stopping.
   bool RunOne();
 
  private:
@@ -125,6 +129,7 @@ class JobRunner {
   struct View {
     v1::JobState state = v1::JOB_STATE_UNSPECIFIED;
     int64_t queue_position = 0;
+    std::string waiting_for;
     v1::Progress progress;
     uint64_t progress_count = 0;  // 0: none yet
     bool watches_ended = false;
@@ -139,8 +144,14 @@ class JobRunner {
   void RunJobs();
   // Once until a job begins, for it is tried each second.
   void WarnOfNoBeginning(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the first job that waits; null where there is none, or once stopping.
-  absl::StatusOr<std::shared_ptr<JobRun>> Begin();
+  // Takes the first job that waits; null where there is none, where it has to wait for other jobs
+  // or memory, or once stopping.
+  absl::StatusOr<std::shared_ptr<JobRun>> Begin() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<std::shared_ptr<JobRun>> BeginFirst(JobRecord record, int64_t memory_bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What keeps the first job from beginning; shown until it is another one, or the job begins.
+  void Hold(const std::string& id, absl::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WakeHeld() ABSL_LOCKS_EXCLUDED(mu_);
   // From here on a cancellation comes too late.
   absl::Status BeginPublishing(JobRun& run);
   void Run(JobRun& run);
@@ -161,6 +172,8 @@ class JobRunner {
 
   void ShowLive(v1::Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t QueuePosition(const std::string& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::string WaitingFor(const std::string& id, int64_t position)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The job that this request made before; nothing where it is new.
   absl::StatusOr<std::optional<v1::Job>> FindRepeated(const ResolvedJob& asked)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -188,6 +201,12 @@ class JobRunner {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool watches_ended_ ABSL_GUARDED_BY(mu_) = false;
   bool told_of_no_beginning_ ABSL_GUARDED_BY(mu_) = false;
+  struct Held {
+    std::string id;
+    std::string why;
+    bool told = true;  // to who watches
+  };
+  Held held_ ABSL_GUARDED_BY(mu_);  // no id: none
 
   std::vector<std::thread> threads_;  // last: they use the rest
 };

@@ -59,6 +59,8 @@ struct LiveJob {
   v1::JobState wished = v1::JOB_STATE_UNSPECIFIED;
   std::string train_dataset, validation_dataset;  // names; "" for none
   v1::ModelVersion initial_model;                 // no name where it begins with new weights
+  // That training it takes on this server, which the store doesn't know.
+  std::optional<int64_t> memory_bytes = std::nullopt;
 };
 
 // Of a job as the store gives it; what it was asked for isn't known from that.

@@ -187,6 +187,15 @@ absl::Status CheckSameBits(const JobTraining& training, const std::string& job_i
   return checkpoint.ok() ? CheckSameBits(training, checkpoint->header) : absl::OkStatus();
 }
 
+int64_t MemoryOf(const JobTraining& training, const v1::TrainRequest& request) {
+  try {
+    const absl::StatusOr<ResolvedJob> job = training.resolve(request);
+    return job.ok() ? job->memory_bytes : 0;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
 TrainedJob TrainJob(const JobTraining& training, JobRun& run,
                     absl::FunctionRef<absl::Status()> begin_publishing) {
   // Nothing of ours throws, but the standard library does when memory is short, and one job's

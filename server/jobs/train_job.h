@@ -44,6 +44,10 @@ std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1:
 // unbroken run's: another instruction set, oneDNN or convd wrote it. OK where there is none.
 absl::Status CheckSameBits(const JobTraining& training, const std::string& job_id);
 
+// How many bytes of memory training it takes. 0 where it can't be resolved any more: once it has
+// begun, TrainJob says why. Reads datasets; never throws.
+int64_t MemoryOf(const JobTraining& training, const v1::TrainRequest& request);
+
 // Attempts that may end with the server, without a checkpoint in between, before a job is given up.
 inline constexpr int32_t kMaxCrashes = 3;
 

@@ -44,6 +44,7 @@ JobWatch::Step JobWatch::ShowJob(v1::Job job, v1::JobEvent& event) {
   begun_ = true;
   state_ = job.state();
   queue_position_ = job.queue_position();
+  waiting_for_ = job.waiting_for();
   ended_ = IsFinal(job.state());
   *event.mutable_job() = std::move(job);
   return Step::kEvent;
@@ -67,7 +68,8 @@ absl::StatusOr<JobWatch::Step> JobWatch::TryNext(v1::JobEvent& event) {
     return ShowJob(std::move(job), event);
   }
   // A job that begins is shown before its epochs; one that is paused or queued again, after them.
-  const bool changed = view.state != state_ || view.queue_position != queue_position_;
+  const bool changed = view.state != state_ || view.queue_position != queue_position_ ||
+                       view.waiting_for != waiting_for_;
   if (changed && view.state == v1::JOB_STATE_RUNNING) return ShowNow(view.state, event);
   CONVD_ASSIGN_OR_RETURN(std::vector<v1::EpochRecord> records,
                          runner_.store_.Epochs(id_, last_epoch_, 1));

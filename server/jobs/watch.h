@@ -28,9 +28,9 @@ class JobWatch {
 
   enum class Step { kEvent, kNothingYet, kEnd };
 
-  // The job first; then, in the order in which they happened, changes of state and place, epoch
-  // records after `after_epoch`, the latest progress; the ended job last. A job that has ended
-  // already is one event.
+  // The job first; then, in the order in which they happened, changes of state, place and what is
+  // waited for, epoch records after `after_epoch`, the latest progress; the ended job last. A job
+  // that has ended already is one event.
   Step Next(v1::JobEvent& event);
   // Why there is no more, after kEnd: OK where the job has ended, UNAVAILABLE where the server
   // stops, NOT_FOUND where the job was forgotten meanwhile.
@@ -53,6 +53,7 @@ class JobWatch {
   bool ended_ = false;
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
   int64_t queue_position_ = 0;
+  std::string waiting_for_;
   int64_t last_epoch_;
   uint64_t progress_count_ = 0;
   absl::Status end_;

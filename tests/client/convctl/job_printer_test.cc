@@ -112,6 +112,19 @@ TEST_F(JobPrinterTest, APauseIsALineAndNotTheServersEnd) {
             "\x1b[K\n");
 }
 
+TEST_F(JobPrinterTest, WhatAJobWaitsForIsALineOfItsOwn) {
+  width_ = 30;
+  JobPrinter printer = Printer(true);
+  v1::JobEvent event = JobEvent(v1::JOB_STATE_QUEUED, 1);
+  printer.OnEvent(event);
+  event.mutable_job()->set_waiting_for("memory: 900 MB");
+  printer.OnEvent(event);
+  printer.OnEvent(event);
+  EXPECT_THAT(writes_,
+              ElementsAre("\rJob j1 is queued, number 1 in\x1b[K",
+                          "\rJob j1 is queued, number 1 in line, waiting: memory: 900 MB\x1b[K\n"));
+}
+
 TEST_F(JobPrinterTest, ClearTakesTheBarAway) {
   JobPrinter printer = Printer(true);
   printer.OnEvent(ProgressEvent(0));

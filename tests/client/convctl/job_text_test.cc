@@ -36,6 +36,10 @@ TEST(JobTextTest, SaysHowAJobIs) {
   EXPECT_EQ(StateLine(job), "Job j1 is queued");
   job.set_queue_position(1200);
   EXPECT_EQ(StateLine(job), "Job j1 is queued, number 1,200 in line");
+  job.set_queue_position(1);
+  job.set_waiting_for("memory: \x1b takes it");
+  EXPECT_EQ(StateLine(job), "Job j1 is queued, number 1 in line, waiting: memory: \\x1b takes it");
+  EXPECT_THAT(JobDetails(job), HasSubstr("\nWaits for     memory: \\x1b takes it\n"));
   EXPECT_EQ(StateLine(JobIn(v1::JOB_STATE_RUNNING)), "Job j1 is running");
   job = JobIn(v1::JOB_STATE_PAUSED);
   EXPECT_EQ(StateLine(job), "Job j1 is paused; `convctl resume j1` lets it go on");

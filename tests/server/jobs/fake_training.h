@@ -157,6 +157,11 @@ inline v1::Network SmallNetwork() {
 }
 
 // What the resolver of a server would make of a stored request.
+// Takes a megabyte for each image of a batch.
+inline int64_t MemoryFor(const v1::TrainRequest& request) {
+  return static_cast<int64_t>(request.batch_size()) << 20;
+}
+
 inline ResolvedJob JobFor(const std::string& model) {
   v1::TrainRequest request;
   request.set_model(model);
@@ -173,6 +178,7 @@ inline ResolvedJob JobFor(const std::string& model) {
 inline absl::StatusOr<ResolvedJob> ResolveStored(const v1::TrainRequest& request) {
   ResolvedJob job = JobFor(request.model());
   job.request = request;
+  job.memory_bytes = MemoryFor(request);
   return job;
 }
 

@@ -371,6 +371,22 @@ TEST_F(ResolveMemoryTest, AJobThatFitsIsAccepted) {
             "");
 }
 
+TEST_F(ResolveMemoryTest, SaysWhatTheJobTakes) {
+  const auto takes = [&](const char* rest) {
+    const auto job =
+        ResolveJob(Request("model: 'm' dataset { name: 'digits' } validation { none: true } " +
+                           HoldsMuch() + rest),
+                   datasets_, {.bytes = 0, .workers = 4});
+    EXPECT_TRUE(job.ok()) << job.status();
+    return job->memory_bytes;
+  };
+  // 20 layers of 28 * 28 * 4000 floats for each worker that an image keeps busy.
+  constexpr int64_t kWorkspace = int64_t{20} * 28 * 28 * 4000 * 4;
+  EXPECT_GT(takes("batch_size: 1"), kWorkspace);
+  EXPECT_LT(takes("batch_size: 1"), 2.1 * kWorkspace);
+  EXPECT_GT(takes("batch_size: 4"), 4 * kWorkspace);
+}
+
 TEST_F(ResolveMemoryTest, ABatchSizeThatWouldKeepTooManyWorkersBusyIsRefusedWithOneThatFits) {
   const std::string refusal = Refusal("batch_size: 40", {.bytes = 700 << 20, .workers = 4});
   EXPECT_THAT(refusal, StartsWith("batch_size: with 40 images training takes about "));
