@@ -116,7 +116,7 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::BeginFirst(JobRecord record,
   if (options_.memory != nullptr) {
     absl::StatusOr<MemoryLedger::Share> taken = options_.memory->TakeForJob(id, memory_bytes);
     if (!taken.ok()) {
-      Hold(id, absl::StrCat("memory: training ", taken.status().message()));
+      Hold(id, absl::StrCat("training ", taken.status().message()));
       return std::shared_ptr<JobRun>();
     }
     memory = *std::move(taken);

@@ -49,7 +49,7 @@ TEST_F(RunnerThreadsTest, AJobThatDoesNotFitBesideAnotherWaitsAndSaysForWhat) {
   const std::string a = SubmitTaking("a", 60);
   const std::string b = SubmitTaking("b", 41);
   const std::string expected =
-      "memory: training takes about 41 MB of memory, and jobs may take 100 MB together; taken by "
+      "training takes about 41 MB of memory, and jobs may take 100 MB together; taken by "
       "job " +
       a + " 60 MB";
   EXPECT_EQ(WaitingFor(b), "");
@@ -119,7 +119,7 @@ TEST_F(RunnerThreadsTest, WatchersAreToldWhatAJobWaitsFor) {
     EXPECT_EQ(event.job().queue_position(), 1);
     EXPECT_FALSE(runner_->RunOne());
     ASSERT_TRUE(reader.Read(event));
-    EXPECT_THAT(event.job().waiting_for(), HasSubstr("memory: training takes about 60 MB"));
+    EXPECT_THAT(event.job().waiting_for(), HasSubstr("training takes about 60 MB"));
     EXPECT_FALSE(runner_->RunOne());  // the same again is no news
   });
   while (runner_->RunOne()) {
