@@ -104,7 +104,7 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   absl::StatusOr<v1::Dataset> Ingest(const NewDataset& wanted, const std::string& path,
                                      const std::string& shown_path, const DataDirs& allowed,
                                      bool ours);
-  absl::StatusOr<v1::Dataset> Publish(const std::string& name, const Dataset& dataset);
+  absl::StatusOr<v1::Dataset> Publish(const NewDataset& wanted, const Dataset& dataset);
   absl::Status MoveContentIntoPlace(const Dataset& dataset, const v1::Dataset& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);
   // Out of sight at once, then removed.
@@ -287,11 +287,12 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const NewDataset& wanted
   }
   CONVD_ASSIGN_OR_RETURN(const Dataset dataset,
                          ReadDatasetFiles(fs_, found, wanted.labels, limits_, wanted.image_size));
-  return Publish(wanted.name, dataset);
+  return Publish(wanted, dataset);
 }
 
-absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name,
+absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const NewDataset& wanted,
                                                          const Dataset& dataset) {
+  const std::string& name = wanted.name;
   const std::string sha256 = HashDataset(dataset);
   if (!IsSha256(sha256)) return absl::ResourceExhaustedError("no memory to hash the dataset");
   v1::Dataset record = DescribeDataset(dataset, sha256);
@@ -324,6 +325,7 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name
     content.record = record;
   }
   record.set_name(name);
+  record.set_upload_id(wanted.upload_id);
   if (absl::Status status = WriteFileAtomically(fs_, NamePath(name), RecordText(record));
       !status.ok()) {
     // The rename may have happened and only its sync failed.

@@ -168,6 +168,9 @@ TEST_F(PartialUploadsTest, ABrokenUploadGoesOnWhereItStoppedAndIsTheSameDataset)
   EXPECT_EQ(dataset->name(), "up");
   EXPECT_EQ(dataset->sha256(), kSmallMnistSha256);
   ExpectGone("u1");
+  // For whom the answer did not reach.
+  Reopen();
+  EXPECT_EQ(registry_->Get("up")->upload_id(), "u1");
 }
 
 TEST_F(PartialUploadsTest, WhatWasWrittenIsThereAfterTheProcessWasKilled) {
