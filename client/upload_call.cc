@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/grpc_call.h"
 #include "core/names/text_fields.h"
@@ -61,10 +62,8 @@ absl::StatusOr<v1::Dataset> UploadCall::Try() {
 }
 
 absl::StatusOr<std::optional<v1::Dataset>> UploadCall::Find(BytesThere& there) {
-  v1::GetUploadRequest look;
-  look.set_upload_id(header_.upload_id());
   v1::Upload upload;
-  const absl::Status status = Call(&v1::Datasets::StubInterface::GetUpload, look, upload);
+  const absl::Status status = Look(upload);
   can_go_on_ = !absl::IsUnimplemented(status);
   if (!can_go_on_) return std::nullopt;  // an older server, which wants it in one stream
   if (absl::IsNotFound(status)) {
@@ -94,6 +93,25 @@ absl::StatusOr<std::optional<v1::Dataset>> UploadCall::Find(BytesThere& there) {
   const absl::Status removed = Call(&v1::Datasets::StubInterface::DeleteUpload, request, response);
   if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   return std::nullopt;
+}
+
+absl::Status UploadCall::Look(v1::Upload& upload) {
+  v1::GetUploadRequest request;
+  request.set_upload_id(header_.upload_id());
+  const absl::Time end = absl::Now() + connection_.timeout;
+  absl::Duration pause = connection_.options.first_pause;
+  for (;;) {
+    upload.Clear();
+    CONVD_RETURN_IF_ERROR(Call(&v1::Datasets::StubInterface::GetUpload, request, upload));
+    if (!upload.being_read()) return absl::OkStatus();
+    all_sent_ = true;
+    if (absl::Now() >= end) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("a dataset is being made of upload \"", header_.upload_id(), "\" still"));
+    }
+    if (cancellation_.WaitFor(pause)) return absl::CancelledError("stopped uploading");
+    pause = std::min(2 * pause, connection_.options.longest_pause);
+  }
 }
 
 absl::StatusOr<v1::Dataset> UploadCall::Send(const BytesThere& there) {

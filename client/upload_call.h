@@ -48,6 +48,8 @@ class UploadCall {
   // What is there to go on from; deletes what isn't how the files begin. A dataset where all of it
   // had been sent, and the upload has come to its end meanwhile.
   absl::StatusOr<std::optional<v1::Dataset>> Find(BytesThere& there);
+  // What the server has, once it isn't making a dataset of it any more.
+  absl::Status Look(v1::Upload& upload);
   absl::StatusOr<v1::Dataset> Send(const BytesThere& there);
 
   template <typename Request, typename Response>
@@ -64,7 +66,7 @@ class UploadCall {
   int64_t total_ = 0;       // bytes
   int64_t there_ = -1;      // bytes at the server when it was last asked
   bool has_grown_ = true;   // between the last two times
-  bool all_sent_ = false;   // in the last stream
+  bool all_sent_ = false;   // in the last stream, or by another call
   bool can_go_on_ = false;  // the server keeps what was sent
 };
 

@@ -410,10 +410,11 @@ absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
   {
     absl::MutexLock lock(&upload->mu);
     if (!upload->gone.ok()) return NoneOf(id);
-    if (upload->publishing) return IsPublished(id);
     upload->used = clock_.Now();
     CONVD_ASSIGN_OR_RETURN(answer, ReadRecord(id));
     answer.mutable_used()->set_seconds(absl::ToUnixSeconds(upload->used));
+    answer.set_being_read(upload->publishing);
+    if (upload->publishing) return answer;
     UploadFiles files(fs_, FilesFolder(id), options_.max_bytes, options_.take_room);
     CONVD_RETURN_IF_ERROR(files.Find());
     for (const auto& [name, bytes] : files.Sizes()) {

@@ -155,6 +155,15 @@ class RecordingDatasets final : public v1::Datasets::Service {
                          v1::Upload* upload) override {
     if (!keeps) return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "");
     ++looks;
+    if (reads > 0) {
+      if (--reads == 0) {
+        header.set_upload_id(request->upload_id());
+        kept.clear();
+        registered = true;
+      }
+      upload->set_being_read(true);
+      return grpc::Status::OK;
+    }
     if (kept.empty()) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no upload");
     upload->mutable_header()->set_upload_id(request->upload_id());
     for (const auto& [name, data] : kept) {
@@ -193,6 +202,7 @@ class RecordingDatasets final : public v1::Datasets::Service {
   bool keeps = false;
   std::map<std::string, std::string> kept;  // what has come, by file
   size_t unseen = 0;                        // bytes that the first look misses
+  int reads = 0;                            // looks until what came is a dataset
   std::deque<int64_t> breaks;               // bytes after which a stream ends, each
   grpc::Status break_with{grpc::StatusCode::UNAVAILABLE, "lost"};
   grpc::Status answer;  // to the first upload that comes to its end

@@ -150,6 +150,17 @@ TEST_F(UploadCallTest, AnAnswerThatIsLostIsFoundInTheDataset) {
   EXPECT_THAT(server_.datasets.received, SizeIs(1));
 }
 
+TEST_F(UploadCallTest, AnUploadThatIsBecomingADatasetIsWaitedForAndNotSentAgain) {
+  server_.datasets.kept = {{"big", big_}, {"small", "abc"}};
+  server_.datasets.reads = 5;
+  const auto dataset = Upload();
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->upload_id(), "u1");
+  EXPECT_EQ(server_.datasets.looks, 6);
+  EXPECT_THAT(server_.datasets.received, ::testing::IsEmpty());
+  EXPECT_EQ(losses_, 0);
+}
+
 TEST_F(UploadCallTest, OtherErrorsAreReturnedAtOnce) {
   server_.datasets.breaks = {kMiB};
   server_.datasets.break_with = {grpc::StatusCode::ABORTED, "another stream has taken over"};

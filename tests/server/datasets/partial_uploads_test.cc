@@ -152,6 +152,7 @@ TEST_F(PartialUploadsTest, ABrokenUploadGoesOnWhereItStoppedAndIsTheSameDataset)
   ASSERT_TRUE(there.ok()) << there.status();
   EXPECT_EQ(there->header().name(), "up");
   EXPECT_EQ(there->used().seconds(), 1'700'000'000);
+  EXPECT_FALSE(there->being_read());
   ASSERT_EQ(there->files_size(), 2);
   EXPECT_EQ(there->files(0).file(), "empty");
   EXPECT_EQ(there->files(0).size_bytes(), 0);
@@ -537,14 +538,15 @@ TEST_F(PartialUploadsTest, WhileADatasetIsMadeOfItNobodyElseHasIt) {
     ASSERT_TRUE(Begin(Header("u1"))->Write(file, 0, bytes).ok());
   }
   // Asked for room in the middle of it.
-  absl::Status begun, looked, deleted;
+  absl::Status begun, deleted;
+  v1::Upload looked;
   registry_ = nullptr;
   bool committing = false;
   registry_ =
       *DatasetRegistry::Open(FileSystem::Posix(), clock_, root_ + "/state", {}, {}, [&](int64_t) {
         if (committing && begun.ok()) {
           begun = absl::UnknownError("not yet");
-          looked = registry_->GetUpload("u1", Waits).status();
+          looked = *registry_->GetUpload("u1", Waits);
           deleted = registry_->DeleteUpload("u1");
           clock_.now += absl::Hours(25);
           EXPECT_THAT(registry_->RemoveUnusedUploads(), IsEmpty());
@@ -557,7 +559,10 @@ TEST_F(PartialUploadsTest, WhileADatasetIsMadeOfItNobodyElseHasIt) {
   const auto dataset = upload->Commit();
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(dataset->sha256(), kSmallMnistSha256);
-  for (const absl::Status& status : {begun, looked, deleted}) {
+  EXPECT_TRUE(looked.being_read());
+  EXPECT_EQ(looked.header().upload_id(), "u1");
+  EXPECT_EQ(looked.files_size(), 0);
+  for (const absl::Status& status : {begun, deleted}) {
     ExpectError(status, absl::StatusCode::kUnavailable, "a dataset is being made of upload \"u1\"");
   }
   ExpectGone("u1");
