@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/address.h"
-#include "client/dataset_upload.h"
 #include "client/grpc_call.h"
+#include "client/upload_call.h"
 #include "client/watched_job.h"
 #include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/evaluator.grpc.pb.h"
@@ -159,9 +159,10 @@ class GrpcClient final : public Client {
     return Call(*datasets_, &v1::Datasets::Stub::RegisterDataset, request, kLongCall);
   }
 
-  absl::StatusOr<v1::Dataset> UploadDataset(
-      const v1::UploadHeader& header, const std::vector<LocalFile>& files,
-      const std::function<void(int64_t, int64_t)>& on_progress) override;
+  absl::StatusOr<v1::Dataset> UploadDataset(const v1::UploadHeader& header,
+                                            const std::vector<LocalFile>& files,
+                                            const UploadEvents& events,
+                                            Cancellation* cancellation) override;
 
   absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() override {
     return List<v1::Dataset>(*datasets_, &v1::Datasets::Stub::ListDatasets,
@@ -312,7 +313,6 @@ class GrpcClient final : public Client {
     return response;
   }
 
-  // All pages, or as many as `limit` (0: none) asks for.
   // Hands what an export streams to `sink`.
   template <typename Request>
   absl::Status Receive(std::unique_ptr<grpc::ClientReader<v1::ExportModelResponse>> (
@@ -320,6 +320,7 @@ class GrpcClient final : public Client {
                        const Request& request,
                        absl::FunctionRef<absl::Status(std::string_view)> sink);
 
+  // All pages, or as many as `limit` (0: none) asks for.
   template <typename Item, typename Stub, typename Request, typename Response, typename Items>
   absl::StatusOr<std::vector<Item>> List(Stub& stub,
                                          grpc::Status (Stub::*method)(grpc::ClientContext*,
@@ -403,39 +404,17 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
   }
 }
 
-absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(
-    const v1::UploadHeader& header, const std::vector<LocalFile>& files,
-    const std::function<void(int64_t, int64_t)>& on_progress) {
-  CONVD_RETURN_IF_ERROR(CheckTextFields(header));
-  for (const LocalFile& file : files) {
-    v1::FileChunk chunk;
-    chunk.set_file(file.name);
-    CONVD_RETURN_IF_ERROR(CheckTextFields(chunk));
-  }
-  CONVD_ASSIGN_OR_RETURN(const int64_t total, CheckLocalFiles(files));
-  grpc::ClientContext context;
-  SetTimeout(context, Timeout(kLongCall));
-  v1::Dataset dataset;
-  const auto writer = datasets_->UploadDataset(&context, &dataset);
-  v1::UploadDatasetRequest first;
-  *first.mutable_header() = header;
-  absl::Status read;
-  if (writer->Write(first)) {
-    read = SendFiles(
-        files, [&](const v1::UploadDatasetRequest& request) { return writer->Write(request); },
-        [&](int64_t sent) {
-          if (on_progress) on_progress(sent, total);
-        });
-  }
-  if (!read.ok()) {
-    context.TryCancel();
-    (void)writer->Finish();  // CANCELLED, by us; what went wrong is in `read`
-    return read;
-  }
-  writer->WritesDone();
-  const grpc::Status status = writer->Finish();
-  if (!status.ok()) return Explain(status);
-  return dataset;
+absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(const v1::UploadHeader& header,
+                                                      const std::vector<LocalFile>& files,
+                                                      const UploadEvents& events,
+                                                      Cancellation* cancellation) {
+  Cancellation none;
+  if (cancellation == nullptr) cancellation = &none;
+  const UploadConnection connection = {
+      *datasets_, options_, Timeout(kLongCall),
+      [this](const grpc::Status& status) { return Explain(status); },
+      [this](Cancellation& until, absl::Time end) { AwaitServer(until, end); }};
+  return UploadCall(connection, header, files, events, *cancellation).Run();
 }
 
 template <typename Request>

@@ -34,7 +34,8 @@ struct ClientOptions {
   // watch's connection; convd allows six times as many.
   absl::Duration keepalive_interval = absl::Seconds(60);
   absl::Duration keepalive_timeout = absl::Seconds(20);
-  // Watch: how long a lost server is tried for again, and the pauses between (doubled each time).
+  // Watch, and uploads with an id: how long a lost server is tried for again, and the pauses
+  // between (doubled each time).
   absl::Duration reconnect_timeout = absl::Seconds(60);
   absl::Duration first_pause = absl::Milliseconds(100);
   absl::Duration longest_pause = absl::Seconds(5);
@@ -44,6 +45,15 @@ struct ClientOptions {
 struct LocalFile {
   std::string name;
   std::string path;
+};
+
+// What UploadDataset tells as it goes, on the calling thread; each may be empty.
+struct UploadEvents {
+  std::function<void(int64_t sent, int64_t total)> on_progress;  // bytes, with those from before
+  // Before the rest is sent, where something is there already, also after each loss.
+  std::function<void(int64_t there, int64_t total)> on_resumed;
+  // Once each time the server is lost, before it is tried for again.
+  std::function<void()> on_lost;
 };
 
 enum class Health { kServing, kNotServing, kUnknown };
@@ -91,11 +101,15 @@ class Client {
 
   virtual absl::StatusOr<v1::Dataset> RegisterDataset(
       const v1::RegisterDatasetRequest& request) = 0;
-  // Sends the files in chunks of 1 MiB. NOT_FOUND, with nothing sent, where one can't be opened;
-  // `on_progress` (bytes sent, bytes in all) runs on the calling thread.
-  virtual absl::StatusOr<v1::Dataset> UploadDataset(
-      const v1::UploadHeader& header, const std::vector<LocalFile>& files,
-      const std::function<void(int64_t, int64_t)>& on_progress = nullptr) = 0;
+  // Sends the files in chunks of 1 MiB. NOT_FOUND, with nothing sent, where one can't be opened.
+  // With a header.upload_id it sends only what isn't there of an earlier upload with the same id,
+  // or all where that one's bytes are others; makes lost connections again by itself; and after an
+  // error, or CANCELLED by `cancellation`, can mostly be gone on with by the same call. UNAVAILABLE
+  // when the server stays away; ABORTED where another call with the same id took over.
+  virtual absl::StatusOr<v1::Dataset> UploadDataset(const v1::UploadHeader& header,
+                                                    const std::vector<LocalFile>& files,
+                                                    const UploadEvents& events = {},
+                                                    Cancellation* cancellation = nullptr) = 0;
   virtual absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() = 0;  // by name
   virtual absl::StatusOr<v1::Dataset> GetDataset(const std::string& name) = 0;
   // At most 64 of a split's images, and as many as fit into an answer (datasets.proto).

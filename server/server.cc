@@ -46,6 +46,7 @@ namespace {
 constexpr absl::Duration kReadinessInterval = absl::Seconds(5);
 // How soon a version that was copied in is found.
 constexpr absl::Duration kModelsInterval = absl::Seconds(2);
+constexpr absl::Duration kUploadsInterval = absl::Minutes(1);
 
 absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
@@ -82,6 +83,7 @@ class ConvdServer final : public Server {
   absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
   void MaintainModels();
+  void MaintainUploads();
 
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
@@ -105,6 +107,7 @@ class ConvdServer final : public Server {
   ListeningServer listening_;
   std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<PeriodicCall> maintenance_;  // of the models
+  std::unique_ptr<PeriodicCall> uploads_maintenance_;
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
@@ -261,6 +264,8 @@ absl::Status ConvdServer::Serve(const Config& config) {
       std::vector<std::string>{v1::Jobs::service_full_name(), v1::Datasets::service_full_name()},
       [this] { return disk_->Take(0); }, kReadinessInterval);
   maintenance_ = std::make_unique<PeriodicCall>([this] { MaintainModels(); }, kModelsInterval);
+  uploads_maintenance_ =
+      std::make_unique<PeriodicCall>([this] { MaintainUploads(); }, kUploadsInterval);
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
   if (!written.ok()) {
@@ -282,12 +287,20 @@ void ConvdServer::MaintainModels() {
   }
 }
 
+void ConvdServer::MaintainUploads() {
+  for (const std::string& id : datasets_->RemoveUnusedUploads()) {
+    spdlog::info("upload {}: removed, as nobody went on with it", id);
+  }
+  for (const std::string& warning : datasets_->TakeWarnings()) spdlog::warn("{}", warning);
+}
+
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   runner_->Stop();  // who sees that it isn't ready any more finds it so
   readiness_ = nullptr;
   maintenance_ = nullptr;
+  uploads_maintenance_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -10,13 +11,16 @@
 #include "client/convctl/commands.h"
 #include "client/convctl/dataset_text.h"
 #include "client/convctl/exit_code.h"
+#include "client/convctl/follow_job.h"
 #include "client/convctl/image_size_flag.h"
+#include "client/convctl/interrupt.h"
 #include "client/convctl/local_file.h"
 #include "client/convctl/number_text.h"
 #include "client/convctl/progress_bar.h"
 #include "client/convctl/split_files.h"
 #include "client/convctl/table.h"
 #include "client/convctl/terminal.h"
+#include "client/dataset_upload.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -104,19 +108,49 @@ absl::Status Upload(Session& session, const NewDatasetFlags& flags) {
   if (flags.image_size.height() > 0) *header.mutable_image_size() = flags.image_size;
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
 
+  CONVD_ASSIGN_OR_RETURN(*header.mutable_upload_id(), UploadIdFor(header, files));
+
+  Cancellation cancellation;
+  CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<InterruptScope> interrupt,
+                         InterruptScope::Begin([&] { cancellation.Cancel(); }));
   const bool show = session.terminal().interactive && !session.json();
   std::string shown;
+  const auto clear = [&] {
+    if (!std::exchange(shown, "").empty()) session.Print("\r\x1b[K");
+  };
+  bool kept = false;
+  UploadEvents events;
+  events.on_progress = [&](int64_t sent, int64_t total) {
+    kept = true;
+    if (!show) return;
+    std::string line =
+        UploadLine(flags.name, sent, total, session.width() - 1, session.terminal().utf8);
+    if (line == shown) return;
+    shown = std::move(line);
+    session.Print(absl::StrCat("\r", shown, "\x1b[K"));
+    session.Flush();
+  };
+  events.on_resumed = [&](int64_t there, int64_t total) {
+    clear();
+    session.PrintNote(absl::StrCat("resuming: ", Bytes(there), " of ", Bytes(total), " are there"));
+  };
+  events.on_lost = [&] {
+    clear();
+    session.PrintNote(LostServerNote());
+  };
   const absl::StatusOr<v1::Dataset> dataset =
-      client->UploadDataset(header, files, [&](int64_t sent, int64_t total) {
-        if (!show) return;
-        std::string line =
-            UploadLine(flags.name, sent, total, session.width() - 1, session.terminal().utf8);
-        if (line == shown) return;
-        shown = std::move(line);
-        session.Print(absl::StrCat("\r", shown, "\x1b[K"));
-        session.Flush();
-      });
-  if (!shown.empty()) session.Print("\r\x1b[K");
+      client->UploadDataset(header, files, events, &cancellation);
+  clear();
+  constexpr char kGoOn[] = "the same command goes on from there, within 24 hours";
+  if (interrupt->interrupted() && absl::IsCancelled(dataset.status())) {
+    return InterruptedError(
+        kept ? absl::StrCat("Stopped uploading. What was sent stays at the server; ", kGoOn, ".")
+             : "Stopped before anything was sent.");
+  }
+  if (kept &&
+      (absl::IsUnavailable(dataset.status()) || absl::IsDeadlineExceeded(dataset.status()))) {
+    return WithHint(dataset.status(), absl::StrCat("what was sent stays at the server; ", kGoOn));
+  }
   CONVD_RETURN_IF_ERROR(dataset.status());
   return ShowDataset(session, *dataset);
 }

@@ -11,6 +11,11 @@
 
 namespace convd {
 
+std::string LostServerNote() {
+  return absl::StrCat("Lost the server; trying for it again for up to ",
+                      absl::FormatDuration(ClientOptions().reconnect_timeout), ".");
+}
+
 absl::Status FollowJob(Session& session, const std::string& id) {
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
   Cancellation cancellation;
@@ -37,9 +42,7 @@ absl::Status FollowJob(Session& session, const std::string& id) {
       [&] {
         lost = true;
         printer.Clear();
-        session.PrintNote(absl::StrCat("Lost the server; trying for it again for up to ",
-                                       absl::FormatDuration(ClientOptions().reconnect_timeout),
-                                       "."));
+        session.PrintNote(LostServerNote());
       });
   printer.Clear();
   if (interrupt->interrupted()) {

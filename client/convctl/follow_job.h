@@ -13,6 +13,9 @@ namespace convd {
 // kExitInterrupted when Ctrl-C ended the watching (the job goes on).
 absl::Status FollowJob(Session& session, const std::string& id);
 
+// What is said on stderr when the server is lost and tried for again.
+std::string LostServerNote();
+
 }  // namespace convd
 
 #endif  // CONVD_CLIENT_CONVCTL_FOLLOW_JOB_H_

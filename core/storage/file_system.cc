@@ -42,6 +42,17 @@ class HeapScratch final : public ScratchMemory {
 
 }  // namespace
 
+absl::StatusOr<std::unique_ptr<WritableFile>> FileSystem::OpenToAppend(const std::string& path) {
+  return absl::UnimplementedError(absl::StrCat(path, ": files here are written once"));
+}
+
+absl::StatusOr<PathInfo> FileSystem::Examine(const std::string& path) {
+  if (!Exists(path)) return absl::NotFoundError(absl::StrCat(path, ": is not there"));
+  if (IsDirectory(path)) return PathInfo{PathInfo::Kind::kFolder, 0};
+  CONVD_ASSIGN_OR_RETURN(const int64_t bytes, Size(path));
+  return PathInfo{PathInfo::Kind::kFile, bytes};
+}
+
 absl::StatusOr<std::unique_ptr<ReadableFile>> FileSystem::Open(const std::string& path) {
   CONVD_ASSIGN_OR_RETURN(std::string data, Read(path, std::numeric_limits<int64_t>::max() - 1));
   return std::make_unique<ReadFile>(path, std::move(data));

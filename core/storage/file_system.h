@@ -49,6 +49,13 @@ class ScratchMemory {
   virtual char* data() = 0;
 };
 
+// What lies at a path itself: of a symbolic link, not of what it leads to.
+struct PathInfo {
+  enum class Kind { kFile, kFolder, kOther };  // kOther: a link, a device, a socket, a FIFO
+  Kind kind = Kind::kOther;
+  int64_t bytes = 0;  // of a file
+};
+
 // The seam between this project and the disk, so that tests inject faults. Errors name the path:
 // NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full, file larger than the
 // limit), INVALID_ARGUMENT (a folder or a device where a file is wanted, a path that can't be one),
@@ -59,6 +66,9 @@ class FileSystem {
 
   // Empties what lies there already; refuses a symbolic link.
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) = 0;
+  // Goes on at the end of a file that is there; refuses a symbolic link. By itself, UNIMPLEMENTED:
+  // for what is only ever written once.
+  virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenToAppend(const std::string& path);
   // RESOURCE_EXHAUSTED, before anything is allocated, where the file has more than `limit` bytes.
   virtual absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) = 0;
   virtual absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) = 0;
@@ -71,6 +81,8 @@ class FileSystem {
   virtual absl::StatusOr<std::unique_ptr<ScratchMemory>> MapScratch(const std::string& folder,
                                                                     int64_t bytes);
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
+  // By itself, of Exists, IsDirectory and Size: for what has no links.
+  virtual absl::StatusOr<PathInfo> Examine(const std::string& path);
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;
   // Names (not paths) of what lies in a folder, sorted, without . and ..

@@ -233,6 +233,19 @@ class PosixFileSystem final : public FileSystem {
     return std::make_unique<PosixWritableFile>(std::move(fd), path);
   }
 
+  absl::StatusOr<std::unique_ptr<WritableFile>> OpenToAppend(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    constexpr int kFlags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    FileDescriptor fd(RetryInterrupted([&] { return open(path.c_str(), kFlags); }));
+    if (fd.get() < 0) return ErrnoStatus(path, "can't be opened", errno);
+    struct stat info;
+    if (fstat(fd.get(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
+    if (!S_ISREG(info.st_mode)) {
+      return absl::InvalidArgumentError(absl::StrCat(Shown(path), ": is not a regular file"));
+    }
+    return std::make_unique<PosixWritableFile>(std::move(fd), path);
+  }
+
   absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) override {
     CONVD_ASSIGN_OR_RETURN(const OpenedFile file, OpenRegular(path));
     limit = std::max<int64_t>(limit, 0);
@@ -308,6 +321,15 @@ class PosixFileSystem final : public FileSystem {
     struct stat info;
     if (stat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
     return int64_t{info.st_size};
+  }
+
+  absl::StatusOr<PathInfo> Examine(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    struct stat info;
+    if (lstat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
+    if (S_ISDIR(info.st_mode)) return PathInfo{PathInfo::Kind::kFolder, 0};
+    if (S_ISREG(info.st_mode)) return PathInfo{PathInfo::Kind::kFile, int64_t{info.st_size}};
+    return PathInfo{PathInfo::Kind::kOther, 0};
   }
 
   bool Exists(const std::string& path) override {

@@ -25,7 +25,11 @@ NewDataset FromProto(const Message& message) {
 }  // namespace
 
 NewDataset ReadNewDataset(const v1::RegisterDatasetRequest& request) { return FromProto(request); }
-NewDataset ReadNewDataset(const v1::UploadHeader& header) { return FromProto(header); }
+NewDataset ReadNewDataset(const v1::UploadHeader& header) {
+  NewDataset dataset = FromProto(header);
+  dataset.upload_id = header.upload_id();
+  return dataset;
+}
 
 absl::Status CheckNewDataset(const std::string& prefix, const NewDataset& dataset,
                              const DataLimits& limits) {

@@ -18,6 +18,7 @@ struct NewDataset {
   std::vector<SplitFiles> files;
   std::vector<std::string> labels;
   ImageSize image_size;
+  std::string upload_id;  // of an upload that has one
 };
 
 NewDataset ReadNewDataset(const v1::RegisterDatasetRequest& request);

@@ -21,6 +21,7 @@
 #include "server/datasets/dataset_folder.h"
 #include "server/datasets/disk_arrays.h"
 #include "server/datasets/new_dataset.h"
+#include "server/datasets/partial_uploads.h"
 #include "server/datasets/upload.h"
 #include "server/record_text.h"
 
@@ -51,13 +52,23 @@ class DiskDatasetRegistry final : public DatasetRegistry {
         data_dirs_(std::move(data_dirs)),
         take_room_(std::move(take_room)),
         arrays_(fs, tmp_dir_, take_room_),
-        limits_(WithArrays(limits, arrays_)) {}
+        limits_(WithArrays(limits, arrays_)),
+        partial_(fs, clock,
+                 {absl::StrCat(state_dir, "/uploads"), limits.upload_bytes, take_room_,
+                  [this] { return NewTemporary(); },
+                  [this](std::string text) { Warn(std::move(text)); }}) {}
 
   absl::Status Scan();
 
   absl::StatusOr<v1::Dataset> Register(const v1::RegisterDatasetRequest& request) override;
   absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(
       const v1::UploadHeader& header) override;
+  absl::StatusOr<v1::Upload> GetUpload(const std::string& id,
+                                       const std::function<absl::Status()>& go_on) override {
+    return partial_.Get(id, go_on);
+  }
+  absl::Status DeleteUpload(const std::string& id) override { return partial_.Delete(id); }
+  std::vector<std::string> RemoveUnusedUploads() override { return partial_.RemoveUnused(); }
   absl::StatusOr<v1::Dataset> Get(const std::string& name) override;
   std::vector<v1::Dataset> List() override;
   absl::Status Delete(const std::string& name) override;
@@ -93,7 +104,7 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   absl::StatusOr<v1::Dataset> Ingest(const NewDataset& wanted, const std::string& path,
                                      const std::string& shown_path, const DataDirs& allowed,
                                      bool ours);
-  absl::StatusOr<v1::Dataset> Publish(const std::string& name, const Dataset& dataset);
+  absl::StatusOr<v1::Dataset> Publish(const NewDataset& wanted, const Dataset& dataset);
   absl::Status MoveContentIntoPlace(const Dataset& dataset, const v1::Dataset& record)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(publish_mu_);
   // Out of sight at once, then removed.
@@ -114,6 +125,7 @@ class DiskDatasetRegistry final : public DatasetRegistry {
   const TakeRoom take_room_;
   DiskArrays arrays_;
   const DataLimits limits_;
+  PartialUploads partial_;
   std::atomic<int64_t> temporaries_{0};
   std::atomic<int> uploads_{0};
 
@@ -147,6 +159,7 @@ std::string DiskDatasetRegistry::NewTemporary() {
 absl::Status DiskDatasetRegistry::Scan() {
   CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(names_dir_));
   CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(tmp_dir_));
+  CONVD_RETURN_IF_ERROR(partial_.Scan());
   // What is published later is only as durable as the folders above it.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(datasets_dir_));
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(state_dir_));
@@ -274,11 +287,12 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Ingest(const NewDataset& wanted
   }
   CONVD_ASSIGN_OR_RETURN(const Dataset dataset,
                          ReadDatasetFiles(fs_, found, wanted.labels, limits_, wanted.image_size));
-  return Publish(wanted.name, dataset);
+  return Publish(wanted, dataset);
 }
 
-absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name,
+absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const NewDataset& wanted,
                                                          const Dataset& dataset) {
+  const std::string& name = wanted.name;
   const std::string sha256 = HashDataset(dataset);
   if (!IsSha256(sha256)) return absl::ResourceExhaustedError("no memory to hash the dataset");
   v1::Dataset record = DescribeDataset(dataset, sha256);
@@ -311,6 +325,7 @@ absl::StatusOr<v1::Dataset> DiskDatasetRegistry::Publish(const std::string& name
     content.record = record;
   }
   record.set_name(name);
+  record.set_upload_id(wanted.upload_id);
   if (absl::Status status = WriteFileAtomically(fs_, NamePath(name), RecordText(record));
       !status.ok()) {
     // The rename may have happened and only its sync failed.
@@ -453,20 +468,27 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   CONVD_RETURN_IF_ERROR(CheckNewDataset("header.", wanted, limits_));
   CONVD_RETURN_IF_ERROR(CheckUploadHeader(header));
   CONVD_RETURN_IF_ERROR(take_room_(0));
-  if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads) {
+  // Whose stream broke may come back before that is seen, and then ends the old one.
+  if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads &&
+      !partial_.IsOpen(header.upload_id())) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxUploads, " uploads already; try again later"));
   }
-  UploadPlan plan;
-  plan.folder = NewTemporary();
-  plan.max_bytes = limits_.upload_bytes;
-  plan.take_room = take_room_;
-  plan.publish = [this, wanted, dir = plan.folder]() -> absl::StatusOr<v1::Dataset> {
+  const auto publish = [this, wanted](const std::string& dir) -> absl::StatusOr<v1::Dataset> {
     CONVD_ASSIGN_OR_RETURN(const DataDirs allowed, DataDirs::Open(fs_, {dir}, "an upload"));
     CONVD_ASSIGN_OR_RETURN(const std::string path, fs_.Canonical(dir));
     return Ingest(wanted, path, "the upload", allowed, /*ours=*/true);
   };
+  if (!header.upload_id().empty()) {
+    auto upload = partial_.Begin(header, publish,
+                                 [this] { uploads_.fetch_sub(1, std::memory_order_relaxed); });
+    if (!upload.ok()) uploads_.fetch_sub(1, std::memory_order_relaxed);
+    return upload;
+  }
+  UploadPlan plan;
+  plan.files = std::make_unique<UploadFiles>(fs_, NewTemporary(), limits_.upload_bytes, take_room_);
+  plan.publish = [publish, dir = plan.files->folder()] { return publish(dir); };
   plan.ended = [this](const absl::Status& status) {
     if (!status.ok()) Warn(std::string(status.message()));
     uploads_.fetch_sub(1, std::memory_order_relaxed);

@@ -20,16 +20,22 @@
 
 namespace convd {
 
-// Files of one dataset on their way in. Dropping it without Commit leaves nothing behind. Goes
-// before its registry. One thread at a time.
+// Files of one dataset on their way in. Without an upload_id dropping it leaves nothing behind;
+// with one, what was written stays, but for errors that nothing that follows can mend, after which
+// it is removed. Goes before its registry. One thread at a time.
 class DatasetUpload {
  public:
   virtual ~DatasetUpload() = default;
   // Appends to `file`, a plain name (core/names), or begins it. RESOURCE_EXHAUSTED past the size
-  // limit. After an error there is no going on: it is returned again, by Commit too.
-  virtual absl::Status Write(const std::string& file, std::string_view data) = 0;
+  // limit; with an upload_id OUT_OF_RANGE where `offset` isn't what is there of the file, and
+  // ABORTED where it was deleted or another stream has it. After an error there is no going on: it
+  // is returned again, by Commit too.
+  virtual absl::Status Write(const std::string& file, int64_t offset, std::string_view data) = 0;
   // Decodes, checks and publishes all of it, as Register does; once.
   virtual absl::StatusOr<v1::Dataset> Commit() = 0;
+  // `call` says that Write and Commit are ABORTED from now on, and why; at once where they are
+  // already. On another thread, perhaps when this is gone.
+  virtual void OnTakenAway(std::function<void(const absl::Status&)> /*call*/) {}
 };
 
 // OK where what is kept may grow by so many bytes, else RESOURCE_EXHAUSTED. May read the disk; any
@@ -42,6 +48,7 @@ using TakeRoom = std::function<absl::Status(int64_t bytes)>;
 //   datasets/<sha256>/             decoded arrays and their record (dataset_folder.h), made under
 //                                  STATE/tmp, synced, renamed into place, never changed after that
 //   datasets/names/<name>.textproto    a v1::Dataset: what the name stands for, and since when
+//   uploads/<id>/                  what has come of uploads that have an id (partial_uploads.h)
 //
 // Names for the same content share its folder, which goes with the last of them.
 class DatasetRegistry {
@@ -63,8 +70,20 @@ class DatasetRegistry {
   // link leads out of them. Nothing half written on any error. Reads and writes whole datasets, one
   // at a time: blocks for seconds.
   virtual absl::StatusOr<v1::Dataset> Register(const v1::RegisterDatasetRequest& request) = 0;
+  // With an upload_id it goes on with what is there under that, and takes it from the upload that
+  // has it. FAILED_PRECONDITION names the field of the header that isn't as it was; UNAVAILABLE
+  // while a dataset is made of it; RESOURCE_EXHAUSTED where 64 wait to be gone on with.
   virtual absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(
       const v1::UploadHeader& header) = 0;
+  // What is there of an upload with an id, on the disk for good. Reads its files whole, and returns
+  // what `go_on` says as soon as that isn't OK.
+  virtual absl::StatusOr<v1::Upload> GetUpload(const std::string& id,
+                                               const std::function<absl::Status()>& /*go_on*/) {
+    return absl::NotFoundError(id);
+  }
+  virtual absl::Status DeleteUpload(const std::string& id) { return absl::NotFoundError(id); }
+  // Those that were unused for 24 hours; returns their ids. To be called now and then.
+  virtual std::vector<std::string> RemoveUnusedUploads() { return {}; }
 
   // NOT_FOUND names the dataset; DATA_LOSS says what is damaged.
   virtual absl::StatusOr<v1::Dataset> Get(const std::string& name) = 0;

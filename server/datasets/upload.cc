@@ -1,6 +1,5 @@
 #include "server/datasets/upload.h"
 
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,8 +9,6 @@
 namespace convd {
 namespace {
 
-constexpr size_t kMaxFiles = 64;  // all of them are open
-
 class DiskUpload final : public DatasetUpload {
  public:
   DiskUpload(FileSystem& fs, UploadPlan plan) : fs_(fs), plan_(std::move(plan)) {}
@@ -20,8 +17,10 @@ class DiskUpload final : public DatasetUpload {
     plan_.ended(not_removed_);
   }
 
-  absl::Status Write(const std::string& file, std::string_view data) override {
-    if (error_.ok()) error_ = WriteChunk(file, data);
+  absl::Status Write(const std::string& file, int64_t, std::string_view data) override {
+    CONVD_RETURN_IF_ERROR(error_);
+    error_ = plan_.files->Check(file, static_cast<int64_t>(data.size()));
+    if (error_.ok()) error_ = plan_.files->Append(file, data);
     // What will never be committed need not fill the disk until the caller goes.
     if (!error_.ok()) RemoveFiles();
     return error_;
@@ -36,47 +35,24 @@ class DiskUpload final : public DatasetUpload {
   }
 
  private:
-  absl::Status WriteChunk(const std::string& file, std::string_view data) {
-    CONVD_RETURN_IF_ERROR(CheckName("chunk.file", file));
-    bytes_ += static_cast<int64_t>(data.size());
-    if (bytes_ > plan_.max_bytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the upload has more than ", plan_.max_bytes, " bytes, which is the limit"));
-    }
-    CONVD_RETURN_IF_ERROR(plan_.take_room(static_cast<int64_t>(data.size())));
-    auto there = files_.find(file);
-    if (there == files_.end()) {
-      if (files_.size() >= kMaxFiles) {
-        return absl::InvalidArgumentError(absl::StrCat("chunk.file: \"", file, "\" is file number ",
-                                                       files_.size() + 1, "; want at most ",
-                                                       kMaxFiles));
-      }
-      on_disk_ = true;
-      if (files_.empty()) CONVD_RETURN_IF_ERROR(fs_.CreateDirectories(plan_.folder));
-      CONVD_ASSIGN_OR_RETURN(std::unique_ptr<WritableFile> created,
-                             fs_.Create(absl::StrCat(plan_.folder, "/", file)));
-      there = files_.emplace(file, std::move(created)).first;
-    }
-    return there->second->Append(data);
-  }
-
   absl::StatusOr<v1::Dataset> CommitFiles() {
-    if (files_.empty()) return absl::InvalidArgumentError("the upload has no files");
-    for (auto& [name, file] : files_) CONVD_RETURN_IF_ERROR(file->Close());
+    if (plan_.files->empty()) return absl::InvalidArgumentError("the upload has no files");
+    CONVD_RETURN_IF_ERROR(plan_.files->Close());
     return plan_.publish();
   }
 
   void RemoveFiles() {
-    files_.clear();
-    if (!std::exchange(on_disk_, false)) return;
-    if (absl::Status status = fs_.RemoveAll(plan_.folder); !status.ok()) not_removed_ = status;
+    if (removed_ || plan_.files->empty()) return;
+    removed_ = true;
+    plan_.files->Close().IgnoreError();
+    if (absl::Status status = fs_.RemoveAll(plan_.files->folder()); !status.ok()) {
+      not_removed_ = status;
+    }
   }
 
   FileSystem& fs_;
   UploadPlan plan_;
-  bool on_disk_ = false;  // there may be a folder
-  std::map<std::string, std::unique_ptr<WritableFile>> files_;
-  int64_t bytes_ = 0;
+  bool removed_ = false;
   absl::Status error_;
   absl::Status not_removed_;
 };
@@ -84,6 +60,9 @@ class DiskUpload final : public DatasetUpload {
 }  // namespace
 
 absl::Status CheckUploadHeader(const v1::UploadHeader& header) {
+  if (!header.upload_id().empty()) {
+    CONVD_RETURN_IF_ERROR(CheckName("header.upload_id", header.upload_id()));
+  }
   for (int i = 0; i < header.files_size(); ++i) {
     const std::string field = absl::StrCat("header.files[", i, "].");
     CONVD_RETURN_IF_ERROR(CheckName(field + "split", header.files(i).split()));

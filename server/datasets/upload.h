@@ -1,9 +1,7 @@
 #ifndef CONVD_SERVER_DATASETS_UPLOAD_H_
 #define CONVD_SERVER_DATASETS_UPLOAD_H_
 
-#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -11,21 +9,20 @@
 #include "convd/v1/datasets.pb.h"
 #include "core/storage/file_system.h"
 #include "server/datasets/registry.h"
+#include "server/datasets/upload_files.h"
 
 namespace convd {
 
-// Where the files of one upload go, and what becomes of them.
+// What becomes of one upload that goes with its stream.
 struct UploadPlan {
-  std::string folder;     // made with the first file, removed at the first error and at the end
-  int64_t max_bytes = 0;  // of all files together
-  TakeRoom take_room;     // asked before each write
-  // Reads and publishes what lies in `folder`.
+  std::unique_ptr<UploadFiles> files;  // their folder is removed at the first error and at the end
+  // Reads and publishes what lies in the folder.
   absl::AnyInvocable<absl::StatusOr<v1::Dataset>()> publish;
   // Called by the destructor, when nothing is left on disk, with OK or what could not be removed.
   absl::AnyInvocable<void(const absl::Status&)> ended;
 };
 
-// INVALID_ARGUMENT names the first split or file whose name can't be right.
+// INVALID_ARGUMENT names the first name that can't be right: the id's, a split's or a file's.
 absl::Status CheckUploadHeader(const v1::UploadHeader& header);
 
 // `fs` outlives the upload.

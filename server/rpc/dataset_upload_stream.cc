@@ -3,8 +3,10 @@
 #include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "core/status/status_macros.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
@@ -13,9 +15,11 @@ namespace convd {
 namespace {
 
 // Calls of gRPC and of the threads follow each other, never at once: a read is started when the
-// last message is done with, and a message is handled when its read is done. Only OnCancel comes at
-// any time, and it touches nothing.
-class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetRequest> {
+// last message is done with, and a message is handled when its read is done. Only OnCancel, which
+// touches nothing, and TakenAway come at any time. The stream is its own until OnDone; whoever may
+// take its upload away holds it weakly.
+class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetRequest>,
+                           public std::enable_shared_from_this<UploadStream> {
  public:
   UploadStream(grpc::CallbackServerContext* context, v1::Dataset* response,
                DatasetRegistry& datasets, BlockingCalls& chunks, BlockingCalls& ingests)
@@ -23,13 +27,20 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
         response_(response),
         datasets_(datasets),
         chunks_(chunks),
-        ingests_(ingests) {
-    StartRead(&request_);
+        ingests_(ingests) {}
+
+  void Start() {
+    self_ = shared_from_this();
+    Read();
   }
 
   void OnReadDone(bool ok) override {
-    const bool started = ok ? chunks_.Start([this] { Next(HandleRequest()); })
-                            : ingests_.Start([this] { End(Commit()); });
+    if (!StopReading()) return;
+    // What is left of a broken stream need not wait for other datasets.
+    const bool commit = !ok && !context_->IsCancelled();
+    const bool started = ok       ? chunks_.Start([this] { Next(HandleRequest()); })
+                         : commit ? ingests_.Start([this] { End(Commit()); })
+                                  : chunks_.Start([this] { End(CallerStillWaits(*context_)); });
     if (!started) {
       End(absl::ResourceExhaustedError("too many uploads at once; try again in a moment"));
     }
@@ -38,7 +49,8 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   // A read that waits ends with it, and the next step sees it.
   void OnCancel() override {}
 
-  void OnDone() override { delete this; }
+  // Its last pointer may be that one.
+  void OnDone() override { const std::shared_ptr<UploadStream> gone = std::move(self_); }
 
  private:
   absl::Status HandleRequest() {
@@ -48,13 +60,17 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
           return absl::InvalidArgumentError("header: comes a second time; want it first, and once");
         }
         CONVD_ASSIGN_OR_RETURN(upload_, datasets_.BeginUpload(request_.header()));
+        upload_->OnTakenAway([stream = weak_from_this()](const absl::Status& why) {
+          if (const auto there = stream.lock()) there->TakenAway(why);
+        });
         return absl::OkStatus();
       }
       case v1::UploadDatasetRequest::kChunk:
         if (upload_ == nullptr) {
           return absl::InvalidArgumentError("header: is missing; want it before the first chunk");
         }
-        return upload_->Write(request_.chunk().file(), request_.chunk().data());
+        return upload_->Write(request_.chunk().file(), request_.chunk().offset(),
+                              request_.chunk().data());
       case v1::UploadDatasetRequest::PART_NOT_SET:
         break;
     }
@@ -73,10 +89,37 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 
   void Next(const absl::Status& status) {
     if (!status.ok()) return End(status);
-    StartRead(&request_);
+    Read();
   }
 
-  // Nothing may follow: gRPC may delete this at once.
+  // Nothing may follow: gRPC may end this at once.
+  void Read() {
+    absl::Status taken_away;
+    {
+      absl::MutexLock lock(&mu_);
+      taken_away = taken_away_;
+      reading_ = taken_away.ok();
+    }
+    if (!taken_away.ok()) return End(taken_away);
+    StartRead(&request_);
+  }
+  // False where the stream was ended while it was reading.
+  bool StopReading() {
+    absl::MutexLock lock(&mu_);
+    return std::exchange(reading_, false);
+  }
+  // A stream that reads has nobody at it, and may never hear of its caller again: it is ended from
+  // here. Any other sees it when it is done with its message.
+  void TakenAway(const absl::Status& why) {
+    {
+      absl::MutexLock lock(&mu_);
+      taken_away_ = why;
+      if (!std::exchange(reading_, false)) return;
+    }
+    End(why);
+  }
+
+  // Nothing may follow: gRPC may end this at once.
   void End(const absl::Status& status) {
     upload_ = nullptr;
     Finish(ToGrpcStatus(status));
@@ -89,6 +132,11 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
   BlockingCalls& ingests_;
   v1::UploadDatasetRequest request_;
   std::unique_ptr<DatasetUpload> upload_;
+  std::shared_ptr<UploadStream> self_;
+
+  absl::Mutex mu_;
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;  // and nobody has ended it
+  absl::Status taken_away_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace
@@ -96,7 +144,9 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* NewDatasetUploadStream(
     grpc::CallbackServerContext* context, v1::Dataset* response, DatasetRegistry& datasets,
     BlockingCalls& chunks, BlockingCalls& ingests) {
-  return new UploadStream(context, response, datasets, chunks, ingests);
+  const auto stream = std::make_shared<UploadStream>(context, response, datasets, chunks, ingests);
+  stream->Start();
+  return stream.get();
 }
 
 }  // namespace convd

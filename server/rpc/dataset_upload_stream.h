@@ -13,7 +13,8 @@ namespace convd {
 // The reactor of one UploadDataset call; deletes itself. One message at a time is in memory: the
 // next is asked for when the last is on disk. Chunks are written by `chunks`, the whole is decoded
 // and published by `ingests`; all three arguments outlive the call. On any error, and when the
-// caller goes, what was written is removed before the call ends.
+// caller goes, what was written is let go of before the call ends: it is removed, unless it has an
+// upload_id. Ends at once, ABORTED, where another stream takes its upload over.
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* NewDatasetUploadStream(
     grpc::CallbackServerContext* context, v1::Dataset* response, DatasetRegistry& datasets,
     BlockingCalls& chunks, BlockingCalls& ingests);

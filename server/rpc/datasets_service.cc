@@ -25,6 +25,8 @@ constexpr int kChunksAtOnce = 2;
 constexpr int kChunksWaiting = 256;
 constexpr int kLooksAtOnce = 1;
 constexpr int kLooksWaiting = 64;
+constexpr int kHashesAtOnce = 1;
+constexpr int kHashesWaiting = 64;
 constexpr int64_t kMaxSamples = 64;
 // What a client receives that has gRPC's usual limit of 4 MiB.
 constexpr int64_t kSamplesBytes = int64_t{3} << 20;
@@ -44,6 +46,11 @@ absl::Status TooMany() {
       kIngestsWaiting, " changes of datasets wait already; try again when one has ended"));
 }
 
+absl::Status TooManyHashes() {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(kHashesWaiting, " looks at uploads wait already; try again when one has ended"));
+}
+
 void LogWarnings(DatasetRegistry& datasets) {
   for (const std::string& warning : datasets.TakeWarnings()) spdlog::warn("{}", warning);
 }
@@ -55,7 +62,8 @@ DatasetsService::DatasetsService(DatasetRegistry& datasets, CheckUnused check_un
       check_unused_(std::move(check_unused)),
       ingests_(kIngestsAtOnce, kIngestsWaiting),
       chunks_(kChunksAtOnce, kChunksWaiting),
-      looks_(kLooksAtOnce, kLooksWaiting) {
+      looks_(kLooksAtOnce, kLooksWaiting),
+      hashes_(kHashesAtOnce, kHashesWaiting) {
   LogWarnings(datasets_);
 }
 
@@ -78,6 +86,39 @@ grpc::ServerUnaryReactor* DatasetsService::RegisterDataset(
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDataset(
     grpc::CallbackServerContext* context, v1::Dataset* response) {
   return NewDatasetUploadStream(context, response, datasets_, chunks_, ingests_);
+}
+
+grpc::ServerUnaryReactor* DatasetsService::GetUpload(grpc::CallbackServerContext* context,
+                                                     const v1::GetUploadRequest* request,
+                                                     v1::Upload* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, request, response]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    CONVD_ASSIGN_OR_RETURN(*response, datasets_.GetUpload(request->upload_id(), [context] {
+      return CallerStillWaits(*context);
+    }));
+    return absl::OkStatus();
+  };
+  if (!hashes_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(TooManyHashes()));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* DatasetsService::DeleteUpload(grpc::CallbackServerContext* context,
+                                                        const v1::DeleteUploadRequest* request,
+                                                        v1::DeleteUploadResponse*) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, request]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    CONVD_RETURN_IF_ERROR(datasets_.DeleteUpload(request->upload_id()));
+    LogWarnings(datasets_);
+    return absl::OkStatus();
+  };
+  if (!hashes_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(TooManyHashes()));
+  }
+  return reactor;
 }
 
 absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,

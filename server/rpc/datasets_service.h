@@ -26,6 +26,12 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   // Answers at the first error, without waiting for the rest of the stream.
   grpc::ServerReadReactor<v1::UploadDatasetRequest>* UploadDataset(
       grpc::CallbackServerContext* context, v1::Dataset* response) override;
+  grpc::ServerUnaryReactor* GetUpload(grpc::CallbackServerContext* context,
+                                      const v1::GetUploadRequest* request,
+                                      v1::Upload* response) override;
+  grpc::ServerUnaryReactor* DeleteUpload(grpc::CallbackServerContext* context,
+                                         const v1::DeleteUploadRequest* request,
+                                         v1::DeleteUploadResponse* response) override;
   // A page ends at page_size datasets or about a megabyte. Its token names the last one shown, so
   // datasets that come and go meanwhile make no other one appear twice or never.
   grpc::ServerUnaryReactor* ListDatasets(grpc::CallbackServerContext* context,
@@ -51,6 +57,7 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   BlockingCalls ingests_;  // whole datasets, and what changes them: one after another
   BlockingCalls chunks_;   // uploads' next pieces, which need not wait for the above
   BlockingCalls looks_;    // at pixels, which come from the disk
+  BlockingCalls hashes_;   // of what is there of uploads, and their deletions
 };
 
 }  // namespace convd

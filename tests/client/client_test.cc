@@ -301,11 +301,13 @@ TEST(ClientTest, UploadsFilesInOrderInChunksOfAMebibyte) {
   v1::UploadHeader header;
   header.set_name("data");
   int64_t sent = 0, total = 0;
-  const auto dataset = ConnectTo(server)->UploadDataset(header, files, [&](int64_t s, int64_t t) {
+  UploadEvents events;
+  events.on_progress = [&](int64_t s, int64_t t) {
     EXPECT_GE(s, sent);
     sent = s;
     total = t;
-  });
+  };
+  const auto dataset = ConnectTo(server)->UploadDataset(header, files, events);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(dataset->name(), "data");
   ASSERT_THAT(server.datasets.files, SizeIs(3));

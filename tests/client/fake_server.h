@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "convd/v1/datasets.grpc.pb.h"
 #include "convd/v1/jobs.grpc.pb.h"
+#include "core/storage/sha256.h"
 
 namespace convd {
 
@@ -106,17 +108,33 @@ class ScriptedJobs final : public v1::Jobs::Service {
   std::vector<int64_t> after_epochs_ ABSL_GUARDED_BY(mu_);
 };
 
-// Keeps what was uploaded, or refuses it at the header.
+// Keeps what was uploaded, or refuses it at the header. Where it `keeps`, it does so over streams,
+// of the one upload that it is asked for; else it doesn't know the calls for that, as an older
+// server.
 class RecordingDatasets final : public v1::Datasets::Service {
  public:
   grpc::Status UploadDataset(grpc::ServerContext*,
                              grpc::ServerReader<v1::UploadDatasetRequest>* reader,
                              v1::Dataset* dataset) override {
     v1::UploadDatasetRequest request;
+    received.push_back(0);
     while (reader->Read(&request)) {
       if (request.has_header()) {
         header = request.header();
         if (!refuse.ok()) return refuse;
+        continue;
+      }
+      if (!breaks.empty() && received.back() >= breaks.front()) {
+        breaks.pop_front();
+        return break_with;
+      }
+      received.back() += static_cast<int64_t>(request.chunk().data().size());
+      if (keeps) {
+        std::string& data = kept[request.chunk().file()];
+        if (request.chunk().offset() != static_cast<int64_t>(data.size())) {
+          return grpc::Status(grpc::StatusCode::OUT_OF_RANGE, "chunk.offset: is elsewhere");
+        }
+        data += request.chunk().data();
         continue;
       }
       largest_chunk = std::max(largest_chunk, request.chunk().data().size());
@@ -126,6 +144,48 @@ class RecordingDatasets final : public v1::Datasets::Service {
       files.back().second += request.chunk().data();
     }
     dataset->set_name(header.name());
+    if (!keeps) return grpc::Status::OK;
+    files.assign(kept.begin(), kept.end());
+    kept.clear();
+    registered = true;
+    return std::exchange(answer, grpc::Status::OK);
+  }
+
+  grpc::Status GetUpload(grpc::ServerContext*, const v1::GetUploadRequest* request,
+                         v1::Upload* upload) override {
+    if (!keeps) return grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "");
+    ++looks;
+    if (reads > 0) {
+      if (--reads == 0) {
+        header.set_upload_id(request->upload_id());
+        kept.clear();
+        registered = true;
+      }
+      upload->set_being_read(true);
+      return grpc::Status::OK;
+    }
+    if (kept.empty()) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no upload");
+    upload->mutable_header()->set_upload_id(request->upload_id());
+    for (const auto& [name, data] : kept) {
+      v1::UploadedFile& file = *upload->add_files();
+      const std::string there = data.substr(0, data.size() - std::exchange(unseen, 0));
+      file.set_file(name);
+      file.set_size_bytes(static_cast<int64_t>(there.size()));
+      file.set_sha256(Sha256Hex(there));
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteUpload(grpc::ServerContext*, const v1::DeleteUploadRequest*,
+                            v1::DeleteUploadResponse*) override {
+    kept.clear();
+    ++deletions;
+    return grpc::Status::OK;
+  }
+  grpc::Status GetDataset(grpc::ServerContext*, const v1::GetDatasetRequest* request,
+                          v1::Dataset* dataset) override {
+    if (!registered) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no dataset");
+    dataset->set_name(request->name());
+    dataset->set_upload_id(header.upload_id());
     return grpc::Status::OK;
   }
 
@@ -137,8 +197,19 @@ class RecordingDatasets final : public v1::Datasets::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status refuse;  // set before the call
+  // Set before the call.
+  grpc::Status refuse;
+  bool keeps = false;
+  std::map<std::string, std::string> kept;  // what has come, by file
+  size_t unseen = 0;                        // bytes that the first look misses
+  int reads = 0;                            // looks until what came is a dataset
+  std::deque<int64_t> breaks;               // bytes after which a stream ends, each
+  grpc::Status break_with{grpc::StatusCode::UNAVAILABLE, "lost"};
+  grpc::Status answer;  // to the first upload that comes to its end
   // Read after the call.
+  std::vector<int64_t> received;  // bytes of each stream
+  int looks = 0, deletions = 0;
+  bool registered = false;
   v1::UploadHeader header;
   std::vector<std::pair<std::string, std::string>> files;
   size_t largest_chunk = 0;

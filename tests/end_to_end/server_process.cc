@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -23,8 +24,10 @@ TempFolder::~TempFolder() {
 
 std::vector<std::string> ServerProcess::CommandLine(const std::string& state,
                                                     const std::vector<std::string>& more_flags) {
-  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state", state, "--grpc-address",
-                                        "127.0.0.1:0"};
+  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state", state};
+  if (std::find(more_flags.begin(), more_flags.end(), "--grpc-address") == more_flags.end()) {
+    arguments.insert(arguments.end(), {"--grpc-address", "127.0.0.1:0"});
+  }
   arguments.insert(arguments.end(), more_flags.begin(), more_flags.end());
   return arguments;
 }

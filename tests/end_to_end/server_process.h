@@ -22,7 +22,7 @@ class TempFolder {
   std::string path_;
 };
 
-// The real convd on a free port. Killed in the destructor.
+// The real convd, on a free port unless the flags say which. Killed in the destructor.
 class ServerProcess {
  public:
   // Fails the test, and returns null, where it doesn't come up.

@@ -249,6 +249,53 @@ TEST_F(FileSystemTest, CreateDoesNotWriteThroughALink) {
   EXPECT_EQ(Get(Path("target")), "precious");
 }
 
+TEST_F(FileSystemTest, AppendingGoesOnAtTheEndOfAFileThatIsThere) {
+  Put(Path("f"), "begin");
+  {
+    auto file = fs_.OpenToAppend(Path("f"));
+    ASSERT_TRUE(file.ok()) << file.status();
+    EXPECT_TRUE((*file)->Append(", and on").ok());
+    EXPECT_TRUE((*file)->Sync().ok());
+  }
+  EXPECT_EQ(Get(Path("f")), "begin, and on");
+}
+
+TEST_F(FileSystemTest, AppendingIsForFilesThatAreThereAlone) {
+  Put(Path("target"), "precious");
+  std::filesystem::create_symlink(Path("target"), Path("link"));
+  ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
+  std::filesystem::create_directory(Path("folder"));
+  ExpectError(fs_.OpenToAppend(Path("none")).status(), absl::StatusCode::kNotFound, "none");
+  for (const char* name : {"link", "fifo", "folder"}) {
+    EXPECT_FALSE(fs_.OpenToAppend(Path(name)).ok()) << name;
+  }
+  // A FIFO that somebody reads can be opened.
+  const int reader = open(Path("fifo").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ExpectError(fs_.OpenToAppend(Path("fifo")).status(), absl::StatusCode::kInvalidArgument,
+              "not a regular file");
+  close(reader);
+  EXPECT_FALSE(std::filesystem::exists(Path("none")));
+  EXPECT_EQ(Get(Path("target")), "precious");
+}
+
+TEST_F(FileSystemTest, ExaminesWhatIsThereAndNotWhereALinkLeads) {
+  Put(Path("f"), "12345");
+  std::filesystem::create_directory(Path("folder"));
+  std::filesystem::create_symlink(Path("f"), Path("link"));
+  std::filesystem::create_directory_symlink(Path("folder"), Path("folder-link"));
+  std::filesystem::create_symlink("/nowhere", Path("dangling"));
+  ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
+  const auto file = fs_.Examine(Path("f"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->kind, PathInfo::Kind::kFile);
+  EXPECT_EQ(file->bytes, 5);
+  EXPECT_EQ(fs_.Examine(Path("folder"))->kind, PathInfo::Kind::kFolder);
+  for (const char* name : {"link", "folder-link", "dangling", "fifo"}) {
+    EXPECT_EQ(fs_.Examine(Path(name))->kind, PathInfo::Kind::kOther) << name;
+  }
+  ExpectError(fs_.Examine(Path("none")).status(), absl::StatusCode::kNotFound, "none");
+}
+
 TEST_F(FileSystemTest, RemoveAllTakesTheTreeButNotWhereItsLinksLead) {
   ASSERT_TRUE(fs_.CreateDirectories(Path("precious/deep")).ok());
   Put(Path("precious/deep/file"), "x");

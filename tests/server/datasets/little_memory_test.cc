@@ -173,7 +173,7 @@ TEST_F(LittleMemoryTest, AnUploadIs) {
            file.gcount() > 0) {
       ASSERT_TRUE(
           (*upload)
-              ->Write(name, std::string_view(piece.data(), static_cast<size_t>(file.gcount())))
+              ->Write(name, 0, std::string_view(piece.data(), static_cast<size_t>(file.gcount())))
               .ok());
     }
   }

@@ -90,7 +90,7 @@ TEST_F(RegistryFaultsTest, AnUploadThatFailsLeavesNothingBehind) {
       auto upload = registry_->BeginUpload(header);
       status = upload.status();
       for (const auto& [file, bytes] : SmallMnist()) {
-        if (status.ok()) status = (*upload)->Write(file, bytes);
+        if (status.ok()) status = (*upload)->Write(file, 0, bytes);
       }
       if (status.ok()) status = (*upload)->Commit().status();
     }

@@ -314,7 +314,7 @@ TEST_F(DatasetRegistryTest, AFolderOfImagesIsTheSameDatasetAsItsZipAndTar) {
   header.mutable_image_size()->set_width(6);
   auto upload = registry_->BeginUpload(header);
   ASSERT_TRUE(upload.ok()) << upload.status();
-  ASSERT_TRUE((*upload)->Write("any-name.zip", ReadFile(ArchiveSample("splits.zip"))).ok());
+  ASSERT_TRUE((*upload)->Write("any-name.zip", 0, ReadFile(ArchiveSample("splits.zip"))).ok());
   const auto dataset = (*upload)->Commit();
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(dataset->sha256(), kSplitsSha256);
@@ -355,7 +355,7 @@ TEST_F(DatasetRegistryTest, UploadedFilesBecomeTheSameDataset) {
   for (const auto& [file, bytes] : SmallMnist()) {
     // In pieces.
     for (size_t at = 0; at < bytes.size(); at += 5) {
-      ASSERT_TRUE((*upload)->Write(file, std::string_view(bytes).substr(at, 5)).ok());
+      ASSERT_TRUE((*upload)->Write(file, 0, std::string_view(bytes).substr(at, 5)).ok());
     }
   }
   const auto dataset = (*upload)->Commit();
@@ -373,7 +373,7 @@ TEST_F(DatasetRegistryTest, AnUploadThatIsDroppedLeavesNothingBehind) {
   header.set_name("x");
   {
     auto upload = registry_->BeginUpload(header);
-    ASSERT_TRUE((*upload)->Write("f", "bytes").ok());
+    ASSERT_TRUE((*upload)->Write("f", 0, "bytes").ok());
     EXPECT_NE(Everything(), before);
   }
   EXPECT_EQ(Everything(), before);
@@ -390,16 +390,16 @@ TEST_F(DatasetRegistryTest, UploadsThatCantBeAreRefusedAndLeaveNothingBehind) {
   for (const std::string& file : {std::string("../x"), std::string("/etc/x"), std::string(),
                                   std::string("a\0b", 3), std::string(300, 'a')}) {
     auto upload = registry_->BeginUpload(header);
-    ExpectError((*upload)->Write(file, "x"), absl::StatusCode::kInvalidArgument, "chunk.file");
+    ExpectError((*upload)->Write(file, 0, "x"), absl::StatusCode::kInvalidArgument, "chunk.file");
     EXPECT_EQ(Everything(), before);
   }
   {
     auto upload = registry_->BeginUpload(header);
-    ASSERT_TRUE((*upload)->Write("a", std::string(60, 'x')).ok());
-    ExpectError((*upload)->Write("b", std::string(60, 'x')), absl::StatusCode::kResourceExhausted,
-                "more than 100 bytes");
+    ASSERT_TRUE((*upload)->Write("a", 0, std::string(60, 'x')).ok());
+    ExpectError((*upload)->Write("b", 0, std::string(60, 'x')),
+                absl::StatusCode::kResourceExhausted, "more than 100 bytes");
     EXPECT_EQ(Everything(), before);
-    ExpectError((*upload)->Write("a", "x"), absl::StatusCode::kResourceExhausted, "100");
+    ExpectError((*upload)->Write("a", 0, "x"), absl::StatusCode::kResourceExhausted, "100");
     ExpectError((*upload)->Commit().status(), absl::StatusCode::kResourceExhausted, "100");
   }
   {
@@ -408,14 +408,14 @@ TEST_F(DatasetRegistryTest, UploadsThatCantBeAreRefusedAndLeaveNothingBehind) {
   }
   {
     auto upload = registry_->BeginUpload(header);
-    ASSERT_TRUE((*upload)->Write("f", "rubbish").ok());
+    ASSERT_TRUE((*upload)->Write("f", 0, "rubbish").ok());
     ExpectError((*upload)->Commit().status(), absl::StatusCode::kNotFound, "the upload: has no");
     EXPECT_EQ(Everything(), before);
   }
   {
     auto upload = registry_->BeginUpload(header);
-    for (int i = 0; i < 64; ++i) ASSERT_TRUE((*upload)->Write(absl::StrCat("f", i), "").ok());
-    ExpectError((*upload)->Write("g", ""), absl::StatusCode::kInvalidArgument, "at most 64");
+    for (int i = 0; i < 64; ++i) ASSERT_TRUE((*upload)->Write(absl::StrCat("f", i), 0, "").ok());
+    ExpectError((*upload)->Write("g", 0, ""), absl::StatusCode::kInvalidArgument, "at most 64");
   }
   header.add_files()->set_split("train");
   header.mutable_files(0)->add_images("../../x");
@@ -445,8 +445,8 @@ TEST_F(DatasetRegistryTest, AnUploadEndsWhereRoomDoes) {
   header.set_name("mnist");
   room_ = 10;
   std::unique_ptr<DatasetUpload> upload = *registry_->BeginUpload(header);
-  EXPECT_TRUE(upload->Write("a", std::string(10, 'x')).ok());
-  ExpectError(upload->Write("a", std::string(11, 'x')), absl::StatusCode::kResourceExhausted,
+  EXPECT_TRUE(upload->Write("a", 0, std::string(10, 'x')).ok());
+  ExpectError(upload->Write("a", 0, std::string(11, 'x')), absl::StatusCode::kResourceExhausted,
               "no room");
   EXPECT_EQ(Everything(), before);
   ExpectError(upload->Commit().status(), absl::StatusCode::kResourceExhausted, "no room");

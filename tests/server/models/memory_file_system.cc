@@ -165,6 +165,16 @@ absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::Create(const std
   return std::make_unique<MemoryFile>(*this, path, std::move(node));
 }
 
+absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::OpenToAppend(
+    const std::string& path) {
+  CONVD_RETURN_IF_ERROR(Begin("open to append", path));
+  absl::MutexLock lock(&mu_);
+  std::shared_ptr<Node> node = Find(path);
+  if (node == nullptr) return NotFound(path);
+  if (node->is_directory) return absl::InternalError(absl::StrCat(path, ": is a folder"));
+  return std::make_unique<MemoryFile>(*this, path, std::move(node));
+}
+
 absl::StatusOr<std::string> MemoryFileSystem::Read(const std::string& path, int64_t limit) {
   CONVD_RETURN_IF_ERROR(Begin("read", path));
   absl::MutexLock lock(&mu_);

@@ -39,6 +39,7 @@ class MemoryFileSystem : public FileSystem {
   std::string& Bytes(const std::string& path);
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<WritableFile>> OpenToAppend(const std::string& path) override;
   absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) override;
   absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) override;
   absl::StatusOr<int64_t> Size(const std::string& path) override;

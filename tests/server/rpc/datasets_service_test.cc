@@ -127,6 +127,55 @@ class DatasetsServiceTest : public ::testing::Test {
     message.mutable_chunk()->set_data(data);
     return message;
   }
+  static v1::UploadDatasetRequest KeptHeader(const std::string& name, const std::string& id) {
+    v1::UploadDatasetRequest message = Header(name);
+    message.mutable_header()->set_upload_id(id);
+    return message;
+  }
+  static v1::UploadDatasetRequest ChunkAt(const std::string& file, int64_t offset,
+                                          const std::string& data) {
+    v1::UploadDatasetRequest message = Chunk(file, data);
+    message.mutable_chunk()->set_offset(offset);
+    return message;
+  }
+  grpc::Status GetUpload(const std::string& id, v1::Upload* upload = nullptr) {
+    grpc::ClientContext context;
+    v1::GetUploadRequest request;
+    request.set_upload_id(id);
+    v1::Upload ignored;
+    return stub_->GetUpload(&context, request, upload != nullptr ? upload : &ignored);
+  }
+  grpc::Status DeleteUpload(const std::string& id) {
+    grpc::ClientContext context;
+    v1::DeleteUploadRequest request;
+    request.set_upload_id(id);
+    v1::DeleteUploadResponse response;
+    return stub_->DeleteUpload(&context, request, &response);
+  }
+  // Asks until so many bytes of the upload's only file are there.
+  void AwaitBytes(const std::string& id, int64_t bytes) {
+    v1::Upload upload;
+    do {
+      upload.Clear();
+      const grpc::Status status = GetUpload(id, &upload);
+      if (status.error_code() == grpc::StatusCode::NOT_FOUND) continue;
+      ASSERT_TRUE(status.ok()) << status.error_message();
+    } while (upload.files_size() == 0 || upload.files(0).size_bytes() < bytes);
+    EXPECT_EQ(upload.files(0).size_bytes(), bytes);
+  }
+  // What is left to send where `there` is there.
+  static std::vector<v1::UploadDatasetRequest> Rest(const std::string& name,
+                                                    const v1::Upload& there) {
+    std::vector<v1::UploadDatasetRequest> messages = {KeptHeader(name, there.header().upload_id())};
+    for (const auto& [file, bytes] : SmallMnist()) {
+      int64_t at = 0;
+      for (const v1::UploadedFile& found : there.files()) {
+        if (found.file() == file) at = found.size_bytes();
+      }
+      messages.push_back(ChunkAt(file, at, bytes.substr(static_cast<size_t>(at))));
+    }
+    return messages;
+  }
   static std::vector<v1::UploadDatasetRequest> WholeUpload(const std::string& name) {
     std::vector<v1::UploadDatasetRequest> messages = {Header(name)};
     for (const auto& [file, bytes] : SmallMnist()) {
@@ -319,6 +368,95 @@ TEST_F(DatasetsServiceTest, AnUploadWhoseCallerGoesLeavesNothingBehind) {
   server_->Shutdown();  // waits for the call to end on the server too
   EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));
   EXPECT_THAT(registry_->List(), IsEmpty());
+}
+
+TEST_F(DatasetsServiceTest, AnUploadWithAnIdGoesOnAfterItsCallerWent) {
+  const auto [file, bytes] = SmallMnist()[0];
+  {
+    grpc::ClientContext context;
+    v1::Dataset dataset;
+    const auto writer = stub_->UploadDataset(&context, &dataset);
+    ASSERT_TRUE(writer->Write(KeptHeader("up", "u1")));
+    ASSERT_TRUE(writer->Write(ChunkAt(file, 0, bytes.substr(0, 10))));
+    AwaitBytes("u1", 10);
+    context.TryCancel();
+    EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  v1::Upload there;
+  ASSERT_TRUE(GetUpload("u1", &there).ok());
+  EXPECT_EQ(there.header().name(), "up");
+  ASSERT_EQ(there.files_size(), 1);
+  EXPECT_EQ(there.files(0).file(), file);
+  // printf '\0\0\x08\x03\0\0\0\3\0\0' | sha256sum
+  EXPECT_EQ(there.files(0).sha256(),
+            "c3f8a01da29066af4f2f670753fef39aa1f0f66754ca9aed6870815a808c5bb4");
+  v1::Dataset dataset;
+  const grpc::Status status = Upload(Rest("up", there), &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+  ExpectError(GetUpload("u1"), grpc::StatusCode::NOT_FOUND, "there is no upload \"u1\"");
+  EXPECT_TRUE(fs::is_empty(root_ + "/state/uploads"));
+}
+
+TEST_F(DatasetsServiceTest, AnOlderStreamOfAnUploadEndsWhenANewerOneBegins) {
+  const auto [file, bytes] = SmallMnist()[0];
+  grpc::ClientContext context;
+  v1::Dataset ignored;
+  const auto older = stub_->UploadDataset(&context, &ignored);
+  ASSERT_TRUE(older->Write(KeptHeader("up", "u1")));
+  ASSERT_TRUE(older->Write(ChunkAt(file, 0, bytes.substr(0, 10))));
+  AwaitBytes("u1", 10);
+  v1::Upload there;
+  ASSERT_TRUE(GetUpload("u1", &there).ok());
+  v1::Dataset dataset;
+  const grpc::Status status = Upload(Rest("up", there), &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+  // It says nothing more, as if its connection were dead, and is ended all the same.
+  ExpectError(older->Finish(), grpc::StatusCode::ABORTED, "another stream has taken over");
+}
+
+TEST_F(DatasetsServiceTest, ADeletedUploadEndsItsStream) {
+  grpc::ClientContext context;
+  v1::Dataset ignored;
+  const auto stream = stub_->UploadDataset(&context, &ignored);
+  ASSERT_TRUE(stream->Write(KeptHeader("up", "u1")));
+  ASSERT_TRUE(stream->Write(ChunkAt("f", 0, "12345")));
+  AwaitBytes("u1", 5);
+  EXPECT_TRUE(DeleteUpload("u1").ok());
+  ExpectError(stream->Finish(), grpc::StatusCode::ABORTED, "upload \"u1\" was deleted");
+  ExpectError(GetUpload("u1"), grpc::StatusCode::NOT_FOUND, "\"u1\"");
+  ExpectError(DeleteUpload("u1"), grpc::StatusCode::NOT_FOUND, "\"u1\"");
+}
+
+TEST_F(DatasetsServiceTest, UploadsWithAnIdThatCantGoOnSayWhy) {
+  ExpectError(Upload({KeptHeader("up", "u1"), ChunkAt("f", 0, "12345"), ChunkAt("f", 4, "x")}),
+              grpc::StatusCode::OUT_OF_RANGE, "chunk.offset: got 4; of file \"f\" 5 bytes");
+  AwaitBytes("u1", 5);
+  ExpectError(Upload({KeptHeader("other", "u1")}), grpc::StatusCode::FAILED_PRECONDITION,
+              "header.name: is not what upload \"u1\" was begun with");
+  AwaitBytes("u1", 5);
+  ExpectError(Upload({KeptHeader("up", "u1")}), grpc::StatusCode::NOT_FOUND, "the upload: has no");
+  ExpectError(GetUpload("u1"), grpc::StatusCode::NOT_FOUND, "\"u1\"");
+  for (const std::string& id : {std::string("../x"), std::string(65, 'x')}) {
+    ExpectError(Upload({KeptHeader("up", id)}), grpc::StatusCode::INVALID_ARGUMENT,
+                "header.upload_id: ");
+    ExpectError(GetUpload(id), grpc::StatusCode::INVALID_ARGUMENT, "upload_id: ");
+    ExpectError(DeleteUpload(id), grpc::StatusCode::INVALID_ARGUMENT, "upload_id: ");
+  }
+}
+
+// Clients that were there before offsets send none.
+TEST_F(DatasetsServiceTest, OffsetsOfAnUploadWithoutAnIdArentLookedAt) {
+  std::vector<v1::UploadDatasetRequest> messages = WholeUpload("up");
+  for (v1::UploadDatasetRequest& message : messages) {
+    if (message.has_chunk()) message.mutable_chunk()->set_offset(0);
+  }
+  messages.back().mutable_chunk()->set_offset(77);
+  v1::Dataset dataset;
+  const grpc::Status status = Upload(messages, &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
 }
 
 // Registers when it is told to, and keeps count.
