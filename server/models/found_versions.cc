@@ -80,12 +80,13 @@ std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& i
 }
 
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
-                              const v1::ModelVersion& id) {
+                              const v1::ModelVersion& id, absl::Time now) {
   std::string path = VersionPath(models_dir, id);
+  const std::optional<VersionStamp> files = StampVersion(fs, path, now);
   absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs, path, id);
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
   if (fs.Exists(EvaluationsPath(path))) evaluations = ReadEvaluations(fs, EvaluationsPath(path));
-  return {id, std::move(path), std::move(card), std::move(evaluations)};
+  return {id, std::move(path), files, std::move(card), std::move(evaluations)};
 }
 
 absl::StatusOr<int64_t> HighestNumber(FileSystem& fs, const std::string& name_dir) {

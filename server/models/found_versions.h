@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "convd/v1/model.pb.h"
 #include "core/storage/file_system.h"
 #include "server/models/version_folder.h"
@@ -19,7 +20,8 @@ namespace convd {
 
 struct FoundVersion {
   v1::ModelVersion id;
-  std::string path;  // of its folder
+  std::string path;                   // of its folder
+  std::optional<VersionStamp> files;  // before they were read
   absl::StatusOr<CheckedCard> card;
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations;  // oldest first; none where no file is
 };
@@ -42,9 +44,9 @@ std::optional<int64_t> ParseVersionNumber(absl::string_view text);
 
 std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& id);
 
-// Its card (ReadCheckedCard) and the evaluations beside it.
+// Its card (ReadCheckedCard) and the evaluations beside it. `now` is the wall clock's.
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
-                              const v1::ModelVersion& id);
+                              const v1::ModelVersion& id, absl::Time now);
 
 // The highest number that anything in NAME's folder bears: a version, or the evaluations that one
 // left behind. 0 where there is none.

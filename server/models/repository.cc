@@ -152,7 +152,7 @@ absl::Status DiskModelRepository::Scan() {
     versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
   }
   for (const v1::ModelVersion& id : found.versions) {
-    versions_.Add(ReadFoundVersion(fs_, models_dir_, id));
+    versions_.Add(ReadFoundVersion(fs_, models_dir_, id, clock_.Now()));
   }
   return absl::OkStatus();
 }
@@ -199,8 +199,8 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   CONVD_ASSIGN_OR_RETURN(CheckedCard checked, ReadCheckedCard(fs_, tmp, card.model()));
   CONVD_RETURN_IF_ERROR(MoveVersionIntoPlace(fs_, tmp, models_dir_, card.model()));
 
-  versions_.Add({card.model(), VersionPath(models_dir_, card.model()), std::move(checked),
-                 std::vector<v1::Evaluation>()});
+  versions_.Add({card.model(), VersionPath(models_dir_, card.model()), /*files=*/{},
+                 std::move(checked), std::vector<v1::Evaluation>()});
   return card.model();
 }
 
@@ -448,7 +448,7 @@ void DiskModelRepository::TakeUpCopies() {
     versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
   }
   for (const v1::ModelVersion& id : arrived) {
-    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id);
+    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id, clock_.Now());
     // A file may have its size before it has its bytes.
     if (found.card.ok()) {
       const absl::Status whole = ReadCheckedWeights(fs_, found.path, id).status();

@@ -13,10 +13,6 @@
 namespace convd {
 namespace {
 
-// How long a damaged version is taken for damaged before its files are read again: at first, since
-// it may be one that is being copied in, and, doubled each time that nothing has changed, at last.
-constexpr absl::Duration kReadAgainFirst = absl::Seconds(2);
-constexpr absl::Duration kReadAgainLast = absl::Seconds(10);
 // How long a version stays in memory that nothing but its number stands for.
 constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
 constexpr size_t kMaxWarnings = 1000;
@@ -43,9 +39,10 @@ void ServedVersions::Add(FoundVersion found) {
     if (found.card.ok()) {
       version->card = std::make_shared<const v1::ModelCard>(std::move(found.card->card));
       version->size_bytes = found.card->size_bytes;
+      version->listed = true;
       precisions = TakesOverAt(found.id);
     } else {
-      SetError(*version, found.card.status());
+      SetFailure(*version, found.card.status(), found.files);
     }
     if (!found.evaluations.ok()) {
       WarnLocked(absl::StrCat(EvaluationsPath(version->path),
@@ -118,33 +115,38 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
 }
 
 void ServedVersions::ReadDamagedAgain() {
-  std::vector<std::pair<VersionPointer, std::vector<v1::Precision>>> damaged;
+  std::vector<VersionPointer> damaged;
   {
     absl::MutexLock lock(&mu_);
     for (const auto& [name, known] : names_) {
       for (const auto& [number, version] : known.versions) {
-        if (version->listed() || KnownDamaged(*version)) continue;
-        damaged.emplace_back(version, TakesOverAt(version->id));
+        if (version->listed || version->failure.TooEarly(clock_.Monotonic())) continue;
+        damaged.push_back(version);
       }
     }
   }
-  for (const auto& [version, precisions] : damaged) {
-    absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version->path, version->id);
-    if (weights.ok() && !precisions.empty()) {
-      // Which lists it, once it is in memory.
-      LoadAt(*version, precisions);
-      continue;
-    }
+  for (const VersionPointer& version : damaged) ReadDamagedAgain(*version);
+}
+
+void ServedVersions::ReadDamagedAgain(KnownVersion& version) {
+  const std::optional<VersionStamp> files = StampVersion(fs_, version.path, clock_.Now());
+  {
     absl::MutexLock lock(&mu_);
-    if (weights.ok()) {
-      version->card = std::make_shared<const v1::ModelCard>(std::move(weights->card));
-      version->size_bytes = weights->size_bytes;
-      version->error = absl::OkStatus();
-    } else {
-      SetError(*version, weights.status());
-    }
+    if (version.failure.IsOf(files)) return SetFailure(version, version.failure.status(), files);
   }
-  Retire();
+  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version.path, version.id);
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!weights.ok()) return SetFailure(version, weights.status(), files);
+    version.card = std::make_shared<const v1::ModelCard>(weights->card);
+    version.size_bytes = weights->size_bytes;
+    precisions = TakesOverAt(version.id);
+  }
+  LoadAt(version, precisions, *std::move(weights));
+  absl::MutexLock lock(&mu_);
+  version.failure.Clear();
+  version.listed = true;
 }
 
 void ServedVersions::Retire() {
@@ -222,12 +224,18 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadMeant(
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
-    KnownVersion& version, v1::Precision requested) {
-  CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
+    KnownVersion& version, v1::Precision requested, std::optional<CheckedWeights> checked) {
   v1::Precision precision;
   ServedVersion* served;
+  LastFailure failure;
+  const bool is_checked = checked.has_value();
   {
     absl::MutexLock lock(&mu_);
+    if (!version.listed && !is_checked) {
+      const ServedVersion* const in_memory = FindServed(version, requested);
+      if (in_memory != nullptr && in_memory->loaded != nullptr) return in_memory->loaded;
+      return version.failure.status();  // until ReadDamagedAgain finds that it is whole
+    }
     // First, so that nothing is kept of a precision that there isn't.
     CONVD_RETURN_IF_ERROR(CheckServed(*version.card, requested, check_));
     precision = ChoosePrecision(*version.card, requested);
@@ -235,14 +243,24 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
     if (served->loading) {
       // Somebody is at it: theirs is ours.
       mu_.Await(absl::Condition(+[](ServedVersion* s) { return !s->loading; }, served));
-      if (served->loaded == nullptr && !served->error.ok()) return served->error;
+      if (served->loaded == nullptr && !served->failure.status().ok()) {
+        return served->failure.status();
+      }
     }
     if (served->loaded != nullptr) return served->loaded;
-    if (KnownDamaged(version)) return version.error;
-    if (KnownDamaged(*served)) return served->error;
+    failure = served->failure;
+    if (absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
+      return failure.status();
+    }
     served->loading = true;
   }
-  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version.path, version.id);
+  std::optional<VersionStamp> files;
+  absl::StatusOr<CheckedWeights> weights = [&]() -> absl::StatusOr<CheckedWeights> {
+    if (is_checked) return *std::move(checked);
+    files = StampVersion(fs_, version.path, clock_.Now());
+    if (failure.IsOf(files)) return failure.status();
+    return ReadCheckedWeights(fs_, version.path, version.id);
+  }();
   const absl::Status read = weights.status();
   const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
@@ -259,51 +277,36 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   }
   // What is in memory goes on answering, and stays listed, whatever its files have become. Else
   // they may have been damaged before, and mended since.
-  const bool own_error = !read.ok() && !version.in_memory();
-  if (own_error) SetError(version, read);
-  if (read.ok()) version.error = absl::OkStatus();
+  const bool own_failure = !read.ok() && !version.in_memory();
+  if (own_failure) SetFailure(version, read, files);
+  if (read.ok() && !is_checked) {
+    version.failure.Clear();
+    version.listed = true;
+  }
   if (!loaded.ok()) {
-    // Not the version's own error: at another precision it may be as good as ever.
-    if (!own_error && loaded.status().message() != served->error.message()) {
+    // Not the version's own: at another precision it may be as good as ever.
+    if (!own_failure && loaded.status().message() != served->failure.status().message()) {
       WarnLocked(absl::StrCat("model ", version.id.name(), " version ", version.id.version(),
                               " can't be loaded at ", v1::Precision_Name(precision), ": ",
                               loaded.status().message()));
     }
-    served->error = loaded.status();
-    served->error_time = clock_.Monotonic();
+    served->failure.Set(loaded.status(), files, clock_.Monotonic());
     return loaded.status();
   }
-  served->error = absl::OkStatus();
+  served->failure.Clear();
   served->loaded = *loaded;
   version.card = card;
   version.size_bytes = size_bytes;
   return loaded;
 }
 
-absl::Status ServedVersions::ReadCardAgain(KnownVersion& version, v1::Precision requested) {
-  {
-    absl::MutexLock lock(&mu_);
-    if (version.listed()) return absl::OkStatus();
-    const ServedVersion* const served = FindServed(version, requested);
-    if (served != nullptr && served->loaded != nullptr) return absl::OkStatus();
-    if (KnownDamaged(version)) return version.error;
-  }
-  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, version.path, version.id);
-  absl::MutexLock lock(&mu_);
-  if (!card.ok()) {
-    SetError(version, card.status());
-    return card.status();
-  }
-  // Not listed yet: the weights may be what is damaged.
-  version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
-  version.size_bytes = card->size_bytes;
-  return absl::OkStatus();
-}
-
-void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions) {
+void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
+                            std::optional<CheckedWeights> weights) {
   // What can't be loaded is warned of, and tried again by who asks for it.
-  for (const v1::Precision precision : precisions)
-    LoadVersion(version, precision).status().IgnoreError();
+  for (const v1::Precision& precision : precisions) {
+    const bool last = &precision == &precisions.back();
+    LoadVersion(version, precision, last ? std::move(weights) : weights).status().IgnoreError();
+  }
 }
 
 std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVersion& id,
@@ -323,7 +326,7 @@ std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVer
     return version != name->second.versions.end() ? find(*version->second) : nullptr;
   }
   for (const auto& [newest, version] : name->second.versions) {
-    if (!version->listed()) continue;
+    if (!version->listed) continue;
     std::shared_ptr<const LoadedModel> loaded = find(*version);
     if (loaded != nullptr || !KnownUnusable(*version, precision)) return loaded;
   }
@@ -365,9 +368,9 @@ absl::StatusOr<ServedVersions::VersionPointer> ServedVersions::FindListed(
     const v1::ModelVersion& id) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
   for (const VersionPointer& version : candidates) {
-    if (version->listed()) return version;
+    if (version->listed) return version;
   }
-  return candidates.front()->error;
+  return candidates.front()->failure.status();
 }
 
 std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& id) {
@@ -398,7 +401,7 @@ std::vector<v1::Model> ServedVersions::List(const std::string& name) {
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed()) models.push_back(DescribeVersion(of_name, *version));
+      if (version->listed) models.push_back(DescribeVersion(of_name, *version));
     }
   }
   return models;
@@ -410,7 +413,7 @@ std::vector<v1::ModelVersion> ServedVersions::Versions(const std::string& name) 
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed()) ids.push_back(version->id);
+      if (version->listed) ids.push_back(version->id);
     }
   }
   return ids;
@@ -422,7 +425,7 @@ std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed() || models.size() == kMaxDamaged) continue;
+      if (version->listed || models.size() == kMaxDamaged) continue;
       models.push_back(DescribeVersion(of_name, *version));
     }
   }
@@ -440,7 +443,7 @@ ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
   Snapshot known;
   known.id = version.id;
   known.path = version.path;
-  known.damaged = !version.listed();
+  known.damaged = !version.listed;
   known.in_memory = version.in_memory();
   known.in_use = version.in_use();
   known.load_failed = version.load_failed();
@@ -504,30 +507,20 @@ std::vector<std::string> ServedVersions::Names() {
 
 bool ServedVersions::KnownUnusable(const KnownVersion& version, v1::Precision requested) const {
   const ServedVersion* const served = FindServed(version, requested);
-  return served != nullptr && !served->error.ok() && !IsOfTheRequest(served->error) &&
-         clock_.Monotonic() - served->error_time < kReadAgainLast;
+  return served != nullptr && !IsOfTheRequest(served->failure.status()) &&
+         served->failure.TooEarly(clock_.Monotonic());
 }
 
-bool ServedVersions::KnownDamaged(const ServedVersion& served) const {
-  return absl::IsDataLoss(served.error) && clock_.Monotonic() - served.error_time < kReadAgainLast;
-}
-
-bool ServedVersions::KnownDamaged(const KnownVersion& version) const {
-  return absl::IsDataLoss(version.error) &&
-         clock_.Monotonic() - version.error_time < version.read_again_after;
-}
-
-void ServedVersions::SetError(KnownVersion& version, absl::Status error) {
-  if (error.message() != version.error.message()) {
-    WarnLocked(absl::StrCat(
-        "model ", version.id.name(), " version ", version.id.version(),
-        absl::IsDataLoss(error) ? " is left out: " : " can't be loaded: ", error.message()));
+void ServedVersions::SetFailure(KnownVersion& version, absl::Status failure,
+                                const std::optional<VersionStamp>& files) {
+  const bool damage = absl::IsDataLoss(failure);
+  if (failure.message() != version.failure.status().message()) {
+    WarnLocked(absl::StrCat("model ", version.id.name(), " version ", version.id.version(),
+                            damage ? " is left out: " : " can't be loaded: ", failure.message()));
   }
-  version.read_again_after = error == version.error
-                                 ? std::min(2 * version.read_again_after, kReadAgainLast)
-                                 : kReadAgainFirst;
-  version.error = std::move(error);
-  version.error_time = clock_.Monotonic();
+  // What was whole need not be damaged where it can't be read.
+  if (damage) version.listed = false;
+  version.failure.Set(std::move(failure), files, clock_.Monotonic());
 }
 
 void ServedVersions::Warn(std::string text) {

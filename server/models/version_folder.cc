@@ -115,6 +115,19 @@ absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::str
   return fs.SyncDirectory(dir);
 }
 
+std::optional<VersionStamp> StampVersion(FileSystem& fs, const std::string& dir, absl::Time now) {
+  VersionStamp stamps;
+  size_t next = 0;
+  for (const char* file : {kManifestFile, kCardFile, kOnnxFile}) {
+    std::optional<FileStamp>& stamp = stamps[next++];
+    absl::StatusOr<FileStamp> found = fs.Stamp(Join(dir, file));
+    if (absl::IsNotFound(found.status())) continue;
+    if (!found.ok() || !found->ShowsTheNextChange(now)) return std::nullopt;
+    stamp = *found;
+  }
+  return stamps;
+}
+
 absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& dir,
                                             const v1::ModelVersion& version) {
   CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));

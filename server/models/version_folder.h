@@ -1,12 +1,15 @@
 #ifndef CONVD_SERVER_MODELS_VERSION_FOLDER_H_
 #define CONVD_SERVER_MODELS_VERSION_FOLDER_H_
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "convd/v1/models.pb.h"
 #include "core/nn/graph.h"
 #include "core/storage/file_system.h"
@@ -23,6 +26,12 @@ absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_vi
 // the folder.
 absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
                                 const v1::ModelCard& card);
+
+// What the folder's three files look like without being read, each nothing where it isn't there.
+using VersionStamp = std::array<std::optional<FileStamp>, 3>;
+// Nothing where that can't be found out, or might not show the next change. `now` is the wall
+// clock's.
+std::optional<VersionStamp> StampVersion(FileSystem& fs, const std::string& dir, absl::Time now);
 
 struct CheckedCard {
   v1::ModelCard card;
