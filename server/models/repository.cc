@@ -89,8 +89,8 @@ class DiskModelRepository : public ModelRepository {
   absl::Status Export(const v1::ModelVersion& id,
                       absl::FunctionRef<absl::Status(std::string_view)> sink) override;
   std::string NewTemporary() override;
-  std::vector<v1::ModelVersion> Maintain(
-      absl::FunctionRef<bool(const v1::ModelVersion&)> used) override;
+  std::vector<v1::ModelVersion> Maintain(absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+                                         absl::FunctionRef<bool()> stopped) override;
   std::vector<std::string> TakeWarnings() override { return versions_.TakeWarnings(); }
 
  private:
@@ -106,7 +106,7 @@ class DiskModelRepository : public ModelRepository {
   absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
-  void TakeUpCopies();
+  void TakeUpCopies(absl::FunctionRef<bool()> stopped);
   void DeleteBeyondKept(const std::string& name,
                         absl::FunctionRef<bool(const v1::ModelVersion&)> used,
                         std::vector<v1::ModelVersion>& deleted);
@@ -397,16 +397,19 @@ absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
 // Maintenance.
 
 std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
-    absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
-  TakeUpCopies();
-  versions_.ReadDamagedAgain();
+    absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
+  TakeUpCopies(stopped);
+  versions_.ReadDamagedAgain(stopped);
   versions_.Retire();
   std::vector<v1::ModelVersion> deleted;
-  for (const std::string& name : versions_.Names()) DeleteBeyondKept(name, used, deleted);
+  for (const std::string& name : versions_.Names()) {
+    if (stopped()) break;
+    DeleteBeyondKept(name, used, deleted);
+  }
   return deleted;
 }
 
-void DiskModelRepository::TakeUpCopies() {
+void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
   std::vector<v1::ModelVersion> arrived;
   {
     absl::MutexLock changing(&change_mu_);
@@ -448,10 +451,12 @@ void DiskModelRepository::TakeUpCopies() {
     versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
   }
   for (const v1::ModelVersion& id : arrived) {
+    if (stopped()) return;
     FoundVersion found = ReadFoundVersion(fs_, models_dir_, id, clock_.Now());
     // A file may have its size before it has its bytes.
     if (found.card.ok()) {
-      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id).status();
+      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id, stopped).status();
+      if (absl::IsCancelled(whole) || stopped()) return;
       if (!whole.ok()) found.card = whole;
     }
     absl::MutexLock changing(&change_mu_);

@@ -158,10 +158,12 @@ class ModelRepository {
   // its bytes are there; forgets those that were removed by hand, unless they are in memory;
   // deletes versions beyond those that their names' policies keep, unless they have a label, answer
   // a request or are in `used` (asked with in_use() held); and lets go of what need not be in
-  // memory. Returns what it deleted; what failed is a warning. One call at a time.
+  // memory. Returns what it deleted; what failed is a warning. Ends early, within milliseconds
+  // where it reads, once `stopped` says so. One call at a time.
   virtual std::vector<v1::ModelVersion> Maintain(
-      absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
-    (void)used;
+      absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+      absl::FunctionRef<bool()> stopped = [] { return false; }) {
+    (void)used, (void)stopped;
     return {};
   }
 

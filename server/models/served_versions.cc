@@ -114,7 +114,7 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
   return absl::OkStatus();
 }
 
-void ServedVersions::ReadDamagedAgain() {
+void ServedVersions::ReadDamagedAgain(Stopped stopped) {
   std::vector<VersionPointer> damaged;
   {
     absl::MutexLock lock(&mu_);
@@ -125,16 +125,21 @@ void ServedVersions::ReadDamagedAgain() {
       }
     }
   }
-  for (const VersionPointer& version : damaged) ReadDamagedAgain(*version);
+  for (const VersionPointer& version : damaged) {
+    if (stopped()) return;
+    ReadDamagedAgain(*version, stopped);
+  }
 }
 
-void ServedVersions::ReadDamagedAgain(KnownVersion& version) {
+void ServedVersions::ReadDamagedAgain(KnownVersion& version, Stopped stopped) {
   const std::optional<VersionStamp> files = StampVersion(fs_, version.path, clock_.Now());
   {
     absl::MutexLock lock(&mu_);
     if (version.failure.IsOf(files)) return SetFailure(version, version.failure.status(), files);
   }
-  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version.path, version.id);
+  absl::StatusOr<CheckedWeights> weights =
+      ReadCheckedWeights(fs_, version.path, version.id, stopped);
+  if (absl::IsCancelled(weights.status()) || stopped()) return;
   std::vector<v1::Precision> precisions;
   {
     absl::MutexLock lock(&mu_);

@@ -64,7 +64,7 @@ class ServedVersions {
                                  const v1::ModelVersion& next) ABSL_LOCKS_EXCLUDED(mu_);
   // Reads what isn't listed again, all of its bytes, where that may find another thing than the
   // last time; what is whole is loaded where it takes over, and listed.
-  void ReadDamagedAgain() ABSL_LOCKS_EXCLUDED(mu_);
+  void ReadDamagedAgain(Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
   // Lets go of what need not be in memory any more.
   void Retire();
 
@@ -106,7 +106,7 @@ class ServedVersions {
       std::optional<CheckedWeights> checked = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
   void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
               std::optional<CheckedWeights> weights = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
-  void ReadDamagedAgain(KnownVersion& version) ABSL_LOCKS_EXCLUDED(mu_);
+  void ReadDamagedAgain(KnownVersion& version, Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Made where it isn't there yet.
   KnownName& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

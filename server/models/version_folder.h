@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -49,9 +50,12 @@ struct CheckedWeights {
   int64_t size_bytes = 0;         // of the folder's files
   std::string onnx_sha256;        // of model.onnx, in hex
 };
-// The same, and the weights with their hash.
-absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
-                                                  const v1::ModelVersion& version);
+// The same, and the weights with their hash. CANCELLED, within milliseconds, once `stopped` says
+// so.
+using Stopped = absl::FunctionRef<bool()>;
+absl::StatusOr<CheckedWeights> ReadCheckedWeights(
+    FileSystem& fs, const std::string& dir, const v1::ModelVersion& version,
+    Stopped stopped = [] { return false; });
 
 // Makes the version's folder `tmp`, whose files are synced, models_dir/NAME/N, which is not there
 // yet, so that it survives a crash. On an error there is no such version: only where it was moved

@@ -41,11 +41,11 @@ class RepositoryCopiesTest : public ModelRepositoryTest {
   void Maintain() {
     repository_->Maintain([](const v1::ModelVersion&) { return false; });
   }
-  // How often it is opened or read from now on; in what a version's files have, one piece.
+  // How often it is read from now on.
   const std::atomic<int>& CountReads(const std::string& counted) {
     reads_ = 0;
     fs_->OnOperation([this, counted](std::string_view operation, const std::string& path) {
-      if ((operation == "open" || operation == "read") && path == counted) ++reads_;
+      if (operation == "read" && path == counted) ++reads_;
     });
     return reads_;
   }
@@ -105,6 +105,29 @@ TEST_F(RepositoryCopiesTest, TakesUpAWholeVersionAtOnceAndANewNameToo) {
   EXPECT_THAT(Listed(), ElementsAre("m/2"));
   EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
   EXPECT_EQ(MustPublish("m").version(), 3);
+}
+
+TEST_F(RepositoryCopiesTest, EndsARoundBetweenTwoVersionsWhereItIsToStop) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+    fs_->Bytes(absl::StrCat("/state/models/m/3/", file)) = bytes;
+  }
+  const auto unused = [](const v1::ModelVersion&) { return false; };
+  const std::atomic<int>& reads = CountReads("/state/models/m/2/model.onnx");
+  repository_->Maintain(unused, [&] { return reads > 0; });
+  EXPECT_THAT(Listed(), IsEmpty()) << "it was to stop while 2 was read";
+  EXPECT_THAT(repository_->Damaged("m"), IsEmpty()) << "what wasn't looked at isn't damaged";
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/2"));
+  ASSERT_EQ(repository_->Damaged("m").size(), 1u);
+  // Nor does it go on with what is damaged.
+  for (const auto& [file, bytes] : files)
+    fs_->Bytes(absl::StrCat("/state/models/m/3/", file)) += "x";
+  clock_.seconds += 10;
+  const std::atomic<int>& again = CountReads("/state/models/m/3/MANIFEST");
+  repository_->Maintain(unused, [] { return true; });
+  EXPECT_EQ(again, 0);
 }
 
 TEST_F(RepositoryCopiesTest, DoesNotTakeSizesForBytes) {
