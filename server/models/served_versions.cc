@@ -1,6 +1,8 @@
 #include "server/models/served_versions.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -21,6 +23,19 @@ constexpr size_t kMaxDamaged = 100;
 // Of a precision that there isn't, that the CPU lacks, or that the version can't be served at.
 bool IsOfTheRequest(const absl::Status& error) {
   return absl::IsInvalidArgument(error) || absl::IsFailedPrecondition(error);
+}
+
+// Nothing of ours throws, but the standard library and oneDNN do when memory is short, and whoever
+// waits for this attempt would wait for ever.
+template <typename Attempt>
+auto OrWhatItThrows(const std::string& path, Attempt attempt) -> decltype(attempt()) {
+  try {
+    return attempt();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(path, ": no memory to load it"));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat(path, ": can't be loaded: ", error.what()));
+  }
 }
 
 }  // namespace
@@ -268,11 +283,17 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   }();
   const absl::Status read = weights.status();
   const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
+  std::shared_ptr<const v1::ModelCard> card;
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
-      read.ok() ? CompileWeights(compile_, *std::move(weights), version.path, precision)
-                : absl::StatusOr<std::shared_ptr<const LoadedModel>>(read);
-  // Apart from what is loaded, which the card would keep in memory.
-  const auto card = loaded.ok() ? std::make_shared<const v1::ModelCard>((*loaded)->card) : nullptr;
+      OrWhatItThrows(version.path, [&]() -> absl::StatusOr<std::shared_ptr<const LoadedModel>> {
+        CONVD_RETURN_IF_ERROR(read);
+        CONVD_ASSIGN_OR_RETURN(
+            std::shared_ptr<const LoadedModel> compiled,
+            CompileWeights(compile_, *std::move(weights), version.path, precision));
+        // Apart from what is loaded, which the card would keep in memory.
+        card = std::make_shared<const v1::ModelCard>(compiled->card);
+        return compiled;
+      });
 
   absl::MutexLock lock(&mu_);
   served->loading = false;

@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -186,6 +188,23 @@ TEST_F(RepositoryLabelsTest, TheLastGoodAnswersWhereWhatIsMeantCannotBeLoaded) {
   }
   on_compile_ = nullptr;
   EXPECT_EQ(Answering(Id("m")), 2);
+}
+
+TEST_F(RepositoryLabelsTest, WhatACompilerThrowsIsAnErrorThatNobodyWaitsForAgain) {
+  MustPublish("m");
+  on_compile_ = [](const Graph&, const InferenceOptions&) -> absl::Status {
+    throw std::bad_alloc();
+  };
+  EXPECT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kResourceExhausted);
+  on_compile_ = [](const Graph&, const InferenceOptions&) -> absl::Status {
+    throw std::runtime_error("could not create a primitive");
+  };
+  const absl::Status thrown = Load(Id("m")).status();
+  EXPECT_EQ(thrown.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(thrown.message()),
+              AllOf(HasSubstr("/state/models/m/1"), HasSubstr("could not create a primitive")));
+  on_compile_ = nullptr;
+  EXPECT_EQ(Answering(Id("m")), 1);
 }
 
 TEST_F(RepositoryLabelsTest, TakesOverAtWhatTheNewVersionIsServedAt) {
