@@ -377,6 +377,8 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
     policy.set_highest_version(known.id.version());
     CONVD_RETURN_IF_ERROR(SetPolicy(std::move(policy)).status());
   }
+  // After the policy, which lets go of what nothing stands for yet.
+  CONVD_RETURN_IF_ERROR(versions_.PrepareToLose(known.id));
   const std::string tmp = NewTemporary();
   CONVD_RETURN_IF_ERROR(fs_.Rename(known.path, tmp));
   // From here on it is gone, though until the sync a crash may bring it back, whole.
@@ -400,7 +402,11 @@ std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
   TakeUpCopies(stopped);
   versions_.ReadDamagedAgain(stopped);
-  versions_.Retire();
+  {
+    // Nothing that is loaded now to take over in a moment.
+    absl::MutexLock changing(&change_mu_);
+    versions_.Retire();
+  }
   std::vector<v1::ModelVersion> deleted;
   for (const std::string& name : versions_.Names()) {
     if (stopped()) break;

@@ -128,8 +128,9 @@ class ModelRepository {
   }
 
   // Of a version by its number, with its evaluations; a damaged one, too. What is held of it by
-  // requests stays as it is, and its number isn't given again. FAILED_PRECONDITION names its
-  // labels.
+  // requests stays as it is, and its number isn't given again. Of the newest, where it is in
+  // memory, the one before it is loaded first, and it stays where that fails. FAILED_PRECONDITION
+  // names its labels.
   virtual absl::Status Delete(const v1::ModelVersion& version) {
     (void)version;
     return absl::UnimplementedError("Delete");

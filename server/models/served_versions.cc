@@ -120,8 +120,41 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
     CONVD_RETURN_IF_ERROR(CheckServed(*version->card, v1::PRECISION_UNSPECIFIED, check_));
   }
   if (precisions.empty()) return ReadCheckedWeights(fs_, version->path, version->id).status();
+  return LoadToTakeOver(*version, precisions);
+}
+
+absl::Status ServedVersions::PrepareToLose(const v1::ModelVersion& id) {
+  std::vector<VersionPointer> older;
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const KnownName* const name, FindName(id.name()));
+    const KnownVersion* const newest = Current(*name, kLatestLabel);
+    if (newest == nullptr || newest->id.version() != id.version()) return absl::OkStatus();
+    precisions = PrecisionsAfter(*newest);
+    for (const auto& [number, version] : name->versions) {
+      if (version->listed && version.get() != newest) older.push_back(version);
+    }
+  }
+  if (precisions.empty()) return absl::OkStatus();
+  for (const VersionPointer& next : older) {
+    const absl::Status loaded = LoadToTakeOver(*next, precisions);
+    if (loaded.ok()) return loaded;
+    // A request would go on to the one before it, too.
+    if (absl::IsDataLoss(loaded)) continue;
+    return absl::Status(
+        loaded.code(),
+        absl::StrCat("model: version ", next->id.version(), " of \"", id.name(),
+                     "\", the newest after ", id.version(), ", can't take over: ", loaded.message(),
+                     "; unload version ", id.version(), " first to do without it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServedVersions::LoadToTakeOver(KnownVersion& version,
+                                            const std::vector<v1::Precision>& precisions) {
   for (const v1::Precision precision : precisions) {
-    const absl::Status loaded = LoadVersion(*version, precision).status();
+    const absl::Status loaded = LoadVersion(version, precision).status();
     // Whoever names a precision is told; who names none must be served.
     if (precision != v1::PRECISION_UNSPECIFIED && IsOfTheRequest(loaded)) continue;
     CONVD_RETURN_IF_ERROR(loaded);

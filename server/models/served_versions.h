@@ -62,6 +62,9 @@ class ServedVersions {
   // where `label` is empty, the name's default).
   absl::Status PrepareToTakeOver(const std::string& name, const std::string& label,
                                  const v1::ModelVersion& next) ABSL_LOCKS_EXCLUDED(mu_);
+  // OK once what stands for the newest version without this one is loaded as this one is; also
+  // where this isn't the newest, isn't in memory, or is the only one that is whole.
+  absl::Status PrepareToLose(const v1::ModelVersion& id) ABSL_LOCKS_EXCLUDED(mu_);
   // Reads what isn't listed again, all of its bytes, where that may find another thing than the
   // last time; what is whole is loaded where it takes over, and listed.
   void ReadDamagedAgain(Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
@@ -106,6 +109,9 @@ class ServedVersions {
       std::optional<CheckedWeights> checked = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
   void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
               std::optional<CheckedWeights> weights = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
+  // OK where it can take over from what is in memory at these.
+  absl::Status LoadToTakeOver(KnownVersion& version, const std::vector<v1::Precision>& precisions)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void ReadDamagedAgain(KnownVersion& version, Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Made where it isn't there yet.

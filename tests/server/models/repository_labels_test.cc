@@ -360,6 +360,50 @@ TEST_F(RepositoryLabelsTest, DeletesAVersionForGood) {
   EXPECT_EQ(MustPublish("m").version(), 5);
 }
 
+TEST_F(RepositoryLabelsTest, LoadsTheOneBeforeBeforeItDeletesTheNewest) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  const auto newest = Load(Id("m"));
+  ASSERT_TRUE(newest.ok());
+  ASSERT_TRUE(Load(Labelled("m", "latest"), v1::PRECISION_BF16).ok());
+  fs_->Bytes("/state/models/m/2/model.onnx")[7] ^= 1;
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
+    EXPECT_EQ(FindLoaded(Id("m")), *newest) << "who asks meanwhile waits for nothing";
+    return absl::OkStatus();
+  };
+  compiled_ = 0;
+  ASSERT_TRUE(repository_->Delete(Id("m", 3)).ok());
+  EXPECT_EQ(compiled_, 2);
+  for (v1::Precision precision : {v1::PRECISION_F32, v1::PRECISION_BF16}) {
+    ASSERT_NE(FindLoaded(Id("m"), precision), nullptr);
+    EXPECT_EQ(FindLoaded(Id("m"), precision)->card.model().version(), 1) << "2 is damaged";
+  }
+}
+
+TEST_F(RepositoryLabelsTest, KeepsTheNewestWhereNothingElseCouldAnswer) {
+  MustPublish("m");
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  on_compile_ = [](const Graph&, const InferenceOptions&) {
+    return absl::ResourceExhaustedError("no memory");
+  };
+  const absl::Status status = repository_->Delete(Id("m", 2));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("version 1"), HasSubstr("no memory"), HasSubstr("unload version 2")));
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  ASSERT_TRUE(repository_->Unload(Id("m", 2)).ok());
+  EXPECT_TRUE(repository_->Delete(Id("m", 2)).ok());
+  // Nothing is loaded for one that nobody asks for, nor instead of the last.
+  MustPublish("m");
+  on_compile_ = nullptr;
+  ASSERT_TRUE(Load(Id("m")).ok());
+  compiled_ = 0;
+  EXPECT_TRUE(repository_->Delete(Id("m", 1)).ok());
+  EXPECT_TRUE(repository_->Delete(Id("m", 3)).ok());
+  EXPECT_EQ(compiled_, 0);
+}
+
 TEST_F(RepositoryLabelsTest, DeletesNoVersionWithALabel) {
   MustPublish("m");
   MustMove("stable", 1);
