@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,10 +27,16 @@ struct FoundVersion {
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations;  // oldest first; none where no file is
 };
 
+// A name whose folder can be read.
+struct FoundName {
+  std::string name;
+  std::set<int64_t> versions;
+  std::set<int64_t> evaluations;  // of which there are
+};
+
 struct FoundModels {
-  std::vector<std::string> names;          // whose folders can be read
-  std::vector<v1::ModelVersion> versions;  // by name, in no order of numbers
-  std::vector<std::string> ignored;        // what else there is, each with the reason
+  std::vector<FoundName> names;
+  std::vector<std::string> ignored;  // what else there is, each with the reason
 };
 
 // Looks for NAME/N for every name that is one (CheckName) and every number from 1 written plainly.

@@ -105,7 +105,12 @@ class DiskModelRepository : public ModelRepository {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // Evaluations of deleted versions up to `highest`, which a crash kept from being removed.
+  void RemoveWhatDeletionsLeft(const FoundName& of_name, int64_t highest);
+  // What a version that was deleted, from `path`, has left on the disk.
+  absl::Status RemoveLeftover(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
+  void RemoveLeftovers();
   void TakeUpCopies(absl::FunctionRef<bool()> stopped);
   void DeleteBeyondKept(const std::string& name,
                         absl::FunctionRef<bool(const v1::ModelVersion&)> used,
@@ -122,6 +127,8 @@ class DiskModelRepository : public ModelRepository {
   // Held during each change of what is on disk, from the choice of a number to its folder's rename,
   // so that numbers have no gaps, and from the look at a policy to its replacement.
   absl::Mutex change_mu_;
+  // Where deleted versions' folders went, by where they were, until nothing is left of them.
+  std::map<std::string, std::string> leftovers_ ABSL_GUARDED_BY(change_mu_);
   std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
 };
 
@@ -145,16 +152,35 @@ absl::Status DiskModelRepository::Scan() {
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
-  for (const std::string& name : found.names)
-    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(name)));
-  for (std::string& ignored : found.ignored) versions_.Warn(std::move(ignored));
-  for (const std::string& name : found.names) {
-    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+  for (const FoundName& of_name : found.names) {
+    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(of_name.name)));
   }
-  for (const v1::ModelVersion& id : found.versions) {
-    versions_.Add(ReadFoundVersion(fs_, models_dir_, id, clock_.Now()));
+  for (std::string& ignored : found.ignored) versions_.Warn(std::move(ignored));
+  for (const FoundName& of_name : found.names) {
+    const absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, of_name.name);
+    versions_.SetPolicy(of_name.name, policy);
+    if (policy.ok()) RemoveWhatDeletionsLeft(of_name, policy->highest_version());
+    v1::ModelVersion id;
+    id.set_name(of_name.name);
+    for (const int64_t number : of_name.versions) {
+      id.set_version(number);
+      versions_.Add(ReadFoundVersion(fs_, models_dir_, id, clock_.Now()));
+    }
   }
   return absl::OkStatus();
+}
+
+void DiskModelRepository::RemoveWhatDeletionsLeft(const FoundName& of_name, int64_t highest) {
+  for (const int64_t number : of_name.evaluations) {
+    const std::string path = absl::StrCat(NameDir(of_name.name), "/", number);
+    // The policy knows of each deleted version. Beyond that it was somebody else who removed the
+    // folder, and the number is known by this file alone.
+    if (number > highest || fs_.Exists(path)) continue;
+    const absl::Status removed = fs_.Remove(EvaluationsPath(path));
+    versions_.Warn(
+        absl::StrCat(EvaluationsPath(path), ": ",
+                     removed.ok() ? "removed; its version was being deleted" : removed.message()));
+  }
 }
 
 std::string DiskModelRepository::NewTemporary() {
@@ -381,12 +407,29 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
   CONVD_RETURN_IF_ERROR(versions_.PrepareToLose(known.id));
   const std::string tmp = NewTemporary();
   CONVD_RETURN_IF_ERROR(fs_.Rename(known.path, tmp));
-  // From here on it is gone, though until the sync a crash may bring it back, whole.
+  // From here on it is gone, though until the sync a crash may bring it back, whole and with its
+  // evaluations.
   versions_.Remove(known.id);
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(known.id.name())));
-  const std::string evaluations = EvaluationsPath(known.path);
-  if (fs_.Exists(evaluations)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
-  return fs_.RemoveAll(tmp);
+  leftovers_[known.path] = tmp;
+  return RemoveLeftover(known.path);
+}
+
+absl::Status DiskModelRepository::RemoveLeftover(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  const std::string evaluations = EvaluationsPath(path);
+  // Unless somebody has copied the version back since.
+  if (fs_.Exists(evaluations) && !fs_.Exists(path)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
+  CONVD_RETURN_IF_ERROR(fs_.RemoveAll(leftovers_[path]));
+  leftovers_.erase(path);
+  return absl::OkStatus();
+}
+
+void DiskModelRepository::RemoveLeftovers() {
+  absl::MutexLock changing(&change_mu_);
+  std::vector<std::string> paths;
+  for (const auto& [path, tmp] : leftovers_) paths.push_back(path);
+  // What fails was said by the deletion, and is tried again.
+  for (const std::string& path : paths) RemoveLeftover(path).IgnoreError();
 }
 
 absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
@@ -400,6 +443,7 @@ absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
 
 std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
+  RemoveLeftovers();
   TakeUpCopies(stopped);
   versions_.ReadDamagedAgain(stopped);
   {
@@ -424,8 +468,7 @@ void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
     // Where the disk is lost, what is in memory goes on.
     if (!found.ok()) return;
     std::map<std::string, std::set<int64_t>> numbers;
-    for (const std::string& name : found->names) numbers[name];
-    for (const v1::ModelVersion& id : found->versions) numbers[id.name()].insert(id.version());
+    for (const FoundName& of_name : found->names) numbers[of_name.name] = of_name.versions;
     for (const std::string& name : versions_.Names()) {
       // What can't be read now need not be gone.
       if (numbers.count(name) == 0 && fs_.Exists(NameDir(name))) continue;

@@ -510,25 +510,39 @@ TEST_F(RepositoryLabelsTest, ChangesAPolicyOrNotWhateverFails) {
 }
 
 TEST_F(RepositoryLabelsTest, DeletesAllOrNothingWhateverFails) {
-  for (bool power_cut : {false, true}) {
+  enum class Then { kNextRound, kPowerCut, kPowerCutThatLosesNoEntry };
+  for (Then then : {Then::kNextRound, Then::kPowerCut, Then::kPowerCutThatLosesNoEntry}) {
     for (int64_t k = 1;; ++k) {
       fs_ = std::make_unique<MemoryFileSystem>();
       Reopen();
       MustPublish("m");
       MustPublish("m");
+      ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.25)).ok());
       ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 2), 0.5)).ok());
-      fs_->FailAt(k, power_cut);
+      fs_->FailAt(k, then != Then::kNextRound);
       const absl::Status deleted = repository_->Delete(Id("m", 2));
       const bool failed = fs_->operations() >= k;
       fs_->FailAt(0);
-      if (power_cut) fs_ = fs_->AfterPowerCut(false);
-      Reopen();
+      if (then == Then::kNextRound) {
+        Maintain();
+      } else {
+        fs_ = fs_->AfterPowerCut(then == Then::kPowerCutThatLosesNoEntry);
+        Reopen();
+      }
       EXPECT_EQ(Answering(Id("m", 1)), 1) << k;
+      EXPECT_EQ(repository_->Get(Id("m", 1))->evaluations_size(), 1) << k;
       EXPECT_THAT(repository_->Damaged(""), IsEmpty()) << k;
       EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty()) << k;
+      const auto two = repository_->Get(Id("m", 2));
       if (deleted.ok()) {
-        EXPECT_THAT(Listed("m"), ElementsAre("m/1")) << k;
+        EXPECT_FALSE(two.ok()) << k;
       }
+      EXPECT_EQ(fs_->Exists("/state/models/m/2"), two.ok()) << k;
+      EXPECT_EQ(fs_->Exists("/state/models/m/2.evaluations.textproto"), two.ok()) << k;
+      if (two.ok()) {
+        EXPECT_EQ(two->evaluations_size(), 1) << k;
+      }
+      Reopen();
       EXPECT_EQ(MustPublish("m").version(), 3) << k;
       if (!failed) break;
     }
