@@ -103,6 +103,8 @@ class DiskModelRepository : public ModelRepository {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::StatusOr<v1::ModelPolicy> SetPolicy(v1::ModelPolicy policy)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // Where it could not be read or written.
+  void ReadPolicyAgain(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // Evaluations of deleted versions up to `highest`, which a crash kept from being removed.
@@ -127,6 +129,8 @@ class DiskModelRepository : public ModelRepository {
   // Held during each change of what is on disk, from the choice of a number to its folder's rename,
   // so that numbers have no gaps, and from the look at a policy to its replacement.
   absl::Mutex change_mu_;
+  // Names whose policy could not be written, and may be the new one on the disk or the old.
+  std::set<std::string> unsure_policies_ ABSL_GUARDED_BY(change_mu_);
   // Where deleted versions' folders went, by where they were, until nothing is left of them.
   std::map<std::string, std::string> leftovers_ ABSL_GUARDED_BY(change_mu_);
   std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
@@ -270,17 +274,34 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   CONVD_RETURN_IF_ERROR(WriteSynced(fs_, tmp, text));
   CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
   std::move(sweep).Cancel();
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
+  // As it lies there, also where the sync fails.
   versions_.SetEvaluations(evaluation.model(), std::move(evaluations));
-  return absl::OkStatus();
+  return fs_.SyncDirectory(NameDir(evaluation.model().name()));
 }
 
 // Labels and policies.
 
 absl::StatusOr<v1::ModelPolicy> DiskModelRepository::SetPolicy(v1::ModelPolicy policy) {
-  CONVD_RETURN_IF_ERROR(WritePolicy(fs_, models_dir_, policy));
+  if (const absl::Status written = WritePolicy(fs_, models_dir_, policy); !written.ok()) {
+    // Either is there now, and a restart would go by it.
+    unsure_policies_.insert(policy.name());
+    ReadPolicyAgain(policy.name());
+    return written;
+  }
+  unsure_policies_.erase(policy.name());
   versions_.SetPolicy(policy.name(), policy);
   return policy;
+}
+
+void DiskModelRepository::ReadPolicyAgain(const std::string& name) {
+  const absl::Status known = versions_.Policy(name).status();
+  const bool unsure = unsure_policies_.count(name) > 0;
+  if (absl::IsNotFound(known) || (known.ok() && !unsure)) return;
+  absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, name);
+  // Where the disk is lost, what was known goes on.
+  if (known.ok() && !policy.ok()) return;
+  if (policy.ok()) unsure_policies_.erase(name);
+  versions_.SetPolicy(name, std::move(policy));
 }
 
 absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabelLocked(v1::ModelPolicy policy,
@@ -495,9 +516,7 @@ void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
   }
   for (const std::string& name : versions_.Names()) {
     absl::MutexLock changing(&change_mu_);
-    const absl::Status policy = versions_.Policy(name).status();
-    if (policy.ok() || absl::IsNotFound(policy)) continue;
-    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+    ReadPolicyAgain(name);
   }
   for (const v1::ModelVersion& id : arrived) {
     if (stopped()) return;

@@ -88,7 +88,7 @@ class ModelRepository {
   }
 
   // Keeps the figures beside the version that they name, the last 100 of them. On disk before it
-  // returns.
+  // returns; after an error they may be kept all the same.
   virtual absl::Status AddEvaluation(const v1::Evaluation& evaluation) = 0;
 
   // At most a hundred versions that can't be served, of one name or all: which and why.
