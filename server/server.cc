@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -88,6 +89,7 @@ class ConvdServer final : public Server {
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
+  std::atomic<bool> stopping_{false};  // maintaining the models
   MemoryBudget memory_;
   std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
@@ -279,7 +281,8 @@ absl::Status ConvdServer::Serve(const Config& config) {
 
 void ConvdServer::MaintainModels() {
   const std::vector<v1::ModelVersion> deleted = models_->Maintain(
-      [this](const v1::ModelVersion& version) { return !runner_->CheckUnused(version).ok(); });
+      [this](const v1::ModelVersion& version) { return !runner_->CheckUnused(version).ok(); },
+      [this] { return stopping_.load(); });
   for (const std::string& warning : models_->TakeWarnings()) spdlog::warn("{}", warning);
   for (const v1::ModelVersion& version : deleted) {
     spdlog::info("model {} version {}: deleted, beyond those to keep", version.name(),
@@ -299,6 +302,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   runner_->Stop();  // who sees that it isn't ready any more finds it so
   readiness_ = nullptr;
+  stopping_ = true;
   maintenance_ = nullptr;
   uploads_maintenance_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);

@@ -58,6 +58,10 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> FileSystem::Open(const std::string
   return std::make_unique<ReadFile>(path, std::move(data));
 }
 
+absl::StatusOr<FileStamp> FileSystem::Stamp(const std::string& path) {
+  return absl::UnimplementedError(absl::StrCat(path, ": this file system keeps no times"));
+}
+
 absl::StatusOr<std::unique_ptr<ScratchMemory>> FileSystem::MapScratch(const std::string& folder,
                                                                       int64_t bytes) {
   char* const data = static_cast<char*>(std::malloc(static_cast<size_t>(bytes)));

@@ -1,6 +1,7 @@
 #ifndef CONVD_CORE_STORAGE_FILE_SYSTEM_H_
 #define CONVD_CORE_STORAGE_FILE_SYSTEM_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 
 namespace convd {
@@ -56,6 +58,23 @@ struct PathInfo {
   int64_t bytes = 0;  // of a file
 };
 
+// By which a change of a file's bytes, or of a folder's entries, shows without reading them. A
+// plain value.
+struct FileStamp {
+  int64_t size = 0;
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  absl::Time modified;
+  absl::Time changed;  // its times, owner or name, too; nobody sets this one back
+
+  // False while another change might leave the stamp as it is: the times of some disks are as
+  // coarse as two seconds. `now` is the wall clock's, from before the stamp was taken.
+  bool ShowsTheNextChange(absl::Time now) const {
+    return std::max(modified, changed) < now - absl::Seconds(2);
+  }
+  friend bool operator==(const FileStamp& a, const FileStamp& b) = default;
+};
+
 // The seam between this project and the disk, so that tests inject faults. Errors name the path:
 // NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, RESOURCE_EXHAUSTED (disk full, file larger than the
 // limit), INVALID_ARGUMENT (a folder or a device where a file is wanted, a path that can't be one),
@@ -83,6 +102,8 @@ class FileSystem {
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
   // By itself, of Exists, IsDirectory and Size: for what has no links.
   virtual absl::StatusOr<PathInfo> Examine(const std::string& path);
+  // Of what a link leads to. By itself UNIMPLEMENTED.
+  virtual absl::StatusOr<FileStamp> Stamp(const std::string& path);
   virtual bool Exists(const std::string& path) = 0;
   virtual bool IsDirectory(const std::string& path) = 0;
   // Names (not paths) of what lies in a folder, sorted, without . and ..

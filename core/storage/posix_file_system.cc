@@ -332,6 +332,14 @@ class PosixFileSystem final : public FileSystem {
     return PathInfo{PathInfo::Kind::kOther, 0};
   }
 
+  absl::StatusOr<FileStamp> Stamp(const std::string& path) override {
+    CONVD_RETURN_IF_ERROR(CheckPath(path));
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
+    return FileStamp{info.st_size, info.st_dev, info.st_ino, absl::TimeFromTimespec(info.st_mtim),
+                     absl::TimeFromTimespec(info.st_ctim)};
+  }
+
   bool Exists(const std::string& path) override {
     struct stat info;
     return CheckPath(path).ok() && stat(path.c_str(), &info) == 0;

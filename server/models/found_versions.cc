@@ -36,14 +36,19 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
   if (!IsFolderOfItsOwn(fs, dir)) return ignore(dir, "not a folder of its own");
   const absl::StatusOr<std::vector<std::string>> entries = fs.List(dir);
   if (!entries.ok()) return ignore(dir, entries.status().message());
-  found.names.push_back(name);
+  FoundName& of_name = found.names.emplace_back();
+  of_name.name = name;
   for (const std::string& entry : *entries) {
     absl::string_view stem = entry;
-    if (absl::ConsumeSuffix(&stem, kEvaluationsSuffix) && ParseVersionNumber(stem)) continue;
+    const bool evaluations = absl::ConsumeSuffix(&stem, kEvaluationsSuffix);
+    const std::optional<int64_t> number = ParseVersionNumber(stem);
+    if (evaluations && number) {
+      of_name.evaluations.insert(*number);
+      continue;
+    }
     // The latter is what a crash may leave of the former.
     if (entry == kPolicyFile || entry == absl::StrCat(kPolicyFile, ".tmp")) continue;
-    const std::optional<int64_t> number = ParseVersionNumber(entry);
-    if (!number) {
+    if (!number || evaluations) {
       ignore(absl::StrCat(dir, "/", shown(entry)), "not a version's number");
       continue;
     }
@@ -55,7 +60,7 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
       ignore(path, "not a folder of its own");
       continue;
     }
-    found.versions.push_back(std::move(id));
+    of_name.versions.insert(*number);
   }
 }
 
@@ -80,12 +85,13 @@ std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& i
 }
 
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
-                              const v1::ModelVersion& id) {
+                              const v1::ModelVersion& id, absl::Time now) {
   std::string path = VersionPath(models_dir, id);
+  const std::optional<VersionStamp> files = StampVersion(fs, path, now);
   absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs, path, id);
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
   if (fs.Exists(EvaluationsPath(path))) evaluations = ReadEvaluations(fs, EvaluationsPath(path));
-  return {id, std::move(path), std::move(card), std::move(evaluations)};
+  return {id, std::move(path), files, std::move(card), std::move(evaluations)};
 }
 
 absl::StatusOr<int64_t> HighestNumber(FileSystem& fs, const std::string& name_dir) {

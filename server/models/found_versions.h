@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "convd/v1/model.pb.h"
 #include "core/storage/file_system.h"
 #include "server/models/version_folder.h"
@@ -19,15 +21,22 @@ namespace convd {
 
 struct FoundVersion {
   v1::ModelVersion id;
-  std::string path;  // of its folder
+  std::string path;                   // of its folder
+  std::optional<VersionStamp> files;  // before they were read
   absl::StatusOr<CheckedCard> card;
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations;  // oldest first; none where no file is
 };
 
+// A name whose folder can be read.
+struct FoundName {
+  std::string name;
+  std::set<int64_t> versions;
+  std::set<int64_t> evaluations;  // of which there are
+};
+
 struct FoundModels {
-  std::vector<std::string> names;          // whose folders can be read
-  std::vector<v1::ModelVersion> versions;  // by name, in no order of numbers
-  std::vector<std::string> ignored;        // what else there is, each with the reason
+  std::vector<FoundName> names;
+  std::vector<std::string> ignored;  // what else there is, each with the reason
 };
 
 // Looks for NAME/N for every name that is one (CheckName) and every number from 1 written plainly.
@@ -42,9 +51,9 @@ std::optional<int64_t> ParseVersionNumber(absl::string_view text);
 
 std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& id);
 
-// Its card (ReadCheckedCard) and the evaluations beside it.
+// Its card (ReadCheckedCard) and the evaluations beside it. `now` is the wall clock's.
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
-                              const v1::ModelVersion& id);
+                              const v1::ModelVersion& id, absl::Time now);
 
 // The highest number that anything in NAME's folder bears: a version, or the evaluations that one
 // left behind. 0 where there is none.

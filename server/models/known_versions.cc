@@ -25,7 +25,7 @@ bool KnownVersion::in_use() const {
 
 bool KnownVersion::load_failed() const {
   return std::any_of(served.begin(), served.end(), [](const auto& s) {
-    return s.second.loaded == nullptr && (s.second.loading || !s.second.error.ok());
+    return s.second.loaded == nullptr && (s.second.loading || !s.second.failure.status().ok());
   });
 }
 
@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<std::shared_ptr<KnownVersion>>> Candidates(const Know
   CONVD_ASSIGN_OR_RETURN(const int64_t number, NumberOf(name, id));
   std::vector<std::shared_ptr<KnownVersion>> candidates;
   for (const auto& [found, version] : name.versions) {
-    if (number == 0 ? version->listed() : found == number) candidates.push_back(version);
+    if (number == 0 ? version->listed : found == number) candidates.push_back(version);
   }
   // Of none that can be served the newest says why.
   if (number == 0 && candidates.empty()) {
@@ -61,7 +61,7 @@ const KnownVersion* Current(const KnownName& name, const std::string& label) {
   const absl::StatusOr<int64_t> number = NumberOf(name, id);
   if (!number.ok()) return nullptr;
   for (const auto& [found, version] : name.versions) {
-    if (*number == 0 ? version->listed() : found == *number) return version.get();
+    if (*number == 0 ? version->listed : found == *number) return version.get();
   }
   return nullptr;
 }
@@ -95,7 +95,7 @@ const ServedVersion* FindServed(const KnownVersion& version, v1::Precision reque
 
 v1::Model DescribeVersion(const KnownName& name, const KnownVersion& version) {
   v1::Model model;
-  if (version.listed()) {
+  if (version.listed) {
     *model.mutable_card() = *version.card;
     if (version.evaluations.ok()) {
       model.mutable_evaluations()->Add(version.evaluations->begin(), version.evaluations->end());
@@ -104,7 +104,7 @@ v1::Model DescribeVersion(const KnownName& name, const KnownVersion& version) {
     for (const v1::Precision precision : version.precisions()) model.add_in_memory(precision);
   } else {
     *model.mutable_card()->mutable_model() = version.id;
-    model.set_damage(std::string(version.error.message()));
+    model.set_damage(std::string(version.failure.status().message()));
   }
   model.set_path(version.path);
   if (!name.policy.ok()) return model;

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "convd/v1/models.pb.h"
+#include "server/models/last_failure.h"
 #include "server/models/loaded_model.h"
 
 // What is known of the versions of a name, and which of them is meant. Plain values and functions
@@ -23,8 +24,7 @@ namespace convd {
 struct ServedVersion {
   std::shared_ptr<const LoadedModel> loaded;
   bool loading = false;
-  absl::Status error;  // of the last attempt
-  absl::Duration error_time;
+  LastFailure failure;
 };
 
 // What is known of one version. id and path never change. Who holds the pointer may still be
@@ -32,18 +32,16 @@ struct ServedVersion {
 struct KnownVersion {
   v1::ModelVersion id;
   std::string path;
-  std::shared_ptr<const v1::ModelCard> card;  // null where it could not be read
+  std::shared_ptr<const v1::ModelCard> card;  // null where it was never read
   int64_t size_bytes = 0;
   // Oldest first; an error where the file was there and could not be read.
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
   std::map<v1::Precision, ServedVersion> served;
-  absl::Status error;  // of the last reading
-  absl::Duration error_time;
-  absl::Duration read_again_after;
+  bool listed = false;  // it was whole when it was last read
+  LastFailure failure;  // to read it
   absl::Duration asked_by_number = -absl::InfiniteDuration();
   bool removed = false;
 
-  bool listed() const { return card != nullptr && !absl::IsDataLoss(error); }
   bool in_memory() const { return !precisions().empty(); }
   std::vector<v1::Precision> precisions() const;  // in memory at these
   bool in_use() const;

@@ -71,9 +71,8 @@ ManifestEntry DescribeFile(std::string_view bytes) {
   return {Sha256Hex(bytes), static_cast<int64_t>(bytes.size())};
 }
 
-absl::Status CheckFile(const std::string& path, std::string_view bytes,
+absl::Status CheckFile(const std::string& path, const ManifestEntry& got,
                        const ManifestEntry& entry) {
-  const ManifestEntry got = DescribeFile(bytes);
   if (got.size != entry.size) {
     return absl::DataLossError(
         absl::StrCat(path, ": has ", got.size, " bytes; the MANIFEST says ", entry.size));

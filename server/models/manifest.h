@@ -37,8 +37,9 @@ inline constexpr int64_t kMaxOnnxBytes = (int64_t{1} << 31) - 1;
 inline constexpr int64_t kMaxCardBytes = int64_t{64} << 20;
 
 ManifestEntry DescribeFile(std::string_view bytes);
-// DATA_LOSS naming `path` where the bytes are not what `entry` says.
-absl::Status CheckFile(const std::string& path, std::string_view bytes, const ManifestEntry& entry);
+// DATA_LOSS naming `path` where what is there, `got`, is not what `entry` says.
+absl::Status CheckFile(const std::string& path, const ManifestEntry& got,
+                       const ManifestEntry& entry);
 
 }  // namespace convd
 

@@ -89,8 +89,8 @@ class DiskModelRepository : public ModelRepository {
   absl::Status Export(const v1::ModelVersion& id,
                       absl::FunctionRef<absl::Status(std::string_view)> sink) override;
   std::string NewTemporary() override;
-  std::vector<v1::ModelVersion> Maintain(
-      absl::FunctionRef<bool(const v1::ModelVersion&)> used) override;
+  std::vector<v1::ModelVersion> Maintain(absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+                                         absl::FunctionRef<bool()> stopped) override;
   std::vector<std::string> TakeWarnings() override { return versions_.TakeWarnings(); }
 
  private:
@@ -103,10 +103,17 @@ class DiskModelRepository : public ModelRepository {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::StatusOr<v1::ModelPolicy> SetPolicy(v1::ModelPolicy policy)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // Where it could not be read or written.
+  void ReadPolicyAgain(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  // Evaluations of deleted versions up to `highest`, which a crash kept from being removed.
+  void RemoveWhatDeletionsLeft(const FoundName& of_name, int64_t highest);
+  // What a version that was deleted, from `path`, has left on the disk.
+  absl::Status RemoveLeftover(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
-  void TakeUpCopies();
+  void RemoveLeftovers();
+  void TakeUpCopies(absl::FunctionRef<bool()> stopped);
   void DeleteBeyondKept(const std::string& name,
                         absl::FunctionRef<bool(const v1::ModelVersion&)> used,
                         std::vector<v1::ModelVersion>& deleted);
@@ -122,6 +129,10 @@ class DiskModelRepository : public ModelRepository {
   // Held during each change of what is on disk, from the choice of a number to its folder's rename,
   // so that numbers have no gaps, and from the look at a policy to its replacement.
   absl::Mutex change_mu_;
+  // Names whose policy could not be written, and may be the new one on the disk or the old.
+  std::set<std::string> unsure_policies_ ABSL_GUARDED_BY(change_mu_);
+  // Where deleted versions' folders went, by where they were, until nothing is left of them.
+  std::map<std::string, std::string> leftovers_ ABSL_GUARDED_BY(change_mu_);
   std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
 };
 
@@ -145,16 +156,35 @@ absl::Status DiskModelRepository::Scan() {
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
-  for (const std::string& name : found.names)
-    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(name)));
-  for (std::string& ignored : found.ignored) versions_.Warn(std::move(ignored));
-  for (const std::string& name : found.names) {
-    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+  for (const FoundName& of_name : found.names) {
+    CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(of_name.name)));
   }
-  for (const v1::ModelVersion& id : found.versions) {
-    versions_.Add(ReadFoundVersion(fs_, models_dir_, id));
+  for (std::string& ignored : found.ignored) versions_.Warn(std::move(ignored));
+  for (const FoundName& of_name : found.names) {
+    const absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, of_name.name);
+    versions_.SetPolicy(of_name.name, policy);
+    if (policy.ok()) RemoveWhatDeletionsLeft(of_name, policy->highest_version());
+    v1::ModelVersion id;
+    id.set_name(of_name.name);
+    for (const int64_t number : of_name.versions) {
+      id.set_version(number);
+      versions_.Add(ReadFoundVersion(fs_, models_dir_, id, clock_.Now()));
+    }
   }
   return absl::OkStatus();
+}
+
+void DiskModelRepository::RemoveWhatDeletionsLeft(const FoundName& of_name, int64_t highest) {
+  for (const int64_t number : of_name.evaluations) {
+    const std::string path = absl::StrCat(NameDir(of_name.name), "/", number);
+    // The policy knows of each deleted version. Beyond that it was somebody else who removed the
+    // folder, and the number is known by this file alone.
+    if (number > highest || fs_.Exists(path)) continue;
+    const absl::Status removed = fs_.Remove(EvaluationsPath(path));
+    versions_.Warn(
+        absl::StrCat(EvaluationsPath(path), ": ",
+                     removed.ok() ? "removed; its version was being deleted" : removed.message()));
+  }
 }
 
 std::string DiskModelRepository::NewTemporary() {
@@ -199,8 +229,8 @@ absl::StatusOr<v1::ModelVersion> DiskModelRepository::Publish(const Graph& graph
   CONVD_ASSIGN_OR_RETURN(CheckedCard checked, ReadCheckedCard(fs_, tmp, card.model()));
   CONVD_RETURN_IF_ERROR(MoveVersionIntoPlace(fs_, tmp, models_dir_, card.model()));
 
-  versions_.Add({card.model(), VersionPath(models_dir_, card.model()), std::move(checked),
-                 std::vector<v1::Evaluation>()});
+  versions_.Add({card.model(), VersionPath(models_dir_, card.model()), /*files=*/{},
+                 std::move(checked), std::vector<v1::Evaluation>()});
   return card.model();
 }
 
@@ -244,17 +274,34 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   CONVD_RETURN_IF_ERROR(WriteSynced(fs_, tmp, text));
   CONVD_RETURN_IF_ERROR(fs_.Rename(tmp, path));
   std::move(sweep).Cancel();
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(evaluation.model().name())));
+  // As it lies there, also where the sync fails.
   versions_.SetEvaluations(evaluation.model(), std::move(evaluations));
-  return absl::OkStatus();
+  return fs_.SyncDirectory(NameDir(evaluation.model().name()));
 }
 
 // Labels and policies.
 
 absl::StatusOr<v1::ModelPolicy> DiskModelRepository::SetPolicy(v1::ModelPolicy policy) {
-  CONVD_RETURN_IF_ERROR(WritePolicy(fs_, models_dir_, policy));
+  if (const absl::Status written = WritePolicy(fs_, models_dir_, policy); !written.ok()) {
+    // Either is there now, and a restart would go by it.
+    unsure_policies_.insert(policy.name());
+    ReadPolicyAgain(policy.name());
+    return written;
+  }
+  unsure_policies_.erase(policy.name());
   versions_.SetPolicy(policy.name(), policy);
   return policy;
+}
+
+void DiskModelRepository::ReadPolicyAgain(const std::string& name) {
+  const absl::Status known = versions_.Policy(name).status();
+  const bool unsure = unsure_policies_.count(name) > 0;
+  if (absl::IsNotFound(known) || (known.ok() && !unsure)) return;
+  absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, name);
+  // Where the disk is lost, what was known goes on.
+  if (known.ok() && !policy.ok()) return;
+  if (policy.ok()) unsure_policies_.erase(name);
+  versions_.SetPolicy(name, std::move(policy));
 }
 
 absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabelLocked(v1::ModelPolicy policy,
@@ -377,14 +424,33 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
     policy.set_highest_version(known.id.version());
     CONVD_RETURN_IF_ERROR(SetPolicy(std::move(policy)).status());
   }
+  // After the policy, which lets go of what nothing stands for yet.
+  CONVD_RETURN_IF_ERROR(versions_.PrepareToLose(known.id));
   const std::string tmp = NewTemporary();
   CONVD_RETURN_IF_ERROR(fs_.Rename(known.path, tmp));
-  // From here on it is gone, though until the sync a crash may bring it back, whole.
+  // From here on it is gone, though until the sync a crash may bring it back, whole and with its
+  // evaluations.
   versions_.Remove(known.id);
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(NameDir(known.id.name())));
-  const std::string evaluations = EvaluationsPath(known.path);
-  if (fs_.Exists(evaluations)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
-  return fs_.RemoveAll(tmp);
+  leftovers_[known.path] = tmp;
+  return RemoveLeftover(known.path);
+}
+
+absl::Status DiskModelRepository::RemoveLeftover(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  const std::string evaluations = EvaluationsPath(path);
+  // Unless somebody has copied the version back since.
+  if (fs_.Exists(evaluations) && !fs_.Exists(path)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
+  CONVD_RETURN_IF_ERROR(fs_.RemoveAll(leftovers_[path]));
+  leftovers_.erase(path);
+  return absl::OkStatus();
+}
+
+void DiskModelRepository::RemoveLeftovers() {
+  absl::MutexLock changing(&change_mu_);
+  std::vector<std::string> paths;
+  for (const auto& [path, tmp] : leftovers_) paths.push_back(path);
+  // What fails was said by the deletion, and is tried again.
+  for (const std::string& path : paths) RemoveLeftover(path).IgnoreError();
 }
 
 absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
@@ -397,16 +463,24 @@ absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
 // Maintenance.
 
 std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
-    absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
-  TakeUpCopies();
-  versions_.ReadDamagedAgain();
-  versions_.Retire();
+    absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
+  RemoveLeftovers();
+  TakeUpCopies(stopped);
+  versions_.ReadDamagedAgain(stopped);
+  {
+    // Nothing that is loaded now to take over in a moment.
+    absl::MutexLock changing(&change_mu_);
+    versions_.Retire();
+  }
   std::vector<v1::ModelVersion> deleted;
-  for (const std::string& name : versions_.Names()) DeleteBeyondKept(name, used, deleted);
+  for (const std::string& name : versions_.Names()) {
+    if (stopped()) break;
+    DeleteBeyondKept(name, used, deleted);
+  }
   return deleted;
 }
 
-void DiskModelRepository::TakeUpCopies() {
+void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
   std::vector<v1::ModelVersion> arrived;
   {
     absl::MutexLock changing(&change_mu_);
@@ -415,8 +489,7 @@ void DiskModelRepository::TakeUpCopies() {
     // Where the disk is lost, what is in memory goes on.
     if (!found.ok()) return;
     std::map<std::string, std::set<int64_t>> numbers;
-    for (const std::string& name : found->names) numbers[name];
-    for (const v1::ModelVersion& id : found->versions) numbers[id.name()].insert(id.version());
+    for (const FoundName& of_name : found->names) numbers[of_name.name] = of_name.versions;
     for (const std::string& name : versions_.Names()) {
       // What can't be read now need not be gone.
       if (numbers.count(name) == 0 && fs_.Exists(NameDir(name))) continue;
@@ -443,15 +516,15 @@ void DiskModelRepository::TakeUpCopies() {
   }
   for (const std::string& name : versions_.Names()) {
     absl::MutexLock changing(&change_mu_);
-    const absl::Status policy = versions_.Policy(name).status();
-    if (policy.ok() || absl::IsNotFound(policy)) continue;
-    versions_.SetPolicy(name, ReadPolicy(fs_, models_dir_, name));
+    ReadPolicyAgain(name);
   }
   for (const v1::ModelVersion& id : arrived) {
-    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id);
+    if (stopped()) return;
+    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id, clock_.Now());
     // A file may have its size before it has its bytes.
     if (found.card.ok()) {
-      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id).status();
+      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id, stopped).status();
+      if (absl::IsCancelled(whole) || stopped()) return;
       if (!whole.ok()) found.card = whole;
     }
     absl::MutexLock changing(&change_mu_);

@@ -88,7 +88,7 @@ class ModelRepository {
   }
 
   // Keeps the figures beside the version that they name, the last 100 of them. On disk before it
-  // returns.
+  // returns; after an error they may be kept all the same.
   virtual absl::Status AddEvaluation(const v1::Evaluation& evaluation) = 0;
 
   // At most a hundred versions that can't be served, of one name or all: which and why.
@@ -128,8 +128,9 @@ class ModelRepository {
   }
 
   // Of a version by its number, with its evaluations; a damaged one, too. What is held of it by
-  // requests stays as it is, and its number isn't given again. FAILED_PRECONDITION names its
-  // labels.
+  // requests stays as it is, and its number isn't given again. Of the newest, where it is in
+  // memory, the one before it is loaded first, and it stays where that fails. FAILED_PRECONDITION
+  // names its labels.
   virtual absl::Status Delete(const v1::ModelVersion& version) {
     (void)version;
     return absl::UnimplementedError("Delete");
@@ -158,10 +159,12 @@ class ModelRepository {
   // its bytes are there; forgets those that were removed by hand, unless they are in memory;
   // deletes versions beyond those that their names' policies keep, unless they have a label, answer
   // a request or are in `used` (asked with in_use() held); and lets go of what need not be in
-  // memory. Returns what it deleted; what failed is a warning. One call at a time.
+  // memory. Returns what it deleted; what failed is a warning. Ends early, within milliseconds
+  // where it reads, once `stopped` says so. One call at a time.
   virtual std::vector<v1::ModelVersion> Maintain(
-      absl::FunctionRef<bool(const v1::ModelVersion&)> used) {
-    (void)used;
+      absl::FunctionRef<bool(const v1::ModelVersion&)> used,
+      absl::FunctionRef<bool()> stopped = [] { return false; }) {
+    (void)used, (void)stopped;
     return {};
   }
 

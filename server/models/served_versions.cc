@@ -1,6 +1,8 @@
 #include "server/models/served_versions.h"
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,10 +15,6 @@
 namespace convd {
 namespace {
 
-// How long a damaged version is taken for damaged before its files are read again: at first, since
-// it may be one that is being copied in, and, doubled each time that nothing has changed, at last.
-constexpr absl::Duration kReadAgainFirst = absl::Seconds(2);
-constexpr absl::Duration kReadAgainLast = absl::Seconds(10);
 // How long a version stays in memory that nothing but its number stands for.
 constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
 constexpr size_t kMaxWarnings = 1000;
@@ -25,6 +23,19 @@ constexpr size_t kMaxDamaged = 100;
 // Of a precision that there isn't, that the CPU lacks, or that the version can't be served at.
 bool IsOfTheRequest(const absl::Status& error) {
   return absl::IsInvalidArgument(error) || absl::IsFailedPrecondition(error);
+}
+
+// Nothing of ours throws, but the standard library and oneDNN do when memory is short, and whoever
+// waits for this attempt would wait for ever.
+template <typename Attempt>
+auto OrWhatItThrows(const std::string& path, Attempt attempt) -> decltype(attempt()) {
+  try {
+    return attempt();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(path, ": no memory to load it"));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat(path, ": can't be loaded: ", error.what()));
+  }
 }
 
 }  // namespace
@@ -43,9 +54,10 @@ void ServedVersions::Add(FoundVersion found) {
     if (found.card.ok()) {
       version->card = std::make_shared<const v1::ModelCard>(std::move(found.card->card));
       version->size_bytes = found.card->size_bytes;
+      version->listed = true;
       precisions = TakesOverAt(found.id);
     } else {
-      SetError(*version, found.card.status());
+      SetFailure(*version, found.card.status(), found.files);
     }
     if (!found.evaluations.ok()) {
       WarnLocked(absl::StrCat(EvaluationsPath(version->path),
@@ -108,8 +120,41 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
     CONVD_RETURN_IF_ERROR(CheckServed(*version->card, v1::PRECISION_UNSPECIFIED, check_));
   }
   if (precisions.empty()) return ReadCheckedWeights(fs_, version->path, version->id).status();
+  return LoadToTakeOver(*version, precisions);
+}
+
+absl::Status ServedVersions::PrepareToLose(const v1::ModelVersion& id) {
+  std::vector<VersionPointer> older;
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    CONVD_ASSIGN_OR_RETURN(const KnownName* const name, FindName(id.name()));
+    const KnownVersion* const newest = Current(*name, kLatestLabel);
+    if (newest == nullptr || newest->id.version() != id.version()) return absl::OkStatus();
+    precisions = PrecisionsAfter(*newest);
+    for (const auto& [number, version] : name->versions) {
+      if (version->listed && version.get() != newest) older.push_back(version);
+    }
+  }
+  if (precisions.empty()) return absl::OkStatus();
+  for (const VersionPointer& next : older) {
+    const absl::Status loaded = LoadToTakeOver(*next, precisions);
+    if (loaded.ok()) return loaded;
+    // A request would go on to the one before it, too.
+    if (absl::IsDataLoss(loaded)) continue;
+    return absl::Status(
+        loaded.code(),
+        absl::StrCat("model: version ", next->id.version(), " of \"", id.name(),
+                     "\", the newest after ", id.version(), ", can't take over: ", loaded.message(),
+                     "; unload version ", id.version(), " first to do without it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServedVersions::LoadToTakeOver(KnownVersion& version,
+                                            const std::vector<v1::Precision>& precisions) {
   for (const v1::Precision precision : precisions) {
-    const absl::Status loaded = LoadVersion(*version, precision).status();
+    const absl::Status loaded = LoadVersion(version, precision).status();
     // Whoever names a precision is told; who names none must be served.
     if (precision != v1::PRECISION_UNSPECIFIED && IsOfTheRequest(loaded)) continue;
     CONVD_RETURN_IF_ERROR(loaded);
@@ -117,34 +162,44 @@ absl::Status ServedVersions::PrepareToTakeOver(const std::string& name, const st
   return absl::OkStatus();
 }
 
-void ServedVersions::ReadDamagedAgain() {
-  std::vector<std::pair<VersionPointer, std::vector<v1::Precision>>> damaged;
+void ServedVersions::ReadDamagedAgain(Stopped stopped) {
+  std::vector<VersionPointer> damaged;
   {
     absl::MutexLock lock(&mu_);
     for (const auto& [name, known] : names_) {
       for (const auto& [number, version] : known.versions) {
-        if (version->listed() || KnownDamaged(*version)) continue;
-        damaged.emplace_back(version, TakesOverAt(version->id));
+        if (version->listed || version->failure.TooEarly(clock_.Monotonic())) continue;
+        damaged.push_back(version);
       }
     }
   }
-  for (const auto& [version, precisions] : damaged) {
-    absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version->path, version->id);
-    if (weights.ok() && !precisions.empty()) {
-      // Which lists it, once it is in memory.
-      LoadAt(*version, precisions);
-      continue;
-    }
-    absl::MutexLock lock(&mu_);
-    if (weights.ok()) {
-      version->card = std::make_shared<const v1::ModelCard>(std::move(weights->card));
-      version->size_bytes = weights->size_bytes;
-      version->error = absl::OkStatus();
-    } else {
-      SetError(*version, weights.status());
-    }
+  for (const VersionPointer& version : damaged) {
+    if (stopped()) return;
+    ReadDamagedAgain(*version, stopped);
   }
-  Retire();
+}
+
+void ServedVersions::ReadDamagedAgain(KnownVersion& version, Stopped stopped) {
+  const std::optional<VersionStamp> files = StampVersion(fs_, version.path, clock_.Now());
+  {
+    absl::MutexLock lock(&mu_);
+    if (version.failure.IsOf(files)) return SetFailure(version, version.failure.status(), files);
+  }
+  absl::StatusOr<CheckedWeights> weights =
+      ReadCheckedWeights(fs_, version.path, version.id, stopped);
+  if (absl::IsCancelled(weights.status()) || stopped()) return;
+  std::vector<v1::Precision> precisions;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!weights.ok()) return SetFailure(version, weights.status(), files);
+    version.card = std::make_shared<const v1::ModelCard>(weights->card);
+    version.size_bytes = weights->size_bytes;
+    precisions = TakesOverAt(version.id);
+  }
+  LoadAt(version, precisions, *std::move(weights));
+  absl::MutexLock lock(&mu_);
+  version.failure.Clear();
+  version.listed = true;
 }
 
 void ServedVersions::Retire() {
@@ -222,12 +277,18 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadMeant(
 }
 
 absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
-    KnownVersion& version, v1::Precision requested) {
-  CONVD_RETURN_IF_ERROR(ReadCardAgain(version, requested));
+    KnownVersion& version, v1::Precision requested, std::optional<CheckedWeights> checked) {
   v1::Precision precision;
   ServedVersion* served;
+  LastFailure failure;
+  const bool is_checked = checked.has_value();
   {
     absl::MutexLock lock(&mu_);
+    if (!version.listed && !is_checked) {
+      const ServedVersion* const in_memory = FindServed(version, requested);
+      if (in_memory != nullptr && in_memory->loaded != nullptr) return in_memory->loaded;
+      return version.failure.status();  // until ReadDamagedAgain finds that it is whole
+    }
     // First, so that nothing is kept of a precision that there isn't.
     CONVD_RETURN_IF_ERROR(CheckServed(*version.card, requested, check_));
     precision = ChoosePrecision(*version.card, requested);
@@ -235,21 +296,37 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
     if (served->loading) {
       // Somebody is at it: theirs is ours.
       mu_.Await(absl::Condition(+[](ServedVersion* s) { return !s->loading; }, served));
-      if (served->loaded == nullptr && !served->error.ok()) return served->error;
+      if (served->loaded == nullptr && !served->failure.status().ok()) {
+        return served->failure.status();
+      }
     }
     if (served->loaded != nullptr) return served->loaded;
-    if (KnownDamaged(version)) return version.error;
-    if (KnownDamaged(*served)) return served->error;
+    failure = served->failure;
+    if (absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
+      return failure.status();
+    }
     served->loading = true;
   }
-  absl::StatusOr<CheckedWeights> weights = ReadCheckedWeights(fs_, version.path, version.id);
+  std::optional<VersionStamp> files;
+  absl::StatusOr<CheckedWeights> weights = [&]() -> absl::StatusOr<CheckedWeights> {
+    if (is_checked) return *std::move(checked);
+    files = StampVersion(fs_, version.path, clock_.Now());
+    if (failure.IsOf(files)) return failure.status();
+    return ReadCheckedWeights(fs_, version.path, version.id);
+  }();
   const absl::Status read = weights.status();
   const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
+  std::shared_ptr<const v1::ModelCard> card;
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
-      read.ok() ? CompileWeights(compile_, *std::move(weights), version.path, precision)
-                : absl::StatusOr<std::shared_ptr<const LoadedModel>>(read);
-  // Apart from what is loaded, which the card would keep in memory.
-  const auto card = loaded.ok() ? std::make_shared<const v1::ModelCard>((*loaded)->card) : nullptr;
+      OrWhatItThrows(version.path, [&]() -> absl::StatusOr<std::shared_ptr<const LoadedModel>> {
+        CONVD_RETURN_IF_ERROR(read);
+        CONVD_ASSIGN_OR_RETURN(
+            std::shared_ptr<const LoadedModel> compiled,
+            CompileWeights(compile_, *std::move(weights), version.path, precision));
+        // Apart from what is loaded, which the card would keep in memory.
+        card = std::make_shared<const v1::ModelCard>(compiled->card);
+        return compiled;
+      });
 
   absl::MutexLock lock(&mu_);
   served->loading = false;
@@ -259,51 +336,36 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   }
   // What is in memory goes on answering, and stays listed, whatever its files have become. Else
   // they may have been damaged before, and mended since.
-  const bool own_error = !read.ok() && !version.in_memory();
-  if (own_error) SetError(version, read);
-  if (read.ok()) version.error = absl::OkStatus();
+  const bool own_failure = !read.ok() && !version.in_memory();
+  if (own_failure) SetFailure(version, read, files);
+  if (read.ok() && !is_checked) {
+    version.failure.Clear();
+    version.listed = true;
+  }
   if (!loaded.ok()) {
-    // Not the version's own error: at another precision it may be as good as ever.
-    if (!own_error && loaded.status().message() != served->error.message()) {
+    // Not the version's own: at another precision it may be as good as ever.
+    if (!own_failure && loaded.status().message() != served->failure.status().message()) {
       WarnLocked(absl::StrCat("model ", version.id.name(), " version ", version.id.version(),
                               " can't be loaded at ", v1::Precision_Name(precision), ": ",
                               loaded.status().message()));
     }
-    served->error = loaded.status();
-    served->error_time = clock_.Monotonic();
+    served->failure.Set(loaded.status(), files, clock_.Monotonic());
     return loaded.status();
   }
-  served->error = absl::OkStatus();
+  served->failure.Clear();
   served->loaded = *loaded;
   version.card = card;
   version.size_bytes = size_bytes;
   return loaded;
 }
 
-absl::Status ServedVersions::ReadCardAgain(KnownVersion& version, v1::Precision requested) {
-  {
-    absl::MutexLock lock(&mu_);
-    if (version.listed()) return absl::OkStatus();
-    const ServedVersion* const served = FindServed(version, requested);
-    if (served != nullptr && served->loaded != nullptr) return absl::OkStatus();
-    if (KnownDamaged(version)) return version.error;
-  }
-  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs_, version.path, version.id);
-  absl::MutexLock lock(&mu_);
-  if (!card.ok()) {
-    SetError(version, card.status());
-    return card.status();
-  }
-  // Not listed yet: the weights may be what is damaged.
-  version.card = std::make_shared<const v1::ModelCard>(std::move(card->card));
-  version.size_bytes = card->size_bytes;
-  return absl::OkStatus();
-}
-
-void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions) {
+void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
+                            std::optional<CheckedWeights> weights) {
   // What can't be loaded is warned of, and tried again by who asks for it.
-  for (const v1::Precision precision : precisions)
-    LoadVersion(version, precision).status().IgnoreError();
+  for (const v1::Precision& precision : precisions) {
+    const bool last = &precision == &precisions.back();
+    LoadVersion(version, precision, last ? std::move(weights) : weights).status().IgnoreError();
+  }
 }
 
 std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVersion& id,
@@ -323,7 +385,7 @@ std::shared_ptr<const LoadedModel> ServedVersions::FindLoaded(const v1::ModelVer
     return version != name->second.versions.end() ? find(*version->second) : nullptr;
   }
   for (const auto& [newest, version] : name->second.versions) {
-    if (!version->listed()) continue;
+    if (!version->listed) continue;
     std::shared_ptr<const LoadedModel> loaded = find(*version);
     if (loaded != nullptr || !KnownUnusable(*version, precision)) return loaded;
   }
@@ -365,9 +427,9 @@ absl::StatusOr<ServedVersions::VersionPointer> ServedVersions::FindListed(
     const v1::ModelVersion& id) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
   for (const VersionPointer& version : candidates) {
-    if (version->listed()) return version;
+    if (version->listed) return version;
   }
-  return candidates.front()->error;
+  return candidates.front()->failure.status();
 }
 
 std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& id) {
@@ -398,7 +460,7 @@ std::vector<v1::Model> ServedVersions::List(const std::string& name) {
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed()) models.push_back(DescribeVersion(of_name, *version));
+      if (version->listed) models.push_back(DescribeVersion(of_name, *version));
     }
   }
   return models;
@@ -410,7 +472,7 @@ std::vector<v1::ModelVersion> ServedVersions::Versions(const std::string& name) 
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed()) ids.push_back(version->id);
+      if (version->listed) ids.push_back(version->id);
     }
   }
   return ids;
@@ -422,7 +484,7 @@ std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
   for (const auto& [known, of_name] : names_) {
     if (!name.empty() && known != name) continue;
     for (const auto& [number, version] : of_name.versions) {
-      if (version->listed() || models.size() == kMaxDamaged) continue;
+      if (version->listed || models.size() == kMaxDamaged) continue;
       models.push_back(DescribeVersion(of_name, *version));
     }
   }
@@ -440,7 +502,7 @@ ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
   Snapshot known;
   known.id = version.id;
   known.path = version.path;
-  known.damaged = !version.listed();
+  known.damaged = !version.listed;
   known.in_memory = version.in_memory();
   known.in_use = version.in_use();
   known.load_failed = version.load_failed();
@@ -504,30 +566,20 @@ std::vector<std::string> ServedVersions::Names() {
 
 bool ServedVersions::KnownUnusable(const KnownVersion& version, v1::Precision requested) const {
   const ServedVersion* const served = FindServed(version, requested);
-  return served != nullptr && !served->error.ok() && !IsOfTheRequest(served->error) &&
-         clock_.Monotonic() - served->error_time < kReadAgainLast;
+  return served != nullptr && !IsOfTheRequest(served->failure.status()) &&
+         served->failure.TooEarly(clock_.Monotonic());
 }
 
-bool ServedVersions::KnownDamaged(const ServedVersion& served) const {
-  return absl::IsDataLoss(served.error) && clock_.Monotonic() - served.error_time < kReadAgainLast;
-}
-
-bool ServedVersions::KnownDamaged(const KnownVersion& version) const {
-  return absl::IsDataLoss(version.error) &&
-         clock_.Monotonic() - version.error_time < version.read_again_after;
-}
-
-void ServedVersions::SetError(KnownVersion& version, absl::Status error) {
-  if (error.message() != version.error.message()) {
-    WarnLocked(absl::StrCat(
-        "model ", version.id.name(), " version ", version.id.version(),
-        absl::IsDataLoss(error) ? " is left out: " : " can't be loaded: ", error.message()));
+void ServedVersions::SetFailure(KnownVersion& version, absl::Status failure,
+                                const std::optional<VersionStamp>& files) {
+  const bool damage = absl::IsDataLoss(failure);
+  if (failure.message() != version.failure.status().message()) {
+    WarnLocked(absl::StrCat("model ", version.id.name(), " version ", version.id.version(),
+                            damage ? " is left out: " : " can't be loaded: ", failure.message()));
   }
-  version.read_again_after = error == version.error
-                                 ? std::min(2 * version.read_again_after, kReadAgainLast)
-                                 : kReadAgainFirst;
-  version.error = std::move(error);
-  version.error_time = clock_.Monotonic();
+  // What was whole need not be damaged where it can't be read.
+  if (damage) version.listed = false;
+  version.failure.Set(std::move(failure), files, clock_.Monotonic());
 }
 
 void ServedVersions::Warn(std::string text) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "server/models/known_versions.h"
 #include "server/models/loaded_model.h"
 #include "server/models/served_precision.h"
+#include "server/models/version_folder.h"
 
 namespace convd {
 
@@ -60,8 +62,12 @@ class ServedVersions {
   // where `label` is empty, the name's default).
   absl::Status PrepareToTakeOver(const std::string& name, const std::string& label,
                                  const v1::ModelVersion& next) ABSL_LOCKS_EXCLUDED(mu_);
-  // Reads what was damaged again, all of its bytes.
-  void ReadDamagedAgain() ABSL_LOCKS_EXCLUDED(mu_);
+  // OK once what stands for the newest version without this one is loaded as this one is; also
+  // where this isn't the newest, isn't in memory, or is the only one that is whole.
+  absl::Status PrepareToLose(const v1::ModelVersion& id) ABSL_LOCKS_EXCLUDED(mu_);
+  // Reads what isn't listed again, all of its bytes, where that may find another thing than the
+  // last time; what is whole is loaded where it takes over, and listed.
+  void ReadDamagedAgain(Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
   // Lets go of what need not be in memory any more.
   void Retire();
 
@@ -97,14 +103,16 @@ class ServedVersions {
   absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadMeant(const v1::ModelVersion& id,
                                                                v1::Precision precision)
       ABSL_LOCKS_EXCLUDED(mu_);
-  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(KnownVersion& version,
-                                                                 v1::Precision requested)
+  // Of one that isn't listed why that is; but what was `checked` already is loaded all the same.
+  absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadVersion(
+      KnownVersion& version, v1::Precision requested,
+      std::optional<CheckedWeights> checked = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
+  void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
+              std::optional<CheckedWeights> weights = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
+  // OK where it can take over from what is in memory at these.
+  absl::Status LoadToTakeOver(KnownVersion& version, const std::vector<v1::Precision>& precisions)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Reads the card of a version that was damaged, or whose card was never read.
-  absl::Status ReadCardAgain(KnownVersion& version, v1::Precision requested)
-      ABSL_LOCKS_EXCLUDED(mu_);
-  void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void ReadDamagedAgain(KnownVersion& version, Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Made where it isn't there yet.
   KnownName& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -123,13 +131,11 @@ class ServedVersions {
   static void LetGo(KnownVersion& version, Gone& gone);
   static Snapshot SnapshotOf(const KnownName& name, const KnownVersion& version);
 
-  // True while it is too early to read a damaged version again.
-  bool KnownDamaged(const KnownVersion& version) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool KnownDamaged(const ServedVersion& served) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // True for a while after a listed version could not be loaded for this request's precision.
   bool KnownUnusable(const KnownVersion& version, v1::Precision requested) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void SetError(KnownVersion& version, absl::Status error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetFailure(KnownVersion& version, absl::Status failure,
+                  const std::optional<VersionStamp>& files) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WarnLocked(std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   FileSystem& fs_;

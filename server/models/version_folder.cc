@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
+#include "core/storage/sha256.h"
 #include "server/models/manifest.h"
 #include "server/record_text.h"
 
@@ -21,21 +24,34 @@ std::string Join(const std::string& dir, absl::string_view name) {
   return absl::StrCat(dir, "/", name);
 }
 
-// The whole file, where it has the size that the MANIFEST says.
-absl::StatusOr<std::string> ReadSized(FileSystem& fs, const std::string& path,
-                                      const ManifestEntry& entry) {
-  absl::StatusOr<std::string> bytes = fs.Read(path, entry.size);
-  if (bytes.ok()) {
-    CONVD_RETURN_IF_ERROR(CheckFile(path, *bytes, entry));
-    return bytes;
-  }
-  if (absl::IsNotFound(bytes.status())) {
+// Between two of them a reading can be stopped, within milliseconds.
+constexpr int64_t kBlock = int64_t{4} << 20;
+
+// The whole file, where it is what the MANIFEST says.
+absl::StatusOr<std::string> ReadChecked(FileSystem& fs, const std::string& path,
+                                        const ManifestEntry& entry, Stopped stopped) {
+  const absl::StatusOr<std::unique_ptr<ReadableFile>> file = fs.Open(path);
+  if (absl::IsNotFound(file.status())) {
     return absl::DataLossError(absl::StrCat(path, ": is missing, but the MANIFEST lists it"));
   }
-  if (absl::IsResourceExhausted(bytes.status())) {
-    return absl::DataLossError(
-        absl::StrCat(path, ": is larger than the MANIFEST says (", entry.size, " bytes)"));
+  CONVD_RETURN_IF_ERROR(file.status());
+  ManifestEntry got;
+  got.size = (*file)->size();
+  // Before anything is allocated.
+  if (got.size != entry.size) return CheckFile(path, got, entry);
+  std::string bytes(static_cast<size_t>(got.size), '\0');
+  Sha256 digest;
+  for (int64_t at = 0; at < got.size; at += kBlock) {
+    if (stopped()) return absl::CancelledError(absl::StrCat(path, ": reading it was stopped"));
+    const absl::Span<char> block = absl::MakeSpan(bytes).subspan(
+        static_cast<size_t>(at), static_cast<size_t>(std::min(kBlock, got.size - at)));
+    const absl::Status read = (*file)->ReadAt(at, block);
+    if (absl::IsAborted(read)) return absl::DataLossError(read.message());
+    CONVD_RETURN_IF_ERROR(read);
+    digest.Update({block.data(), block.size()});
   }
+  got.sha256 = digest.Hex();
+  CONVD_RETURN_IF_ERROR(CheckFile(path, got, entry));
   return bytes;
 }
 
@@ -66,9 +82,10 @@ struct CardAndGraph {
 };
 
 absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
-                                      const ManifestEntry& entry, const v1::ModelVersion& version) {
+                                      const ManifestEntry& entry, const v1::ModelVersion& version,
+                                      Stopped stopped) {
   const std::string path = Join(dir, kCardFile);
-  CONVD_ASSIGN_OR_RETURN(const std::string text, ReadSized(fs, path, entry));
+  CONVD_ASSIGN_OR_RETURN(const std::string text, ReadChecked(fs, path, entry, stopped));
   v1::ModelCard card;
   CONVD_RETURN_IF_ERROR(ParseRecord(path, text, card));
   // A folder copied by hand to another name or number is not that version.
@@ -87,6 +104,16 @@ absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
                                             " classes"));
   }
   return CardAndGraph{std::move(card), *std::move(graph)};
+}
+
+// The largest of a version's files has gigabytes, and the standard library throws.
+template <typename Read>
+auto WhereMemoryLasts(const std::string& dir, Read read) -> decltype(read()) {
+  try {
+    return read();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(dir, ": no memory to read its files"));
+  }
 }
 
 }  // namespace
@@ -115,35 +142,54 @@ absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::str
   return fs.SyncDirectory(dir);
 }
 
+std::optional<VersionStamp> StampVersion(FileSystem& fs, const std::string& dir, absl::Time now) {
+  VersionStamp stamps;
+  size_t next = 0;
+  for (const char* file : {kManifestFile, kCardFile, kOnnxFile}) {
+    std::optional<FileStamp>& stamp = stamps[next++];
+    absl::StatusOr<FileStamp> found = fs.Stamp(Join(dir, file));
+    if (absl::IsNotFound(found.status())) continue;
+    if (!found.ok() || !found->ShowsTheNextChange(now)) return std::nullopt;
+    stamp = *found;
+  }
+  return stamps;
+}
+
 absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& dir,
                                             const v1::ModelVersion& version) {
-  CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
-  const std::string onnx = Join(dir, kOnnxFile);
-  absl::StatusOr<int64_t> size = fs.Size(onnx);
-  if (absl::IsNotFound(size.status())) {
-    return absl::DataLossError(absl::StrCat(onnx, ": is missing, but the MANIFEST lists it"));
-  }
-  CONVD_RETURN_IF_ERROR(size.status());
-  if (*size != manifest.onnx.size) {
-    return absl::DataLossError(
-        absl::StrCat(onnx, ": has ", *size, " bytes; the MANIFEST says ", manifest.onnx.size));
-  }
-  CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version));
-  return CheckedCard{std::move(card.card), SizeBytes(manifest)};
+  return WhereMemoryLasts(dir, [&]() -> absl::StatusOr<CheckedCard> {
+    CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
+    const std::string onnx = Join(dir, kOnnxFile);
+    absl::StatusOr<int64_t> size = fs.Size(onnx);
+    if (absl::IsNotFound(size.status())) {
+      return absl::DataLossError(absl::StrCat(onnx, ": is missing, but the MANIFEST lists it"));
+    }
+    CONVD_RETURN_IF_ERROR(size.status());
+    if (*size != manifest.onnx.size) {
+      return absl::DataLossError(
+          absl::StrCat(onnx, ": has ", *size, " bytes; the MANIFEST says ", manifest.onnx.size));
+    }
+    CONVD_ASSIGN_OR_RETURN(CardAndGraph card,
+                           ReadCard(fs, dir, manifest.card, version, [] { return false; }));
+    return CheckedCard{std::move(card.card), SizeBytes(manifest)};
+  });
 }
 
 absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
-                                                  const v1::ModelVersion& version) {
-  CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
-  CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version));
-  const std::string path = Join(dir, kOnnxFile);
-  CONVD_ASSIGN_OR_RETURN(const std::string onnx, ReadSized(fs, path, manifest.onnx));
-  absl::StatusOr<std::vector<float>> parameters = ReadOnnxParameters(onnx, card.graph);
-  if (!parameters.ok()) {
-    return absl::DataLossError(absl::StrCat(path, ": ", parameters.status().message()));
-  }
-  return CheckedWeights{std::move(card.card), std::move(card.graph), *std::move(parameters),
-                        SizeBytes(manifest), manifest.onnx.sha256};
+                                                  const v1::ModelVersion& version,
+                                                  Stopped stopped) {
+  return WhereMemoryLasts(dir, [&]() -> absl::StatusOr<CheckedWeights> {
+    CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
+    CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version, stopped));
+    const std::string path = Join(dir, kOnnxFile);
+    CONVD_ASSIGN_OR_RETURN(const std::string onnx, ReadChecked(fs, path, manifest.onnx, stopped));
+    absl::StatusOr<std::vector<float>> parameters = ReadOnnxParameters(onnx, card.graph);
+    if (!parameters.ok()) {
+      return absl::DataLossError(absl::StrCat(path, ": ", parameters.status().message()));
+    }
+    return CheckedWeights{std::move(card.card), std::move(card.graph), *std::move(parameters),
+                          SizeBytes(manifest), manifest.onnx.sha256};
+  });
 }
 
 absl::Status MoveVersionIntoPlace(FileSystem& fs, const std::string& tmp,

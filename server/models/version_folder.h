@@ -1,12 +1,16 @@
 #ifndef CONVD_SERVER_MODELS_VERSION_FOLDER_H_
 #define CONVD_SERVER_MODELS_VERSION_FOLDER_H_
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "convd/v1/models.pb.h"
 #include "core/nn/graph.h"
 #include "core/storage/file_system.h"
@@ -24,6 +28,12 @@ absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_vi
 absl::Status WriteVersionFolder(FileSystem& fs, const std::string& dir, std::string_view onnx,
                                 const v1::ModelCard& card);
 
+// What the folder's three files look like without being read, each nothing where it isn't there.
+using VersionStamp = std::array<std::optional<FileStamp>, 3>;
+// Nothing where that can't be found out, or might not show the next change. `now` is the wall
+// clock's.
+std::optional<VersionStamp> StampVersion(FileSystem& fs, const std::string& dir, absl::Time now);
+
 struct CheckedCard {
   v1::ModelCard card;
   int64_t size_bytes = 0;  // of the folder's files
@@ -40,9 +50,12 @@ struct CheckedWeights {
   int64_t size_bytes = 0;         // of the folder's files
   std::string onnx_sha256;        // of model.onnx, in hex
 };
-// The same, and the weights with their hash.
-absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
-                                                  const v1::ModelVersion& version);
+// The same, and the weights with their hash. CANCELLED, within milliseconds, once `stopped` says
+// so.
+using Stopped = absl::FunctionRef<bool()>;
+absl::StatusOr<CheckedWeights> ReadCheckedWeights(
+    FileSystem& fs, const std::string& dir, const v1::ModelVersion& version,
+    Stopped stopped = [] { return false; });
 
 // Makes the version's folder `tmp`, whose files are synced, models_dir/NAME/N, which is not there
 // yet, so that it survives a crash. On an error there is no such version: only where it was moved

@@ -20,11 +20,21 @@ BlockingCalls::~BlockingCalls() {
 
 bool BlockingCalls::Start(absl::AnyInvocable<void()> call) {
   absl::MutexLock lock(&mu_);
-  const int taken = busy_ + static_cast<int>(queue_.size());
-  if (ending_ || taken >= max_threads_ + max_waiting_) return false;
+  if (busy_ + static_cast<int>(queue_.size()) >= max_threads_ + max_waiting_) return false;
+  return Queue(std::move(call));
+}
+
+bool BlockingCalls::StartNext(absl::AnyInvocable<void()> call) {
+  absl::MutexLock lock(&mu_);
+  return Queue(std::move(call));
+}
+
+bool BlockingCalls::Queue(absl::AnyInvocable<void()> call) {
+  if (ending_) return false;
   queue_.push_back(std::move(call));
+  const int taken = busy_ + static_cast<int>(queue_.size());
   const int threads = static_cast<int>(threads_.size());
-  if (taken + 1 > threads && threads < max_threads_) {
+  if (taken > threads && threads < max_threads_) {
     try {
       threads_.emplace_back([this] { Run(); });
     } catch (const std::system_error&) {

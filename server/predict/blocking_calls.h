@@ -23,8 +23,12 @@ class BlockingCalls {
 
   // False, and `call` is dropped, where all threads are busy and as many wait as may.
   [[nodiscard]] bool Start(absl::AnyInvocable<void()> call);
+  // For what goes on with something that was accepted: it waits its turn however many wait. False
+  // where there is no thread.
+  [[nodiscard]] bool StartNext(absl::AnyInvocable<void()> call);
 
  private:
+  bool Queue(absl::AnyInvocable<void()> call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
 
   const int max_threads_;

@@ -87,28 +87,34 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelRespon
 class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest> {
  public:
   ImportStream(grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
-               FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls)
+               FileSystem& fs, std::function<absl::Status(int64_t)> take_room,
+               BlockingCalls& pieces, BlockingCalls& commits)
       : context_(context),
         response_(response),
         models_(models),
         import_(
             std::make_unique<ModelImport>(fs, models, models.NewTemporary(), std::move(take_room))),
-        calls_(calls) {
+        pieces_(pieces),
+        commits_(commits) {
     StartRead(&request_);
   }
 
   void OnReadDone(bool ok) override {
-    const bool started = calls_.Start([this, ok] {
-      const absl::Status status = ok ? HandleRequest() : Commit();
-      if (ok && status.ok()) return StartRead(&request_);
-      End(status);
-    });
+    const auto next = [this] { Next(HandleRequest()); };
+    const bool started = !ok      ? commits_.StartNext([this] { End(Commit()); })
+                         : begun_ ? pieces_.StartNext(next)
+                                  : pieces_.Start(next);
     if (!started) End(TooMany());
   }
   void OnCancel() override {}
   void OnDone() override { delete this; }
 
  private:
+  void Next(const absl::Status& status) {
+    if (!status.ok()) return End(status);
+    StartRead(&request_);
+  }
+
   // What came is gone before the caller hears of it. Nothing may follow: gRPC may delete this at
   // once.
   void End(const absl::Status& status) {
@@ -153,7 +159,8 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
   v1::Model* const response_;
   ModelRepository& models_;
   std::unique_ptr<ModelImport> import_;
-  BlockingCalls& calls_;
+  BlockingCalls& pieces_;
+  BlockingCalls& commits_;
   v1::ImportModelRequest request_;
   v1::ImportHeader header_;
   bool begun_ = false;
@@ -186,8 +193,9 @@ grpc::ServerWriteReactor<v1::ExportModelResponse>* NewOnnxExportStream(
 
 grpc::ServerReadReactor<v1::ImportModelRequest>* NewModelImportStream(
     grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
-    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls) {
-  return new ImportStream(context, response, models, fs, std::move(take_room), calls);
+    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& pieces,
+    BlockingCalls& commits) {
+  return new ImportStream(context, response, models, fs, std::move(take_room), pieces, commits);
 }
 
 }  // namespace convd

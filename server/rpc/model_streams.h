@@ -24,10 +24,13 @@ grpc::ServerWriteReactor<v1::ExportModelResponse>* NewOnnxExportStream(
     grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request,
     ModelRepository& models, BlockingCalls& calls);
 
-// `take_room` as ModelImport has it.
+// `take_room` as ModelImport has it. Refused at its beginning where `pieces` has no place; from
+// then on it waits. `commits` unpacks and checks what came: an archive's weights in memory, and
+// their ONNX file, so as many at once as it has threads.
 grpc::ServerReadReactor<v1::ImportModelRequest>* NewModelImportStream(
     grpc::CallbackServerContext* context, v1::Model* response, ModelRepository& models,
-    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& calls);
+    FileSystem& fs, std::function<absl::Status(int64_t)> take_room, BlockingCalls& pieces,
+    BlockingCalls& commits);
 
 }  // namespace convd
 

@@ -70,9 +70,14 @@ void LeaveOutDetails(v1::Model& model) {
 
 constexpr int kChangesAtOnce = 4;
 constexpr int kChangesWaiting = 256;
-// Apart: an export waits for its caller to read.
-constexpr int kStreamsAtOnce = 4;
+// Apart: a load takes long, and a label must be rolled back at once.
+constexpr int kLoadsAtOnce = 4;
+// Apart: an export waits for its caller to read, and an import for the disk.
+constexpr int kExportsAtOnce = 4;
+constexpr int kPiecesAtOnce = 4;
 constexpr int kStreamsWaiting = 64;
+// Gigabytes are in memory meanwhile.
+constexpr int kCommitsAtOnce = 1;
 
 // Of a model whose card doesn't say.
 constexpr int64_t kUsualBatch = 1000;
@@ -123,7 +128,10 @@ ModelsService::ModelsService(ModelRepository& models, Executor& executor,
       changes_(std::move(changes)),
       calls_(/*threads=*/1, limits.waiting),
       change_calls_(kChangesAtOnce, kChangesWaiting),
-      stream_calls_(kStreamsAtOnce, kStreamsWaiting) {}
+      load_calls_(kLoadsAtOnce, kChangesWaiting),
+      export_calls_(kExportsAtOnce, kStreamsWaiting),
+      import_pieces_(kPiecesAtOnce, kStreamsWaiting),
+      import_commits_(kCommitsAtOnce, kStreamsWaiting) {}
 
 absl::Status ModelsService::List(const v1::ListModelsRequest& request,
                                  v1::ListModelsResponse& response) {
@@ -237,8 +245,14 @@ grpc::ServerUnaryReactor* ModelsService::GetModelPolicy(grpc::CallbackServerCont
 
 grpc::ServerUnaryReactor* ModelsService::Change(grpc::CallbackServerContext* context,
                                                 std::function<absl::Status()> run) {
+  return Run(change_calls_, context, std::move(run));
+}
+
+grpc::ServerUnaryReactor* ModelsService::Run(BlockingCalls& calls,
+                                             grpc::CallbackServerContext* context,
+                                             std::function<absl::Status()> run) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool accepted = change_calls_.Start([this, context, reactor, run = std::move(run)] {
+  const bool accepted = calls.Start([this, context, reactor, run = std::move(run)] {
     absl::Status status = CallerStillWaits(*context);
     if (status.ok()) status = run();
     for (const std::string& warning : models_.TakeWarnings()) spdlog::warn("{}", warning);
@@ -246,7 +260,7 @@ grpc::ServerUnaryReactor* ModelsService::Change(grpc::CallbackServerContext* con
   });
   if (!accepted) {
     reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(
-        absl::StrCat(kChangesWaiting, " changes of models wait already; try again in a moment"))));
+        absl::StrCat(kChangesWaiting, " such calls wait already; try again in a moment"))));
   }
   return reactor;
 }
@@ -291,7 +305,7 @@ grpc::ServerUnaryReactor* ModelsService::RemoveLabel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* context,
                                                    const v1::LoadModelRequest* request,
                                                    v1::LoadModelResponse* response) {
-  return Change(context, [this, request, response]() -> absl::Status {
+  return Run(load_calls_, context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const LoadedModel> loaded,
                            models_.Load(request->model(), request->precision()));
     *response->mutable_model() = loaded->card.model();
@@ -321,18 +335,18 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
 
 grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportModel(
     grpc::CallbackServerContext* context, const v1::ExportModelRequest* request) {
-  return NewModelExportStream(context, request, models_, stream_calls_);
+  return NewModelExportStream(context, request, models_, export_calls_);
 }
 
 grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportOnnx(
     grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request) {
-  return NewOnnxExportStream(context, request, models_, stream_calls_);
+  return NewOnnxExportStream(context, request, models_, export_calls_);
 }
 
 grpc::ServerReadReactor<v1::ImportModelRequest>* ModelsService::ImportModel(
     grpc::CallbackServerContext* context, v1::Model* response) {
   return NewModelImportStream(context, response, models_, changes_.fs, changes_.take_room,
-                              stream_calls_);
+                              import_pieces_, import_commits_);
 }
 
 }  // namespace convd

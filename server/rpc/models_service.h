@@ -83,7 +83,9 @@ class ModelsService final : public v1::Models::CallbackService {
                                                                v1::Model* response) override;
 
  private:
-  // Runs it on a thread that may wait, and logs what the repository warns of.
+  // Runs it on one of the threads of `calls`, and logs what the repository warns of.
+  grpc::ServerUnaryReactor* Run(BlockingCalls& calls, grpc::CallbackServerContext* context,
+                                std::function<absl::Status()> run);
   grpc::ServerUnaryReactor* Change(grpc::CallbackServerContext* context,
                                    std::function<absl::Status()> run);
   absl::Status List(const v1::ListModelsRequest& request, v1::ListModelsResponse& response);
@@ -98,7 +100,10 @@ class ModelsService final : public v1::Models::CallbackService {
   // Last: their calls use the rest.
   BlockingCalls calls_;
   BlockingCalls change_calls_;
-  BlockingCalls stream_calls_;
+  BlockingCalls load_calls_;  // which nothing that is urgent waits for
+  BlockingCalls export_calls_;
+  BlockingCalls import_pieces_;
+  BlockingCalls import_commits_;
 };
 
 }  // namespace convd

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -108,6 +109,36 @@ TEST_F(FileSystemTest, AFileUpToTheLimitIsReadAndALargerOneRefused) {
     ExpectError(fs_.Read(Path("sparse"), 1 << 20).status(), absl::StatusCode::kResourceExhausted,
                 "8796093022208 bytes; the limit is 1048576");
   }
+}
+
+TEST_F(FileSystemTest, AStampShowsWhatChangedThoughSizeAndTimeAreSetBack) {
+  Put(Path("f"), "old");
+  const timespec times[] = {{0, UTIME_OMIT}, {1'000'000'000, 5}};
+  ASSERT_EQ(utimensat(AT_FDCWD, Path("f").c_str(), times, 0), 0);
+  const absl::StatusOr<FileStamp> before = fs_.Stamp(Path("f"));
+  ASSERT_TRUE(before.ok()) << before.status();
+  EXPECT_EQ(before->size, 3);
+  EXPECT_EQ(before->modified, absl::FromUnixSeconds(1'000'000'000) + absl::Nanoseconds(5));
+  EXPECT_EQ(*fs_.Stamp(Path("f")), *before);
+  // Another file of that name, size and time, as `cp -p` and a rename make it.
+  Put(Path("g"), "new");
+  ASSERT_EQ(utimensat(AT_FDCWD, Path("g").c_str(), times, 0), 0);
+  ASSERT_TRUE(fs_.Rename(Path("g"), Path("f")).ok());
+  EXPECT_FALSE(*fs_.Stamp(Path("f")) == *before);
+  EXPECT_EQ(fs_.Stamp(Path("f"))->modified, before->modified);
+  EXPECT_TRUE(fs_.Stamp(folder_).ok());
+  ExpectError(fs_.Stamp(Path("g")).status(), absl::StatusCode::kNotFound, Path("g"));
+}
+
+TEST_F(FileSystemTest, AStampOfTheLastTwoSecondsMayNotShowTheNextChange) {
+  FileStamp stamp;
+  stamp.modified = absl::FromUnixSeconds(1000);
+  stamp.changed = absl::FromUnixSeconds(1010);
+  EXPECT_FALSE(stamp.ShowsTheNextChange(absl::FromUnixSeconds(1005)));
+  EXPECT_FALSE(stamp.ShowsTheNextChange(absl::FromUnixSeconds(1012)));
+  EXPECT_TRUE(stamp.ShowsTheNextChange(absl::FromUnixSeconds(1013)));
+  stamp.modified = absl::FromUnixSeconds(1013);
+  EXPECT_FALSE(stamp.ShowsTheNextChange(absl::FromUnixSeconds(1013)));
 }
 
 TEST_F(FileSystemTest, FilesThatDontKnowTheirSizeAreReadToTheEndOrTheLimit) {

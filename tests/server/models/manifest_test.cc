@@ -65,10 +65,10 @@ TEST(Manifest, IsNotReadWhereItIsAnythingElse) {
 
 TEST(CheckFile, NamesTheFileAndWhatIsWrong) {
   const ManifestEntry entry{kAbc, 3};
-  EXPECT_TRUE(CheckFile("/m/model.onnx", "abc", entry).ok());
-  EXPECT_THAT(std::string(CheckFile("/m/model.onnx", "abcd", entry).message()),
+  EXPECT_TRUE(CheckFile("/m/model.onnx", DescribeFile("abc"), entry).ok());
+  EXPECT_THAT(std::string(CheckFile("/m/model.onnx", DescribeFile("abcd"), entry).message()),
               HasSubstr("/m/model.onnx: has 4 bytes; the MANIFEST says 3"));
-  EXPECT_THAT(std::string(CheckFile("/m/model.onnx", "abd", entry).message()),
+  EXPECT_THAT(std::string(CheckFile("/m/model.onnx", DescribeFile("abd"), entry).message()),
               HasSubstr("/m/model.onnx: its SHA-256 is "));
 }
 

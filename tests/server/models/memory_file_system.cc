@@ -1,5 +1,7 @@
 #include "tests/server/models/memory_file_system.h"
 
+#include <algorithm>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -41,6 +43,31 @@ class MemoryFile : public WritableFile {
   MemoryFileSystem& fs_;
   const std::string path_;
   const std::shared_ptr<MemoryFileSystem::Node> node_;
+};
+
+class MemoryReadable : public ReadableFile {
+ public:
+  MemoryReadable(MemoryFileSystem& fs, std::string path,
+                 std::shared_ptr<MemoryFileSystem::Node> node, int64_t size)
+      : fs_(fs), path_(std::move(path)), node_(std::move(node)), size_(size) {}
+
+  int64_t size() const override { return size_; }
+  absl::Status ReadAt(int64_t offset, absl::Span<char> out) override {
+    CONVD_RETURN_IF_ERROR(fs_.Begin("read", path_));
+    absl::MutexLock lock(&fs_.mu_);
+    const size_t begin = static_cast<size_t>(offset);
+    if (begin > node_->data.size() || out.size() > node_->data.size() - begin) {
+      return absl::AbortedError(absl::StrCat(path_, ": ends before what is to be read"));
+    }
+    std::copy_n(node_->data.begin() + offset, out.size(), out.begin());
+    return absl::OkStatus();
+  }
+
+ private:
+  MemoryFileSystem& fs_;
+  const std::string path_;
+  const std::shared_ptr<MemoryFileSystem::Node> node_;
+  const int64_t size_;
 };
 
 namespace {
@@ -155,6 +182,11 @@ std::string& MemoryFileSystem::Bytes(const std::string& path) {
   return node->data;
 }
 
+void MemoryFileSystem::SetTime(const std::string& path, absl::Time time) {
+  absl::MutexLock lock(&mu_);
+  Find(path)->time = time;
+}
+
 absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::Create(const std::string& path) {
   CONVD_RETURN_IF_ERROR(Begin("create", path));
   absl::MutexLock lock(&mu_);
@@ -190,6 +222,35 @@ absl::StatusOr<std::string> MemoryFileSystem::Read(const std::string& path, int6
 absl::StatusOr<std::unique_ptr<MappedFile>> MemoryFileSystem::Map(const std::string& path) {
   CONVD_ASSIGN_OR_RETURN(std::string data, Read(path, INT64_MAX));
   return std::make_unique<MemoryMapped>(std::move(data));
+}
+
+absl::StatusOr<std::unique_ptr<ReadableFile>> MemoryFileSystem::Open(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(Begin("open", path));
+  absl::MutexLock lock(&mu_);
+  std::shared_ptr<Node> node = Find(path);
+  if (node == nullptr) return NotFound(path);
+  if (node->is_directory) return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder"));
+  const int64_t size = static_cast<int64_t>(node->data.size());
+  return std::make_unique<MemoryReadable>(*this, path, std::move(node), size);
+}
+
+absl::StatusOr<FileStamp> MemoryFileSystem::Stamp(const std::string& path) {
+  CONVD_RETURN_IF_ERROR(Begin("stamp", path));
+  absl::MutexLock lock(&mu_);
+  const std::shared_ptr<Node> node = Find(path);
+  if (node == nullptr) return NotFound(path);
+  std::string held = node->data;
+  for (const auto& [name, entry] : node->entries) {
+    absl::StrAppend(&held, name, "/", reinterpret_cast<uintptr_t>(entry.get()), "/");
+  }
+  FileStamp stamp;
+  stamp.size = static_cast<int64_t>(node->data.size());
+  stamp.inode = reinterpret_cast<uintptr_t>(node.get());
+  const int64_t hash = static_cast<int64_t>(std::hash<std::string>()(held) >> 16);
+  stamp.modified = node->time.value_or(absl::FromUnixNanos(hash));
+  stamp.changed = stamp.modified;
+  if (node->time) stamp.size = 0;
+  return stamp;
 }
 
 absl::StatusOr<int64_t> MemoryFileSystem::Size(const std::string& path) {

@@ -5,12 +5,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "core/storage/file_system.h"
 
 namespace convd {
@@ -37,12 +39,18 @@ class MemoryFileSystem : public FileSystem {
   std::vector<std::string> AllFiles() const;
   // Past all of the above: not counted, never fails.
   std::string& Bytes(const std::string& path);
+  // From now on its stamp says that, and nothing of what is changed later.
+  void SetTime(const std::string& path, absl::Time time);
 
   absl::StatusOr<std::unique_ptr<WritableFile>> Create(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenToAppend(const std::string& path) override;
   absl::StatusOr<std::string> Read(const std::string& path, int64_t limit) override;
   absl::StatusOr<std::unique_ptr<MappedFile>> Map(const std::string& path) override;
+  // Its reads are operations by themselves.
+  absl::StatusOr<std::unique_ptr<ReadableFile>> Open(const std::string& path) override;
   absl::StatusOr<int64_t> Size(const std::string& path) override;
+  // In place of its times, of long ago, one that what a file or folder holds says.
+  absl::StatusOr<FileStamp> Stamp(const std::string& path) override;
   bool Exists(const std::string& path) override;
   bool IsDirectory(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> List(const std::string& path) override;
@@ -57,10 +65,12 @@ class MemoryFileSystem : public FileSystem {
 
  private:
   friend class MemoryFile;
+  friend class MemoryReadable;
 
   struct Node {
     bool is_directory = false;
     std::string data, synced_data;
+    std::optional<absl::Time> time;
     std::map<std::string, std::shared_ptr<Node>> entries, synced_entries;
   };
 

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -39,11 +41,22 @@ class RepositoryCopiesTest : public ModelRepositoryTest {
   void Maintain() {
     repository_->Maintain([](const v1::ModelVersion&) { return false; });
   }
+  // How often it is read from now on.
+  const std::atomic<int>& CountReads(const std::string& counted) {
+    reads_ = 0;
+    fs_->OnOperation([this, counted](std::string_view operation, const std::string& path) {
+      if (operation == "read" && path == counted) ++reads_;
+    });
+    return reads_;
+  }
   // As it is polled: damage is looked at again after ten seconds.
   void MaintainLater() {
     clock_.seconds += 10;
     Maintain();
   }
+
+ private:
+  std::atomic<int> reads_{0};
 };
 
 TEST_F(RepositoryCopiesTest, TakesUpWhatIsCopiedInOnceItIsWhole) {
@@ -92,6 +105,29 @@ TEST_F(RepositoryCopiesTest, TakesUpAWholeVersionAtOnceAndANewNameToo) {
   EXPECT_THAT(Listed(), ElementsAre("m/2"));
   EXPECT_EQ((*Load(Id("m")))->card.model().version(), 2);
   EXPECT_EQ(MustPublish("m").version(), 3);
+}
+
+TEST_F(RepositoryCopiesTest, EndsARoundBetweenTwoVersionsWhereItIsToStop) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+    fs_->Bytes(absl::StrCat("/state/models/m/3/", file)) = bytes;
+  }
+  const auto unused = [](const v1::ModelVersion&) { return false; };
+  const std::atomic<int>& reads = CountReads("/state/models/m/2/model.onnx");
+  repository_->Maintain(unused, [&] { return reads > 0; });
+  EXPECT_THAT(Listed(), IsEmpty()) << "it was to stop while 2 was read";
+  EXPECT_THAT(repository_->Damaged("m"), IsEmpty()) << "what wasn't looked at isn't damaged";
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/2"));
+  ASSERT_EQ(repository_->Damaged("m").size(), 1u);
+  // Nor does it go on with what is damaged.
+  for (const auto& [file, bytes] : files)
+    fs_->Bytes(absl::StrCat("/state/models/m/3/", file)) += "x";
+  clock_.seconds += 10;
+  const std::atomic<int>& again = CountReads("/state/models/m/3/MANIFEST");
+  repository_->Maintain(unused, [] { return true; });
+  EXPECT_EQ(again, 0);
 }
 
 TEST_F(RepositoryCopiesTest, DoesNotTakeSizesForBytes) {
@@ -151,6 +187,98 @@ TEST_F(RepositoryCopiesTest, SaysTheSameOfADamagedVersionEachTime) {
   MaintainLater();
   EXPECT_THAT(repository_->Damaged("m"), IsEmpty());
   EXPECT_TRUE(Load(Id("m", 2)).ok());
+}
+
+TEST_F(RepositoryCopiesTest, ReadsADamagedVersionAgainOnceItsFilesHaveChangedAndThenOnce) {
+  MustPublish("m");
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m", 1)).ok());
+  std::string& onnx = fs_->Bytes("/state/models/m/2/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  ASSERT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+  const std::atomic<int>& reads = CountReads("/state/models/m/2/model.onnx");
+  for (int i = 0; i < 10; ++i) {
+    MaintainLater();
+    EXPECT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(reads, 0);
+  onnx[onnx.size() / 2] ^= 1;
+  MaintainLater();
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  EXPECT_EQ(reads, 1) << "what was found whole is what is loaded";
+}
+
+TEST_F(RepositoryCopiesTest, ReadsDamageAgainThatMayHaveChangedSinceWithinTheSameTick) {
+  MustPublish("m");
+  const std::string path = "/state/models/m/1/model.onnx";
+  fs_->Bytes(path)[0] ^= 1;
+  fs_->SetTime(path, clock_.Now() - absl::Seconds(1));
+  ASSERT_EQ(Load(Id("m", 1)).status().code(), absl::StatusCode::kDataLoss);
+  fs_->Bytes(path)[0] ^= 1;
+  MaintainLater();
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+}
+
+TEST_F(RepositoryCopiesTest, ReadsNoDamageAgainForAnotherPrecisionOfWhatIsInMemory) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m"), v1::PRECISION_F32).ok());
+  std::string& onnx = fs_->Bytes("/state/models/m/1/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  const absl::Status first = Load(Id("m"), v1::PRECISION_BF16).status();
+  EXPECT_EQ(first.code(), absl::StatusCode::kDataLoss);
+  const std::atomic<int>& reads = CountReads("/state/models/m/1/model.onnx");
+  for (int i = 0; i < 3; ++i) {
+    MaintainLater();
+    EXPECT_EQ(Load(Id("m"), v1::PRECISION_BF16).status(), first);
+  }
+  EXPECT_EQ(reads, 0);
+  onnx[onnx.size() / 2] ^= 1;
+  clock_.seconds += 10;
+  EXPECT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
+}
+
+TEST_F(RepositoryCopiesTest, WaitsLongerEachTimeForWhatCannotBeRead) {
+  ASSERT_TRUE(fs_->CreateDirectories("/state/models/m/2/MANIFEST").ok());  // a folder in its place
+  const std::atomic<int>& reads = CountReads("/state/models/m/2/MANIFEST");
+  Maintain();
+  EXPECT_EQ(repository_->Damaged("m").size(), 1u);
+  const int first = reads;
+  for (int seconds = 0; seconds < 1200; seconds += 2) {
+    clock_.seconds += 2;
+    Maintain();
+  }
+  EXPECT_EQ(reads - first, 6) << "after 10, 30, 70, 150, 310 and 630 seconds";
+}
+
+TEST_F(RepositoryCopiesTest, IsNotDamagedWhereThisCpuCannotServeIt) {
+  precisions_ = {v1::PRECISION_F32};
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  v1::ModelCard card = Card("m");
+  card.mutable_request()->set_serving_precision(v1::PRECISION_BF16);
+  ASSERT_TRUE(repository_->Publish(graph_, parameters_, card).ok());
+  std::string& manifest = fs_->Bytes("/state/models/m/2/MANIFEST");
+  manifest[0] ^= 0x40;
+  Reopen();
+  ASSERT_TRUE(Load(Id("m")).ok());
+  ASSERT_EQ(repository_->Damaged("m").size(), 1u);
+  manifest[0] ^= 0x40;
+  MaintainLater();
+  EXPECT_THAT(repository_->Damaged("m"), IsEmpty());
+  EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1"));
+}
+
+TEST_F(RepositoryCopiesTest, AReadingThatFailsMakesNothingWholeThatWasDamaged) {
+  MustPublish("m");
+  MustPublish("m");
+  std::string& onnx = fs_->Bytes("/state/models/m/2/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  ASSERT_EQ(Load(Id("m", 2)).status().code(), absl::StatusCode::kDataLoss);
+  fs_->FailAt(1, /*ever_after=*/true);
+  MaintainLater();
+  fs_->FailAt(0);
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
 }
 
 TEST_F(RepositoryCopiesTest, ForgetsWhatWasRemovedUnlessItIsInMemory) {

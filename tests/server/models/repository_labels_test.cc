@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -188,6 +190,23 @@ TEST_F(RepositoryLabelsTest, TheLastGoodAnswersWhereWhatIsMeantCannotBeLoaded) {
   EXPECT_EQ(Answering(Id("m")), 2);
 }
 
+TEST_F(RepositoryLabelsTest, WhatACompilerThrowsIsAnErrorThatNobodyWaitsForAgain) {
+  MustPublish("m");
+  on_compile_ = [](const Graph&, const InferenceOptions&) -> absl::Status {
+    throw std::bad_alloc();
+  };
+  EXPECT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kResourceExhausted);
+  on_compile_ = [](const Graph&, const InferenceOptions&) -> absl::Status {
+    throw std::runtime_error("could not create a primitive");
+  };
+  const absl::Status thrown = Load(Id("m")).status();
+  EXPECT_EQ(thrown.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(thrown.message()),
+              AllOf(HasSubstr("/state/models/m/1"), HasSubstr("could not create a primitive")));
+  on_compile_ = nullptr;
+  EXPECT_EQ(Answering(Id("m")), 1);
+}
+
 TEST_F(RepositoryLabelsTest, TakesOverAtWhatTheNewVersionIsServedAt) {
   v1::ModelCard card = Card("m");
   card.mutable_request()->set_serving_precision(v1::PRECISION_F32);
@@ -341,6 +360,50 @@ TEST_F(RepositoryLabelsTest, DeletesAVersionForGood) {
   EXPECT_EQ(MustPublish("m").version(), 5);
 }
 
+TEST_F(RepositoryLabelsTest, LoadsTheOneBeforeBeforeItDeletesTheNewest) {
+  for (int i = 0; i < 3; ++i) MustPublish("m");
+  const auto newest = Load(Id("m"));
+  ASSERT_TRUE(newest.ok());
+  ASSERT_TRUE(Load(Labelled("m", "latest"), v1::PRECISION_BF16).ok());
+  fs_->Bytes("/state/models/m/2/model.onnx")[7] ^= 1;
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
+    EXPECT_EQ(FindLoaded(Id("m")), *newest) << "who asks meanwhile waits for nothing";
+    return absl::OkStatus();
+  };
+  compiled_ = 0;
+  ASSERT_TRUE(repository_->Delete(Id("m", 3)).ok());
+  EXPECT_EQ(compiled_, 2);
+  for (v1::Precision precision : {v1::PRECISION_F32, v1::PRECISION_BF16}) {
+    ASSERT_NE(FindLoaded(Id("m"), precision), nullptr);
+    EXPECT_EQ(FindLoaded(Id("m"), precision)->card.model().version(), 1) << "2 is damaged";
+  }
+}
+
+TEST_F(RepositoryLabelsTest, KeepsTheNewestWhereNothingElseCouldAnswer) {
+  MustPublish("m");
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  on_compile_ = [](const Graph&, const InferenceOptions&) {
+    return absl::ResourceExhaustedError("no memory");
+  };
+  const absl::Status status = repository_->Delete(Id("m", 2));
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("version 1"), HasSubstr("no memory"), HasSubstr("unload version 2")));
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  ASSERT_TRUE(repository_->Unload(Id("m", 2)).ok());
+  EXPECT_TRUE(repository_->Delete(Id("m", 2)).ok());
+  // Nothing is loaded for one that nobody asks for, nor instead of the last.
+  MustPublish("m");
+  on_compile_ = nullptr;
+  ASSERT_TRUE(Load(Id("m")).ok());
+  compiled_ = 0;
+  EXPECT_TRUE(repository_->Delete(Id("m", 1)).ok());
+  EXPECT_TRUE(repository_->Delete(Id("m", 3)).ok());
+  EXPECT_EQ(compiled_, 0);
+}
+
 TEST_F(RepositoryLabelsTest, DeletesNoVersionWithALabel) {
   MustPublish("m");
   MustMove("stable", 1);
@@ -422,50 +485,69 @@ TEST_F(RepositoryLabelsTest, LosesNoRequestWhileVersionsComeAndGo) {
 }
 
 TEST_F(RepositoryLabelsTest, ChangesAPolicyOrNotWhateverFails) {
-  for (bool power_cut : {false, true}) {
+  enum class Fails { kOnce, kForAWhile, kUntilThePowerGoes };
+  for (Fails fails : {Fails::kOnce, Fails::kForAWhile, Fails::kUntilThePowerGoes}) {
     for (int64_t k = 1;; ++k) {
       fs_ = std::make_unique<MemoryFileSystem>();
       Reopen();
       MustPublish("m");
       MustPublish("m");
       MustMove("stable", 1);
-      fs_->FailAt(k, power_cut);
+      fs_->FailAt(k, fails != Fails::kOnce);
       const auto moved = repository_->MoveLabel("m", "stable", 2);
       const bool failed = fs_->operations() >= k;
       fs_->FailAt(0);
-      EXPECT_EQ(repository_->Policy("m")->labels(0).version(), moved.ok() ? 2 : 1) << k;
-      if (power_cut) fs_ = fs_->AfterPowerCut(false);
+      if (fails == Fails::kForAWhile) Maintain();
+      const int64_t before = repository_->Policy("m")->labels(0).version();
+      if (fails == Fails::kUntilThePowerGoes) fs_ = fs_->AfterPowerCut(false);
       Reopen();
       const int64_t after = repository_->Policy("m")->labels(0).version();
       if (moved.ok()) {
         EXPECT_EQ(after, 2) << k;
       }
       EXPECT_TRUE(after == 1 || after == 2) << k;
+      if (fails != Fails::kUntilThePowerGoes) {
+        EXPECT_EQ(before, after) << k << ": it must stand for what it will after a restart";
+      }
       if (!failed) break;
     }
   }
 }
 
 TEST_F(RepositoryLabelsTest, DeletesAllOrNothingWhateverFails) {
-  for (bool power_cut : {false, true}) {
+  enum class Then { kNextRound, kPowerCut, kPowerCutThatLosesNoEntry };
+  for (Then then : {Then::kNextRound, Then::kPowerCut, Then::kPowerCutThatLosesNoEntry}) {
     for (int64_t k = 1;; ++k) {
       fs_ = std::make_unique<MemoryFileSystem>();
       Reopen();
       MustPublish("m");
       MustPublish("m");
+      ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 1), 0.25)).ok());
       ASSERT_TRUE(repository_->AddEvaluation(EvaluationOf(Id("m", 2), 0.5)).ok());
-      fs_->FailAt(k, power_cut);
+      fs_->FailAt(k, then != Then::kNextRound);
       const absl::Status deleted = repository_->Delete(Id("m", 2));
       const bool failed = fs_->operations() >= k;
       fs_->FailAt(0);
-      if (power_cut) fs_ = fs_->AfterPowerCut(false);
-      Reopen();
+      if (then == Then::kNextRound) {
+        Maintain();
+      } else {
+        fs_ = fs_->AfterPowerCut(then == Then::kPowerCutThatLosesNoEntry);
+        Reopen();
+      }
       EXPECT_EQ(Answering(Id("m", 1)), 1) << k;
+      EXPECT_EQ(repository_->Get(Id("m", 1))->evaluations_size(), 1) << k;
       EXPECT_THAT(repository_->Damaged(""), IsEmpty()) << k;
       EXPECT_THAT(*fs_->List("/state/tmp"), IsEmpty()) << k;
+      const auto two = repository_->Get(Id("m", 2));
       if (deleted.ok()) {
-        EXPECT_THAT(Listed("m"), ElementsAre("m/1")) << k;
+        EXPECT_FALSE(two.ok()) << k;
       }
+      EXPECT_EQ(fs_->Exists("/state/models/m/2"), two.ok()) << k;
+      EXPECT_EQ(fs_->Exists("/state/models/m/2.evaluations.textproto"), two.ok()) << k;
+      if (two.ok()) {
+        EXPECT_EQ(two->evaluations_size(), 1) << k;
+      }
+      Reopen();
       EXPECT_EQ(MustPublish("m").version(), 3) << k;
       if (!failed) break;
     }

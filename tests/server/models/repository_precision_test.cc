@@ -236,6 +236,7 @@ TEST_F(RepositoryPrecisionTest, AMendedCardSaysWhatTheVersionIsServedAt) {
   EXPECT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kDataLoss);
   bytes[0] ^= 1;
   clock_.seconds += 10;
+  repository_->Maintain([](const v1::ModelVersion&) { return false; });
   precisions_ = {v1::PRECISION_F32};
   ExpectRefused(Load(Id("m")), {"is served at bf16"});
   precisions_.insert(v1::PRECISION_BF16);

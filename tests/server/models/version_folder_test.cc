@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/onnx/onnx_model.h"
@@ -77,6 +78,30 @@ TEST_F(VersionFolderTest, IsRefusedOrTheSameWhicheverByteIsDamaged) {
     bytes = whole;
     ASSERT_TRUE(Read().ok());
   }
+}
+
+TEST_F(VersionFolderTest, StopsReadingBetweenTheBlocksOfAFileAndBetweenFiles) {
+  ASSERT_TRUE(WriteVersionFolder(fs_, kDir, std::string(size_t{9} << 20, 'x'), card_).ok());
+  int reads = 0, most = 0;
+  fs_.OnOperation([&](std::string_view operation, const std::string& path) {
+    if (operation == "read" && path != std::string(kDir) + "/MANIFEST") ++reads;
+  });
+  const auto stopped = [&] { return reads == most; };
+  for (; most < 4; ++most) {  // the card's, and three blocks of 4 MiB at most
+    reads = 0;
+    const auto read = ReadCheckedWeights(fs_, kDir, card_.model(), stopped);
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kCancelled) << read.status();
+    EXPECT_EQ(reads, most);
+  }
+  ExpectDataLoss(Read().status());  // of rubbish
+}
+
+TEST_F(VersionFolderTest, AFileThatIsCutWhileItIsReadIsDamaged) {
+  std::string& onnx = fs_.Bytes("/m/3/model.onnx");
+  fs_.OnOperation([&](std::string_view operation, const std::string& path) {
+    if (operation == "read" && path == "/m/3/model.onnx") onnx.pop_back();
+  });
+  ExpectDataLoss(Read().status());
 }
 
 // The MANIFEST is as hostile as the rest: its hash may be that of the damaged file.

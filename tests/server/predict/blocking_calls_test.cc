@@ -42,6 +42,19 @@ TEST(BlockingCalls, RefusesWhatIsBeyondItsThreadsAndPlaces) {
   EXPECT_EQ(ran, 3);
 }
 
+TEST(BlockingCalls, LetsWhatGoesOnWaitThoughAllPlacesAreTaken) {
+  absl::Notification go;
+  std::atomic<int> ran{0};
+  {
+    BlockingCalls calls(1, 0);
+    ASSERT_TRUE(calls.Start([&] { go.WaitForNotification(); }));
+    for (int i = 0; i < 10; ++i) EXPECT_TRUE(calls.StartNext([&] { ++ran; })) << i;
+    EXPECT_FALSE(calls.Start([&] { ran += 100; })) << "what begins finds no place";
+    go.Notify();
+  }
+  EXPECT_EQ(ran, 10);
+}
+
 TEST(BlockingCalls, RunsWhatItAcceptedBeforeItIsGone) {
   std::atomic<int> ran{0};
   {

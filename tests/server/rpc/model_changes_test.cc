@@ -3,11 +3,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "core/exec/executor.h"
 #include "server/rpc/models_service.h"
 #include "tests/server/rpc/fake_models.h"
@@ -24,7 +34,7 @@ class ModelChangesTest : public ::testing::Test {
  protected:
   ModelChanges Changes() {
     return {models_.fs, [this](const v1::ModelVersion&) { return used_; },
-            [this](int64_t) { return room_; }};
+            [this](int64_t bytes) { return on_room_ ? on_room_(bytes) : room_; }};
   }
   // Calls a method of the stub.
   template <typename Request, typename Response>
@@ -32,6 +42,7 @@ class ModelChangesTest : public ::testing::Test {
                                                              Response*),
                     const Request& request, Response& response) {
     grpc::ClientContext context;
+    context.set_deadline(SoonEnough());
     return (stub_.get()->*method)(&context, request, &response);
   }
   grpc::Status MoveLabel(const std::string& label, int64_t version, v1::ModelPolicy& policy) {
@@ -53,6 +64,7 @@ class ModelChangesTest : public ::testing::Test {
     request.mutable_model()->set_name("m");
     request.mutable_model()->set_version(version);
     grpc::ClientContext context;
+    context.set_deadline(SoonEnough());
     const auto reader = stub_->ExportModel(&context, request);
     std::string bytes;
     v1::ExportModelResponse response;
@@ -79,10 +91,28 @@ class ModelChangesTest : public ::testing::Test {
     request.set_data(data);
     return request;
   }
+  // For what would else wait for ever.
+  static std::chrono::system_clock::time_point SoonEnough() {
+    return std::chrono::system_clock::now() + std::chrono::seconds(20);
+  }
+  // An import that has begun, and what it is answered.
+  struct Begun {
+    grpc::ClientContext context;
+    v1::Model model;
+    std::unique_ptr<grpc::ClientWriter<v1::ImportModelRequest>> writer;
+  };
+  std::unique_ptr<Begun> BeginImport(const std::string& name) {
+    auto begun = std::make_unique<Begun>();
+    begun->context.set_deadline(SoonEnough());
+    begun->writer = stub_->ImportModel(&begun->context, &begun->model);
+    EXPECT_TRUE(begun->writer->Write(Header(name)));
+    return begun;
+  }
   std::vector<std::string> Temporaries() { return *models_.fs.List("/state/tmp"); }
 
   absl::Status used_;
   absl::Status room_;
+  std::function<absl::Status(int64_t)> on_room_;  // set before anything is imported
   FakeModels models_;
   std::unique_ptr<Executor> executor_ = NewThreadedExecutor(1);
   ModelsService service_{*models_.repository, *executor_, {}, Clock::Real(), Changes()};
@@ -258,6 +288,119 @@ TEST_F(ModelChangesTest, AnImportWhoseCallerGoesAwayPublishesNothing) {
   // Once it is whole the same archive is taken, and is the first.
   EXPECT_TRUE(Import({Header("n"), Data(archive)}, model).ok());
   EXPECT_EQ(model.card().model().version(), 1);
+}
+
+TEST_F(ModelChangesTest, RollsBackWhileLoadsTakeAllOfTheirThreads) {
+  constexpr int kLoads = 4;
+  models_.Publish("m");
+  models_.Publish("m");
+  v1::ModelPolicy policy;
+  ASSERT_TRUE(MoveLabel("stable", 1, policy).ok());
+  ASSERT_TRUE(MoveLabel("stable", 2, policy).ok());
+  absl::BlockingCounter loading(kLoads);
+  absl::Notification go;
+  models_.on_compile = [&] {
+    loading.DecrementCount();
+    go.WaitForNotification();
+  };
+  std::vector<std::thread> loads;
+  for (int i = 0; i < kLoads; ++i) {
+    models_.Publish(absl::StrCat("other-", i));
+    loads.emplace_back([&, i] {
+      v1::LoadModelRequest load;
+      load.mutable_model()->set_name(absl::StrCat("other-", i));
+      v1::LoadModelResponse loaded;
+      EXPECT_TRUE(Call(&v1::Models::Stub::LoadModel, load, loaded).ok());
+    });
+  }
+  loading.Wait();
+  v1::RollBackLabelRequest back;
+  back.set_name("m");
+  back.set_label("stable");
+  EXPECT_TRUE(Call(&v1::Models::Stub::RollBackLabel, back, policy).ok());
+  go.Notify();
+  for (std::thread& load : loads) load.join();
+}
+
+TEST_F(ModelChangesTest, ExportsWhileImportsWaitForTheDisk) {
+  constexpr int kImports = 4;
+  models_.Publish("m");
+  grpc::Status status;
+  const std::string archive = Export(1, status);
+  absl::BlockingCounter writing(kImports);
+  absl::Notification go;
+  on_room_ = [&](int64_t) {
+    if (!go.HasBeenNotified()) writing.DecrementCount();
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  std::vector<std::unique_ptr<Begun>> imports;
+  for (int i = 0; i < kImports; ++i) {
+    imports.push_back(BeginImport("n"));
+    EXPECT_TRUE(imports.back()->writer->Write(Data(archive)));
+  }
+  writing.Wait();
+  EXPECT_EQ(Export(1, status), archive);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  go.Notify();
+  for (const auto& import : imports) {
+    import->writer->WritesDone();
+    EXPECT_TRUE(import->writer->Finish().ok());
+  }
+}
+
+TEST_F(ModelChangesTest, LosesNoImportThatHasBegunHoweverManyWait) {
+  constexpr int kImports = 80;  // more than threads and places
+  models_.Publish("m");
+  grpc::Status status;
+  const std::string archive = Export(1, status);
+  absl::Mutex mu;
+  int written = 0;
+  absl::Notification go;
+  on_room_ = [&](int64_t bytes) {
+    if (bytes > 0) go.WaitForNotification();
+    absl::MutexLock lock(&mu);
+    ++written;
+    return absl::OkStatus();
+  };
+  std::vector<std::unique_ptr<Begun>> imports;
+  for (int i = 0; i < kImports; ++i) {
+    imports.push_back(BeginImport("n"));
+    EXPECT_TRUE(imports.back()->writer->Write(Data("")));
+    absl::MutexLock lock(&mu);
+    const auto is_written = [&] { return written == i + 1; };
+    mu.Await(absl::Condition(&is_written));
+  }
+  for (const auto& import : imports) EXPECT_TRUE(import->writer->Write(Data(archive)));
+  go.Notify();
+  for (const auto& import : imports) {
+    import->writer->WritesDone();
+    status = import->writer->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(models_.repository->Versions("n").size(), static_cast<size_t>(kImports));
+}
+
+TEST_F(ModelChangesTest, UnpacksOneImportAtATime) {
+  models_.Publish("m");
+  grpc::Status status;
+  const std::string archive = Export(1, status);
+  std::atomic<int> unpacking{0}, most{0};
+  models_.fs.OnOperation([&](std::string_view operation, const std::string& path) {
+    if (operation == "create" && absl::EndsWith(path, "/files/MANIFEST")) {
+      most = std::max(most.load(), ++unpacking);
+      for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    }
+    if (operation == "open" && absl::EndsWith(path, "/files/model.onnx")) --unpacking;
+  });
+  std::vector<std::unique_ptr<Begun>> imports;
+  for (int i = 0; i < 8; ++i) {
+    imports.push_back(BeginImport("n"));
+    EXPECT_TRUE(imports.back()->writer->Write(Data(archive)));
+    imports.back()->writer->WritesDone();
+  }
+  for (const auto& import : imports) EXPECT_TRUE(import->writer->Finish().ok());
+  EXPECT_EQ(most, 1);
 }
 
 }  // namespace
