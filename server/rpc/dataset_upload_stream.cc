@@ -99,9 +99,10 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
       absl::MutexLock lock(&mu_);
       taken_away = taken_away_;
       reading_ = taken_away.ok();
+      // Under the lock, since a read must not be begun after Finish.
+      if (reading_) StartRead(&request_);
     }
-    if (!taken_away.ok()) return End(taken_away);
-    StartRead(&request_);
+    if (!taken_away.ok()) End(taken_away);
   }
   // False where the stream was ended while it was reading.
   bool StopReading() {
