@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -401,6 +402,7 @@ TEST_F(DatasetsServiceTest, AnUploadWithAnIdGoesOnAfterItsCallerWent) {
 TEST_F(DatasetsServiceTest, AnOlderStreamOfAnUploadEndsWhenANewerOneBegins) {
   const auto [file, bytes] = SmallMnist()[0];
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
   v1::Dataset ignored;
   const auto older = stub_->UploadDataset(&context, &ignored);
   ASSERT_TRUE(older->Write(KeptHeader("up", "u1")));
@@ -456,6 +458,7 @@ TEST_F(DatasetsServiceTest, ManyStreamsOfOneUploadAtOnceAllEnd) {
 
 TEST_F(DatasetsServiceTest, ADeletedUploadEndsItsStream) {
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
   v1::Dataset ignored;
   const auto stream = stub_->UploadDataset(&context, &ignored);
   ASSERT_TRUE(stream->Write(KeptHeader("up", "u1")));
