@@ -8,9 +8,8 @@
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "core/storage/sha256.h"
-#include "server/datasets/upload.h"
 #include "server/datasets/upload_files.h"
-#include "server/record_text.h"
+#include "server/datasets/upload_folder.h"
 
 namespace convd {
 
@@ -29,10 +28,6 @@ struct PartialUpload {
 
 namespace {
 
-constexpr char kRecordFile[] = "upload.textproto";
-constexpr char kFilesFolder[] = "files";
-// More than all that a header may hold with the limits of class names.
-constexpr int64_t kMaxRecordBytes = int64_t{4} << 20;
 constexpr size_t kHashedAtOnce = size_t{1} << 20;
 // How old the time of the last use may be that a restart finds.
 constexpr absl::Duration kNoteUseAfter = absl::Hours(1);
@@ -74,13 +69,6 @@ std::string Difference(const v1::UploadHeader& a, const v1::UploadHeader& b) {
 bool CanBeMended(const absl::Status& status) {
   return absl::IsResourceExhausted(status) || absl::IsAlreadyExists(status) ||
          absl::IsInternal(status) || absl::IsUnavailable(status) || absl::IsAborted(status);
-}
-
-v1::Upload Record(const v1::UploadHeader& header, absl::Time used) {
-  v1::Upload record;
-  *record.mutable_header() = header;
-  record.mutable_used()->set_seconds(absl::ToUnixSeconds(used));
-  return record;
 }
 
 }  // namespace
@@ -190,7 +178,9 @@ class KeptUpload final : public DatasetUpload {
   // So that a restart knows. What it misses makes an upload seem older than it is.
   void NoteUse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload_->mu) {
     noted_ = upload_->used = uploads_.clock_.Now();
-    if (absl::Status status = uploads_.WriteRecord(header_, noted_); !status.ok()) {
+    if (absl::Status status =
+            WriteUploadRecord(uploads_.fs_, uploads_.Place(upload_->id), header_, noted_);
+        !status.ok()) {
       uploads_.options_.warn(std::string(status.message()));
     }
   }
@@ -214,12 +204,6 @@ class KeptUpload final : public DatasetUpload {
 std::string PartialUploads::Place(const std::string& id) const {
   return absl::StrCat(options_.folder, "/", id);
 }
-std::string PartialUploads::RecordPath(const std::string& id) const {
-  return absl::StrCat(Place(id), "/", kRecordFile);
-}
-std::string PartialUploads::FilesFolder(const std::string& id) const {
-  return absl::StrCat(Place(id), "/", kFilesFolder);
-}
 
 absl::Status PartialUploads::Scan() {
   // A link would lead what is removed below to wherever it points.
@@ -238,9 +222,10 @@ absl::Status PartialUploads::Scan() {
                               : absl::StrCat(shown, ": can't be removed: ", status.message()));
   };
   for (const std::string& entry : entries) {
-    const absl::StatusOr<absl::Time> used = Look(entry);
+    const absl::StatusOr<absl::Time> used = CheckUploadFolder(fs_, Place(entry), entry);
     if (used.ok()) {
-      found.emplace_back(*used, entry);
+      // A clock that was wrong must not keep it for ever.
+      found.emplace_back(std::min(*used, clock_.Now()), entry);
     } else {
       drop(entry, absl::StrCat("no upload that can be gone on with: ", used.status().message()));
     }
@@ -261,80 +246,6 @@ absl::Status PartialUploads::Scan() {
     }
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<absl::Time> PartialUploads::Look(const std::string& id) {
-  CONVD_RETURN_IF_ERROR(CheckName("its name", id));
-  const auto want = [&](const std::string& path, PathInfo::Kind kind) -> absl::Status {
-    CONVD_ASSIGN_OR_RETURN(const PathInfo info, fs_.Examine(path));
-    if (info.kind == kind) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(absl::Utf8SafeCEscape(path), ": is not a ",
-                     kind == PathInfo::Kind::kFile ? "regular file" : "folder"));
-  };
-  CONVD_RETURN_IF_ERROR(want(Place(id), PathInfo::Kind::kFolder));
-  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> entries, fs_.List(Place(id)));
-  for (const std::string& entry : entries) {
-    if (entry == kRecordFile || entry == kFilesFolder) continue;
-    const std::string path = absl::StrCat(Place(id), "/", entry);
-    if (entry != absl::StrCat(kRecordFile, ".tmp")) {
-      return absl::InvalidArgumentError(absl::StrCat(absl::Utf8SafeCEscape(path), ": is no part"));
-    }
-    // Of a write that was interrupted before it took effect.
-    CONVD_RETURN_IF_ERROR(fs_.RemoveAll(path));
-  }
-  CONVD_RETURN_IF_ERROR(want(RecordPath(id), PathInfo::Kind::kFile));
-  CONVD_ASSIGN_OR_RETURN(const v1::Upload record, ReadRecord(id));
-  CONVD_RETURN_IF_ERROR(want(FilesFolder(id), PathInfo::Kind::kFolder));
-  CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> files, fs_.List(FilesFolder(id)));
-  if (files.size() > UploadFiles::kMaxFiles) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(FilesFolder(id), ": has more than ", UploadFiles::kMaxFiles, " files"));
-  }
-  for (const std::string& file : files) {
-    CONVD_RETURN_IF_ERROR(CheckName(FilesFolder(id), file));
-    CONVD_RETURN_IF_ERROR(want(absl::StrCat(FilesFolder(id), "/", file), PathInfo::Kind::kFile));
-  }
-  // A clock that was wrong must not keep it for ever.
-  return std::min(absl::FromUnixSeconds(record.used().seconds()), clock_.Now());
-}
-
-absl::StatusOr<v1::Upload> PartialUploads::ReadRecord(const std::string& id) {
-  const std::string path = RecordPath(id);
-  CONVD_ASSIGN_OR_RETURN(const std::string text, fs_.Read(path, kMaxRecordBytes));
-  v1::Upload record;
-  CONVD_RETURN_IF_ERROR(ParseRecord(path, text, record));
-  if (record.header().upload_id() != id) {
-    return absl::DataLossError(absl::StrCat(path, ": header.upload_id: is not \"", id, "\""));
-  }
-  if (absl::Status status = CheckUploadHeader(record.header()); !status.ok()) {
-    return absl::DataLossError(absl::StrCat(path, ": ", status.message()));
-  }
-  return record;
-}
-
-absl::Status PartialUploads::WriteRecord(const v1::UploadHeader& header, absl::Time used) {
-  return WriteFileAtomically(fs_, RecordPath(header.upload_id()), RecordText(Record(header, used)));
-}
-
-absl::Status PartialUploads::MakeFolder(const v1::UploadHeader& header) {
-  const std::string text = RecordText(Record(header, clock_.Now()));
-  if (static_cast<int64_t>(text.size()) > kMaxRecordBytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "header: has ", text.size(), " bytes as text; the limit is ", kMaxRecordBytes));
-  }
-  const std::string made = options_.temporary();
-  const std::string place = Place(header.upload_id());
-  absl::Status status = fs_.CreateDirectories(absl::StrCat(made, "/", kFilesFolder));
-  if (status.ok()) status = WriteFileAtomically(fs_, absl::StrCat(made, "/", kRecordFile), text);
-  if (status.ok()) status = fs_.Rename(made, place);
-  if (!status.ok()) {
-    fs_.RemoveAll(made).IgnoreError();  // the first error is the one to tell
-    return status;
-  }
-  status = fs_.SyncDirectory(options_.folder);
-  if (!status.ok()) fs_.RemoveAll(place).IgnoreError();
-  return status;
 }
 
 absl::StatusOr<PartialUploads::Pointer> PartialUploads::Find(const std::string& id) {
@@ -370,7 +281,8 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
             "has been unused for ",
             absl::FormatDuration(kKept)));
       }
-      if (status.ok()) status = MakeFolder(header);
+      if (status.ok())
+        status = MakeUploadFolder(fs_, options_.temporary(), Place(id), header, clock_.Now());
       if (!status.ok()) {
         uploads_.erase(id);
         return status;
@@ -379,14 +291,14 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
     }
     absl::MutexLock its_lock(&upload->mu);
     if (upload->publishing) return IsPublished(id);
-    CONVD_ASSIGN_OR_RETURN(const v1::Upload record, ReadRecord(id));
+    CONVD_ASSIGN_OR_RETURN(const v1::Upload record, ReadUploadRecord(fs_, Place(id), id));
     if (const std::string field = Difference(record.header(), header); !field.empty()) {
       return absl::FailedPreconditionError(
           absl::StrCat("header.", field, ": is not what upload \"", id,
                        "\" was begun with; send the same header, or use another upload_id"));
     }
-    auto files =
-        std::make_unique<UploadFiles>(fs_, FilesFolder(id), options_.max_bytes, options_.take_room);
+    auto files = std::make_unique<UploadFiles>(fs_, UploadFilesFolder(Place(id)),
+                                               options_.max_bytes, options_.take_room);
     CONVD_RETURN_IF_ERROR(files->Find());
     kept = std::make_unique<KeptUpload>(*this, upload, header, std::move(files), std::move(publish),
                                         std::move(ended));
@@ -411,11 +323,11 @@ absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
     absl::MutexLock lock(&upload->mu);
     if (!upload->gone.ok()) return NoneOf(id);
     upload->used = clock_.Now();
-    CONVD_ASSIGN_OR_RETURN(answer, ReadRecord(id));
+    CONVD_ASSIGN_OR_RETURN(answer, ReadUploadRecord(fs_, Place(id), id));
     answer.mutable_used()->set_seconds(absl::ToUnixSeconds(upload->used));
     answer.set_being_read(upload->publishing);
     if (upload->publishing) return answer;
-    UploadFiles files(fs_, FilesFolder(id), options_.max_bytes, options_.take_room);
+    UploadFiles files(fs_, UploadFilesFolder(Place(id)), options_.max_bytes, options_.take_room);
     CONVD_RETURN_IF_ERROR(files.Find());
     for (const auto& [name, bytes] : files.Sizes()) {
       v1::UploadedFile& file = *answer.add_files();
@@ -432,7 +344,7 @@ absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
 
 absl::Status PartialUploads::SyncAndHash(const std::function<absl::Status()>& go_on,
                                          v1::Upload& upload) {
-  const std::string folder = FilesFolder(upload.header().upload_id());
+  const std::string folder = UploadFilesFolder(Place(upload.header().upload_id()));
   for (v1::UploadedFile& file : *upload.mutable_files()) {
     const std::string path = absl::StrCat(folder, "/", file.file());
     CONVD_RETURN_IF_ERROR(go_on());

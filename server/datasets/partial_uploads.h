@@ -23,14 +23,11 @@ namespace convd {
 
 struct PartialUpload;
 
-// The uploads that were begun with an id, and are kept until they are datasets:
-//
-//   uploads/<id>/upload.textproto    a v1::Upload without files: the header, and when it was used
-//   uploads/<id>/files/<file>        as far as it has come
-//
-// Nobody is told that a byte is there before it is synced (Get): what a power cut takes of the rest
-// is sent again. One stream at a time writes to an upload; a later one takes it over. Any thread
-// may call; what is in `options` outlives this, and this outlives its uploads.
+// The uploads that were begun with an id, and are kept until they are datasets, each in a folder of
+// its own (upload_folder.h). Nobody is told that a byte is there before it is synced (Get): what a
+// power cut takes of the rest is sent again. One stream at a time writes to an upload; a later one
+// takes it over. Any thread may call; what is in `options` outlives this, and this outlives its
+// uploads.
 class PartialUploads {
  public:
   static constexpr int kMax = 64;
@@ -74,13 +71,6 @@ class PartialUploads {
   using Pointer = std::shared_ptr<PartialUpload>;
 
   std::string Place(const std::string& id) const;
-  std::string RecordPath(const std::string& id) const;
-  std::string FilesFolder(const std::string& id) const;
-  absl::StatusOr<v1::Upload> ReadRecord(const std::string& id);
-  absl::Status WriteRecord(const v1::UploadHeader& header, absl::Time used);
-  absl::Status MakeFolder(const v1::UploadHeader& header);
-  // When it was last used; an error says what isn't as it should be.
-  absl::StatusOr<absl::Time> Look(const std::string& id);
   absl::StatusOr<Pointer> Find(const std::string& id);
   // Of each file the bytes that are said to be there: on the disk for good, and their hash.
   absl::Status SyncAndHash(const std::function<absl::Status()>& go_on, v1::Upload& upload);

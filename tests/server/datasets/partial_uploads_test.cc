@@ -365,6 +365,19 @@ TEST_F(PartialUploadsTest, IdsThatCantBeNamesAreRefused) {
   EXPECT_THAT(Ids(), IsEmpty());
 }
 
+TEST_F(PartialUploadsTest, AHeaderThatIsTooLargeToBeKeptIsRefused) {
+  v1::UploadHeader header = Header("u1");
+  for (int i = 0; i < 40'000; ++i) {
+    v1::SplitFiles& files = *header.add_files();
+    files.set_split("train");
+    files.add_images(std::string(64, 'a'));
+  }
+  ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kResourceExhausted,
+              "bytes as text; the limit is 4194304");
+  EXPECT_THAT(Ids(), IsEmpty());
+  EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));
+}
+
 TEST_F(PartialUploadsTest, ThereAreAtMost64) {
   for (int i = 0; i < 64; ++i) ASSERT_NE(Begin(Header(absl::StrCat("u", i))), nullptr);
   ExpectError(registry_->BeginUpload(Header("one-more")).status(),

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -401,6 +402,7 @@ TEST_F(DatasetsServiceTest, AnUploadWithAnIdGoesOnAfterItsCallerWent) {
 TEST_F(DatasetsServiceTest, AnOlderStreamOfAnUploadEndsWhenANewerOneBegins) {
   const auto [file, bytes] = SmallMnist()[0];
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
   v1::Dataset ignored;
   const auto older = stub_->UploadDataset(&context, &ignored);
   ASSERT_TRUE(older->Write(KeptHeader("up", "u1")));
@@ -416,8 +418,47 @@ TEST_F(DatasetsServiceTest, AnOlderStreamOfAnUploadEndsWhenANewerOneBegins) {
   ExpectError(older->Finish(), grpc::StatusCode::ABORTED, "another stream has taken over");
 }
 
+TEST_F(DatasetsServiceTest, ManyStreamsOfOneUploadAtOnceAllEnd) {
+  const auto [file, bytes] = SmallMnist()[0];
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, file = file, bytes = bytes] {
+      for (int i = 0; i < 30; ++i) {
+        grpc::ClientContext context;
+        v1::Dataset dataset;
+        const auto writer = stub_->UploadDataset(&context, &dataset);
+        writer->Write(KeptHeader("up", "u1"));
+        v1::Upload there;
+        GetUpload("u1", &there);
+        const size_t at =
+            there.files().empty() ? 0 : static_cast<size_t>(there.files(0).size_bytes());
+        if (at < bytes.size()) {
+          writer->Write(ChunkAt(file, static_cast<int64_t>(at), bytes.substr(at, 1)));
+        }
+        // Some go, and some wait for what the server says to what comes where nothing belongs.
+        if (i % 2 == 0) {
+          context.TryCancel();
+        } else {
+          writer->Write(ChunkAt(file, 1'000'000, "x"));
+        }
+        EXPECT_FALSE(writer->Finish().ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  v1::Upload there;
+  there.mutable_header()->set_upload_id("u1");
+  const grpc::Status found = GetUpload("u1", &there);
+  ASSERT_TRUE(found.ok() || found.error_code() == grpc::StatusCode::NOT_FOUND);
+  v1::Dataset dataset;
+  const grpc::Status status = Upload(Rest("up", there), &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+}
+
 TEST_F(DatasetsServiceTest, ADeletedUploadEndsItsStream) {
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
   v1::Dataset ignored;
   const auto stream = stub_->UploadDataset(&context, &ignored);
   ASSERT_TRUE(stream->Write(KeptHeader("up", "u1")));
