@@ -17,6 +17,7 @@
 #include "core/names/names.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
+#include "server/models/copied_versions.h"
 #include "server/models/found_versions.h"
 #include "server/models/model_policy.h"
 #include "server/models/served_versions.h"
@@ -38,7 +39,8 @@ class DiskModelRepository : public ModelRepository {
         state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
-        versions_(fs, clock, std::move(compile), std::move(check)) {}
+        versions_(fs, clock, std::move(compile), std::move(check)),
+        copies_(fs, clock, models_dir_, versions_, change_mu_) {}
 
   absl::Status Scan();
 
@@ -113,7 +115,6 @@ class DiskModelRepository : public ModelRepository {
   absl::Status RemoveLeftover(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
   void RemoveLeftovers();
-  void TakeUpCopies(absl::FunctionRef<bool()> stopped);
   void DeleteBeyondKept(const std::string& name,
                         absl::FunctionRef<bool(const v1::ModelVersion&)> used,
                         std::vector<v1::ModelVersion>& deleted);
@@ -133,7 +134,7 @@ class DiskModelRepository : public ModelRepository {
   std::set<std::string> unsure_policies_ ABSL_GUARDED_BY(change_mu_);
   // Where deleted versions' folders went, by where they were, until nothing is left of them.
   std::map<std::string, std::string> leftovers_ ABSL_GUARDED_BY(change_mu_);
-  std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
+  CopiedVersions copies_;  // for Maintain alone
 };
 
 absl::Status DiskModelRepository::Scan() {
@@ -150,9 +151,10 @@ absl::Status DiskModelRepository::Scan() {
                        ? absl::StrCat(path, ": removed; a change of the models was interrupted")
                        : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
-  CONVD_ASSIGN_OR_RETURN(
-      FoundModels found,
-      FindVersions(fs_, models_dir_, [](const v1::ModelVersion&) { return false; }));
+  CONVD_ASSIGN_OR_RETURN(FoundModels found,
+                         FindVersions(
+                             fs_, models_dir_, [](const v1::ModelVersion&) { return false; },
+                             [](const std::string&, const FileStamp&) { return false; }));
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
@@ -465,7 +467,11 @@ absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
 std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
   RemoveLeftovers();
-  TakeUpCopies(stopped);
+  copies_.Look(stopped);
+  for (const std::string& name : versions_.Names()) {
+    absl::MutexLock changing(&change_mu_);
+    ReadPolicyAgain(name);
+  }
   versions_.ReadDamagedAgain(stopped);
   {
     // Nothing that is loaded now to take over in a moment.
@@ -478,63 +484,6 @@ std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     DeleteBeyondKept(name, used, deleted);
   }
   return deleted;
-}
-
-void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
-  std::vector<v1::ModelVersion> arrived;
-  {
-    absl::MutexLock changing(&change_mu_);
-    const absl::StatusOr<FoundModels> found = FindVersions(
-        fs_, models_dir_, [this](const v1::ModelVersion& id) { return versions_.Knows(id); });
-    // Where the disk is lost, what is in memory goes on.
-    if (!found.ok()) return;
-    std::map<std::string, std::set<int64_t>> numbers;
-    for (const FoundName& of_name : found->names) numbers[of_name.name] = of_name.versions;
-    for (const std::string& name : versions_.Names()) {
-      // What can't be read now need not be gone.
-      if (numbers.count(name) == 0 && fs_.Exists(NameDir(name))) continue;
-      for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
-        if (numbers[name].erase(known.id.version()) > 0) {
-          gone_.erase(known.path);
-          continue;
-        }
-        if (gone_.insert(known.path).second) {
-          versions_.Warn(absl::StrCat(
-              known.path, ": is gone; ",
-              known.in_memory ? "it is served from memory" : "the version isn't listed any more"));
-        }
-        if (!known.in_memory) versions_.Remove(known.id);
-      }
-    }
-    for (const auto& [name, unknown] : numbers) {
-      for (const int64_t number : unknown) {
-        v1::ModelVersion& id = arrived.emplace_back();
-        id.set_name(name);
-        id.set_version(number);
-      }
-    }
-  }
-  for (const std::string& name : versions_.Names()) {
-    absl::MutexLock changing(&change_mu_);
-    ReadPolicyAgain(name);
-  }
-  for (const v1::ModelVersion& id : arrived) {
-    if (stopped()) return;
-    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id, clock_.Now());
-    // A file may have its size before it has its bytes.
-    if (found.card.ok()) {
-      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id, stopped).status();
-      if (absl::IsCancelled(whole) || stopped()) return;
-      if (!whole.ok()) found.card = whole;
-    }
-    absl::MutexLock changing(&change_mu_);
-    if (!fs_.Exists(found.path)) continue;  // deleted meanwhile
-    // A name that is new here may have labels, too.
-    if (versions_.Snapshots(id.name()).empty()) {
-      versions_.SetPolicy(id.name(), ReadPolicy(fs_, models_dir_, id.name()));
-    }
-    versions_.Add(std::move(found));
-  }
 }
 
 void DiskModelRepository::DeleteBeyondKept(const std::string& name,

@@ -65,7 +65,7 @@ void ServedVersions::Add(FoundVersion found) {
     }
     version->evaluations = std::move(found.evaluations);
   }
-  LoadAt(*version, precisions);
+  LoadAt(*version, precisions, std::move(found.weights));
   Gone gone;
   absl::MutexLock lock(&mu_);
   KnownName& name = NameOf(found.id.name());
@@ -74,16 +74,24 @@ void ServedVersions::Add(FoundVersion found) {
   if (!precisions.empty()) Retire(name, gone);
 }
 
-void ServedVersions::Remove(const v1::ModelVersion& id) {
+void ServedVersions::Remove(const v1::ModelVersion& id) { Remove(id, /*in_memory_too=*/true); }
+
+bool ServedVersions::ForgetUnlessInMemory(const v1::ModelVersion& id) {
+  return Remove(id, /*in_memory_too=*/false);
+}
+
+bool ServedVersions::Remove(const v1::ModelVersion& id, bool in_memory_too) {
   VersionPointer gone;
   absl::MutexLock lock(&mu_);
   const auto name = names_.find(id.name());
-  if (name == names_.end()) return;
+  if (name == names_.end()) return false;
   const auto version = name->second.versions.find(id.version());
-  if (version == name->second.versions.end()) return;
+  if (version == name->second.versions.end()) return false;
   gone = version->second;
+  if (!in_memory_too && (gone->in_memory() || gone->loading())) return false;
   gone->removed = true;
   name->second.versions.erase(version);
+  return true;
 }
 
 void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy) {
