@@ -71,6 +71,11 @@ void CopiedVersions::Compare(const FoundName& of_name, absl::Time looked,
 }
 
 void CopiedVersions::TakeUp(const v1::ModelVersion& id, Stopped stopped) {
+  {
+    // Published, and on its way into what is known, when it was looked at.
+    absl::MutexLock changing(&change_mu_);
+    if (versions_.Knows(id)) return;
+  }
   // A file may have its size before it has its bytes.
   FoundVersion found = ReadFoundWeights(fs_, models_dir_, id, clock_.Now(), stopped);
   if (stopped()) return;
