@@ -325,7 +325,8 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
 }
 
 absl::Status DiskModelRepository::RemoveLeftover(const std::string& path) {
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  const absl::Status synced = fs_.SyncDirectory(path.substr(0, path.rfind('/')));
+  if (!absl::IsNotFound(synced)) CONVD_RETURN_IF_ERROR(synced);  // else the name is gone, too
   const std::string evaluations = EvaluationsPath(path);
   // Unless somebody has copied the version back since.
   if (fs_.Exists(evaluations) && !fs_.Exists(path)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));

@@ -370,7 +370,9 @@ void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precisi
   // What can't be loaded is warned of, and tried again by who asks for it.
   for (const v1::Precision& precision : precisions) {
     const bool last = &precision == &precisions.back();
-    LoadVersion(version, precision, last ? std::move(weights) : weights).status().IgnoreError();
+    OrWhatItThrows(version.path, [&] {
+      return LoadVersion(version, precision, last ? std::move(weights) : weights).status();
+    }).IgnoreError();
   }
 }
 
