@@ -205,6 +205,9 @@ void ServedVersions::ReadDamagedAgain(KnownVersion& version, Stopped stopped) {
   LoadAt(version, precisions, *std::move(weights));
   absl::MutexLock lock(&mu_);
   version.failure.Clear();
+  for (auto& [precision, served] : version.served) {
+    if (absl::IsDataLoss(served.failure.status())) served.failure.Clear();
+  }
   version.listed = true;
 }
 
@@ -308,7 +311,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
     }
     if (served->loaded != nullptr) return served->loaded;
     failure = served->failure;
-    if (absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
+    if (!is_checked && absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
       return failure.status();
     }
     served->loading = true;

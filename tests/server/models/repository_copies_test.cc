@@ -240,6 +240,24 @@ TEST_F(RepositoryCopiesTest, ReadsNoDamageAgainForAnotherPrecisionOfWhatIsInMemo
   EXPECT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
 }
 
+TEST_F(RepositoryCopiesTest, ServesWhatWasMendedAtEachPrecisionAtOnce) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  std::string& onnx = fs_->Bytes("/state/models/m/1/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  for (const int seconds : {0, 2, 4, 8}) {
+    clock_.seconds += seconds;
+    EXPECT_EQ(Load(Id("m"), v1::PRECISION_BF16).status().code(), absl::StatusCode::kDataLoss);
+  }
+  ASSERT_TRUE(repository_->Unload(Id("m")).ok());
+  ASSERT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kDataLoss);
+  onnx[onnx.size() / 2] ^= 1;
+  clock_.seconds += 2;
+  Maintain();
+  EXPECT_TRUE(Load(Id("m")).ok());
+  EXPECT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
+}
+
 TEST_F(RepositoryCopiesTest, WaitsLongerEachTimeForWhatCannotBeRead) {
   ASSERT_TRUE(fs_->CreateDirectories("/state/models/m/2/MANIFEST").ok());  // a folder in its place
   const std::atomic<int>& reads = CountReads("/state/models/m/2/MANIFEST");
