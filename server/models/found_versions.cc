@@ -23,7 +23,7 @@ bool IsFolderOfItsOwn(FileSystem& fs, const std::string& path) {
 }
 
 void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::string& name,
-                    IsKnownVersion known, FoundModels& found) {
+                    IsKnownVersion known, IsUnchangedName unchanged, FoundModels& found) {
   // Names may hold anything; in a log they are escaped and short.
   const auto shown = [](const std::string& entry) { return absl::CEscape(entry.substr(0, 100)); };
   const auto ignore = [&found](const std::string& path, absl::string_view why) {
@@ -33,11 +33,17 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
     return ignore(absl::StrCat(models_dir, "/", shown(name)), status.message());
   }
   const std::string dir = absl::StrCat(models_dir, "/", name);
+  FoundName of_name;
+  of_name.name = name;
+  if (const absl::StatusOr<FileStamp> stamp = fs.Stamp(dir); stamp.ok()) of_name.folder = *stamp;
+  if (of_name.folder && unchanged(name, *of_name.folder)) {
+    of_name.unchanged = true;
+    found.names.push_back(std::move(of_name));
+    return;
+  }
   if (!IsFolderOfItsOwn(fs, dir)) return ignore(dir, "not a folder of its own");
   const absl::StatusOr<std::vector<std::string>> entries = fs.List(dir);
   if (!entries.ok()) return ignore(dir, entries.status().message());
-  FoundName& of_name = found.names.emplace_back();
-  of_name.name = name;
   for (const std::string& entry : *entries) {
     absl::string_view stem = entry;
     const bool evaluations = absl::ConsumeSuffix(&stem, kEvaluationsSuffix);
@@ -48,20 +54,43 @@ void FindVersionsOf(FileSystem& fs, const std::string& models_dir, const std::st
     }
     // The latter is what a crash may leave of the former.
     if (entry == kPolicyFile || entry == absl::StrCat(kPolicyFile, ".tmp")) continue;
-    if (!number || evaluations) {
-      ignore(absl::StrCat(dir, "/", shown(entry)), "not a version's number");
-      continue;
-    }
     v1::ModelVersion id;
     id.set_name(name);
-    id.set_version(*number);
-    const std::string path = absl::StrCat(dir, "/", entry);
-    if (!known(id) && !IsFolderOfItsOwn(fs, path)) {
+    id.set_version(number.value_or(0));
+    const std::string path = absl::StrCat(dir, "/", shown(entry));
+    if (!number || evaluations) {
+      ignore(path, "not a version's number");
+      of_name.has_others = true;
+    } else if (!known(id) && !IsFolderOfItsOwn(fs, path)) {
       ignore(path, "not a folder of its own");
-      continue;
+      of_name.has_others = true;
+    } else {
+      of_name.versions.insert(*number);
     }
-    of_name.versions.insert(*number);
   }
+  found.names.push_back(std::move(of_name));
+}
+
+// `weights`: whether they are to be read, too.
+FoundVersion ReadFound(FileSystem& fs, const std::string& models_dir, const v1::ModelVersion& id,
+                       absl::Time now, bool weights, Stopped stopped) {
+  FoundVersion found{id, VersionPath(models_dir, id), /*files=*/{}, CheckedCard(),
+                     std::vector<v1::Evaluation>()};
+  found.files = StampVersion(fs, found.path, now);
+  if (weights) {
+    absl::StatusOr<CheckedWeights> checked = ReadCheckedWeights(fs, found.path, id, stopped);
+    if (checked.ok()) {
+      found.card = CheckedCard{checked->card, checked->size_bytes};
+      found.weights = *std::move(checked);
+    } else {
+      found.card = checked.status();
+    }
+  } else {
+    found.card = ReadCheckedCard(fs, found.path, id);
+  }
+  const std::string evaluations = EvaluationsPath(found.path);
+  if (fs.Exists(evaluations)) found.evaluations = ReadEvaluations(fs, evaluations);
+  return found;
 }
 
 }  // namespace
@@ -73,10 +102,12 @@ std::optional<int64_t> ParseVersionNumber(absl::string_view text) {
 }
 
 absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir,
-                                         IsKnownVersion known) {
+                                         IsKnownVersion known, IsUnchangedName unchanged) {
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(models_dir));
   FoundModels found;
-  for (const std::string& name : names) FindVersionsOf(fs, models_dir, name, known, found);
+  for (const std::string& name : names) {
+    FindVersionsOf(fs, models_dir, name, known, unchanged, found);
+  }
   return found;
 }
 
@@ -86,12 +117,12 @@ std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& i
 
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
                               const v1::ModelVersion& id, absl::Time now) {
-  std::string path = VersionPath(models_dir, id);
-  const std::optional<VersionStamp> files = StampVersion(fs, path, now);
-  absl::StatusOr<CheckedCard> card = ReadCheckedCard(fs, path, id);
-  absl::StatusOr<std::vector<v1::Evaluation>> evaluations = std::vector<v1::Evaluation>();
-  if (fs.Exists(EvaluationsPath(path))) evaluations = ReadEvaluations(fs, EvaluationsPath(path));
-  return {id, std::move(path), files, std::move(card), std::move(evaluations)};
+  return ReadFound(fs, models_dir, id, now, /*weights=*/false, [] { return false; });
+}
+
+FoundVersion ReadFoundWeights(FileSystem& fs, const std::string& models_dir,
+                              const v1::ModelVersion& id, absl::Time now, Stopped stopped) {
+  return ReadFound(fs, models_dir, id, now, /*weights=*/true, stopped);
 }
 
 absl::StatusOr<int64_t> HighestNumber(FileSystem& fs, const std::string& name_dir) {

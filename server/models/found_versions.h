@@ -25,13 +25,17 @@ struct FoundVersion {
   std::optional<VersionStamp> files;  // before they were read
   absl::StatusOr<CheckedCard> card;
   absl::StatusOr<std::vector<v1::Evaluation>> evaluations;  // oldest first; none where no file is
+  std::optional<CheckedWeights> weights = std::nullopt;     // where they were read, and are whole
 };
 
 // A name whose folder can be read.
 struct FoundName {
   std::string name;
+  std::optional<FileStamp> folder;  // before it was read
+  bool unchanged = false;           // so that it wasn't read, and the rest says nothing
   std::set<int64_t> versions;
   std::set<int64_t> evaluations;  // of which there are
+  bool has_others = false;        // that were ignored
 };
 
 struct FoundModels {
@@ -41,10 +45,12 @@ struct FoundModels {
 
 // Looks for NAME/N for every name that is one (CheckName) and every number from 1 written plainly.
 // Symbolic links, which could lead anywhere, are ignored like all else; of what is `known` already
-// the name alone is looked at, so that looking often is cheap. Opens no file.
+// the name alone is looked at, and nothing in a name's folder that is `unchanged`, so that looking
+// often is cheap. Opens no file.
 using IsKnownVersion = absl::FunctionRef<bool(const v1::ModelVersion&)>;
+using IsUnchangedName = absl::FunctionRef<bool(const std::string& name, const FileStamp& folder)>;
 absl::StatusOr<FoundModels> FindVersions(FileSystem& fs, const std::string& models_dir,
-                                         IsKnownVersion known);
+                                         IsKnownVersion known, IsUnchangedName unchanged);
 
 // As a version's folder is named: decimal, from 1, no sign, no leading zero; else nothing.
 std::optional<int64_t> ParseVersionNumber(absl::string_view text);
@@ -54,6 +60,10 @@ std::string VersionPath(const std::string& models_dir, const v1::ModelVersion& i
 // Its card (ReadCheckedCard) and the evaluations beside it. `now` is the wall clock's.
 FoundVersion ReadFoundVersion(FileSystem& fs, const std::string& models_dir,
                               const v1::ModelVersion& id, absl::Time now);
+
+// The same with its weights, all bytes of them; a `card` of CANCELLED once `stopped` says so.
+FoundVersion ReadFoundWeights(FileSystem& fs, const std::string& models_dir,
+                              const v1::ModelVersion& id, absl::Time now, Stopped stopped);
 
 // The highest number that anything in NAME's folder bears: a version, or the evaluations that one
 // left behind. 0 where there is none.

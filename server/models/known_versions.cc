@@ -8,6 +8,15 @@
 #include "server/models/served_precision.h"
 
 namespace convd {
+namespace {
+
+template <typename Is>
+bool AnyLabel(const KnownName& name, Is is) {
+  return name.policy.ok() &&
+         std::any_of(name.policy->labels().begin(), name.policy->labels().end(), is);
+}
+
+}  // namespace
 
 std::vector<v1::Precision> KnownVersion::precisions() const {
   std::vector<v1::Precision> precisions;
@@ -21,6 +30,10 @@ bool KnownVersion::in_use() const {
   return std::any_of(served.begin(), served.end(), [](const auto& s) {
     return s.second.loading || s.second.loaded.use_count() > 1;
   });
+}
+
+bool KnownVersion::loading() const {
+  return std::any_of(served.begin(), served.end(), [](const auto& s) { return s.second.loading; });
 }
 
 bool KnownVersion::load_failed() const {
@@ -67,15 +80,11 @@ const KnownVersion* Current(const KnownName& name, const std::string& label) {
 }
 
 bool IsLabelled(const KnownName& name, int64_t number) {
-  return name.policy.ok() &&
-         std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
-                     [number](const v1::ModelLabel& label) { return label.version() == number; });
+  return AnyLabel(name, [number](const v1::ModelLabel& l) { return l.version() == number; });
 }
 
 bool IsRollBackTarget(const KnownName& name, int64_t number) {
-  return name.policy.ok() &&
-         std::any_of(name.policy->labels().begin(), name.policy->labels().end(),
-                     [number](const v1::ModelLabel& label) { return label.previous() == number; });
+  return AnyLabel(name, [number](const v1::ModelLabel& l) { return l.previous() == number; });
 }
 
 std::vector<v1::Precision> PrecisionsAfter(const KnownVersion& version) {

@@ -45,6 +45,7 @@ struct KnownVersion {
   bool in_memory() const { return !precisions().empty(); }
   std::vector<v1::Precision> precisions() const;  // in memory at these
   bool in_use() const;
+  bool loading() const;      // at some precision
   bool load_failed() const;  // or hasn't ended, at some precision
 };
 struct KnownName {

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <limits>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -17,7 +16,9 @@
 #include "core/names/names.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
+#include "server/models/copied_versions.h"
 #include "server/models/found_versions.h"
+#include "server/models/model_labels.h"
 #include "server/models/model_policy.h"
 #include "server/models/served_versions.h"
 #include "server/models/version_archive.h"
@@ -38,7 +39,9 @@ class DiskModelRepository : public ModelRepository {
         state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
-        versions_(fs, clock, std::move(compile), std::move(check)) {}
+        versions_(fs, clock, std::move(compile), std::move(check)),
+        labels_(fs, clock, models_dir_, versions_),
+        copies_(fs, clock, models_dir_, versions_, change_mu_) {}
 
   absl::Status Scan();
 
@@ -75,12 +78,25 @@ class DiskModelRepository : public ModelRepository {
     return versions_.Policy(name);
   }
   absl::StatusOr<v1::ModelPolicy> MoveLabel(const std::string& name, const std::string& label,
-                                            int64_t version) override;
+                                            int64_t version) override {
+    absl::MutexLock changing(&change_mu_);
+    return labels_.Move(name, label, version);
+  }
   absl::StatusOr<v1::ModelPolicy> RollBackLabel(const std::string& name,
-                                                const std::string& label) override;
+                                                const std::string& label) override {
+    absl::MutexLock changing(&change_mu_);
+    return labels_.RollBack(name, label);
+  }
   absl::StatusOr<v1::ModelPolicy> RemoveLabel(const std::string& name,
-                                              const std::string& label) override;
-  absl::StatusOr<v1::ModelPolicy> UpdatePolicy(const v1::UpdateModelPolicyRequest& change) override;
+                                              const std::string& label) override {
+    absl::MutexLock changing(&change_mu_);
+    return labels_.Remove(name, label);
+  }
+  absl::StatusOr<v1::ModelPolicy> UpdatePolicy(
+      const v1::UpdateModelPolicyRequest& change) override {
+    absl::MutexLock changing(&change_mu_);
+    return labels_.Update(change);
+  }
   absl::Status Delete(const v1::ModelVersion& id) override;
   absl::Status Unload(const v1::ModelVersion& id) override {
     CONVD_RETURN_IF_ERROR(CheckModelVersion(id));
@@ -97,14 +113,6 @@ class DiskModelRepository : public ModelRepository {
   std::string NameDir(const std::string& name) const { return models_dir_ + "/" + name; }
   absl::StatusOr<int64_t> NextNumber(const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  // Of a checked name, checked labels and a version; `label` moves to it.
-  absl::StatusOr<v1::ModelPolicy> MoveLabelLocked(v1::ModelPolicy policy, const std::string& label,
-                                                  int64_t version)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  absl::StatusOr<v1::ModelPolicy> SetPolicy(v1::ModelPolicy policy)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  // Where it could not be read or written.
-  void ReadPolicyAgain(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status DeleteLocked(const ServedVersions::Snapshot& known)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // Evaluations of deleted versions up to `highest`, which a crash kept from being removed.
@@ -113,7 +121,6 @@ class DiskModelRepository : public ModelRepository {
   absl::Status RemoveLeftover(const std::string& path) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   // The parts of Maintain.
   void RemoveLeftovers();
-  void TakeUpCopies(absl::FunctionRef<bool()> stopped);
   void DeleteBeyondKept(const std::string& name,
                         absl::FunctionRef<bool(const v1::ModelVersion&)> used,
                         std::vector<v1::ModelVersion>& deleted);
@@ -129,11 +136,10 @@ class DiskModelRepository : public ModelRepository {
   // Held during each change of what is on disk, from the choice of a number to its folder's rename,
   // so that numbers have no gaps, and from the look at a policy to its replacement.
   absl::Mutex change_mu_;
-  // Names whose policy could not be written, and may be the new one on the disk or the old.
-  std::set<std::string> unsure_policies_ ABSL_GUARDED_BY(change_mu_);
+  ModelLabels labels_ ABSL_GUARDED_BY(change_mu_);
   // Where deleted versions' folders went, by where they were, until nothing is left of them.
   std::map<std::string, std::string> leftovers_ ABSL_GUARDED_BY(change_mu_);
-  std::set<std::string> gone_ ABSL_GUARDED_BY(change_mu_);  // paths that were warned of
+  CopiedVersions copies_;  // for Maintain alone
 };
 
 absl::Status DiskModelRepository::Scan() {
@@ -150,9 +156,10 @@ absl::Status DiskModelRepository::Scan() {
                        ? absl::StrCat(path, ": removed; a change of the models was interrupted")
                        : absl::StrCat(path, ": can't be removed: ", status.message()));
   }
-  CONVD_ASSIGN_OR_RETURN(
-      FoundModels found,
-      FindVersions(fs_, models_dir_, [](const v1::ModelVersion&) { return false; }));
+  CONVD_ASSIGN_OR_RETURN(FoundModels found,
+                         FindVersions(
+                             fs_, models_dir_, [](const v1::ModelVersion&) { return false; },
+                             [](const std::string&, const FileStamp&) { return false; }));
   // A process that ended between a version's rename and the folder's sync left it in the kernel's
   // cache alone, and from here on it is shown.
   CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(models_dir_));
@@ -279,124 +286,6 @@ absl::Status DiskModelRepository::AddEvaluation(const v1::Evaluation& evaluation
   return fs_.SyncDirectory(NameDir(evaluation.model().name()));
 }
 
-// Labels and policies.
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::SetPolicy(v1::ModelPolicy policy) {
-  if (const absl::Status written = WritePolicy(fs_, models_dir_, policy); !written.ok()) {
-    // Either is there now, and a restart would go by it.
-    unsure_policies_.insert(policy.name());
-    ReadPolicyAgain(policy.name());
-    return written;
-  }
-  unsure_policies_.erase(policy.name());
-  versions_.SetPolicy(policy.name(), policy);
-  return policy;
-}
-
-void DiskModelRepository::ReadPolicyAgain(const std::string& name) {
-  const absl::Status known = versions_.Policy(name).status();
-  const bool unsure = unsure_policies_.count(name) > 0;
-  if (absl::IsNotFound(known) || (known.ok() && !unsure)) return;
-  absl::StatusOr<v1::ModelPolicy> policy = ReadPolicy(fs_, models_dir_, name);
-  // Where the disk is lost, what was known goes on.
-  if (known.ok() && !policy.ok()) return;
-  if (policy.ok()) unsure_policies_.erase(name);
-  versions_.SetPolicy(name, std::move(policy));
-}
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabelLocked(v1::ModelPolicy policy,
-                                                                     const std::string& label,
-                                                                     int64_t version) {
-  v1::ModelVersion next;
-  next.set_name(policy.name());
-  next.set_version(version);
-  if (version == 0) next.set_label(kLatestLabel);
-  CONVD_ASSIGN_OR_RETURN(const v1::Model model, versions_.Get(next));
-  next = model.card().model();
-  CONVD_RETURN_IF_ERROR(versions_.PrepareToTakeOver(policy.name(), label, next));
-  CONVD_RETURN_IF_ERROR(convd::MoveLabel(policy, label, next.version(), clock_.Now()));
-  return SetPolicy(std::move(policy));
-}
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::MoveLabel(const std::string& name,
-                                                               const std::string& label,
-                                                               int64_t version) {
-  CONVD_RETURN_IF_ERROR(CheckName("name", name));
-  CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
-  if (label == kLatestLabel) {
-    return absl::InvalidArgumentError(
-        "label: \"latest\" is always the newest version and can't be moved; want another one");
-  }
-  if (version < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("version: got ", version, "; want 0 (the newest) or a version's number"));
-  }
-  absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
-  return MoveLabelLocked(std::move(policy), label, version);
-}
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::RollBackLabel(const std::string& name,
-                                                                   const std::string& label) {
-  CONVD_RETURN_IF_ERROR(CheckName("name", name));
-  if (!label.empty()) CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
-  absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
-  const std::string meant = label.empty() ? policy.default_label() : label;
-  if (meant.empty() || meant == kLatestLabel) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("label: the newest version is the default of \"", name,
-                     "\", and can't be rolled back; give a label to a version and make it the "
-                     "default, or name the label"));
-  }
-  CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(policy, meant));
-  const int64_t previous = found->previous();
-  if (previous == 0) {
-    return absl::FailedPreconditionError(absl::StrCat("label: \"", meant, "\" of \"", name,
-                                                      "\" has stood for version ", found->version(),
-                                                      " only, so there is nothing to go back to"));
-  }
-  return MoveLabelLocked(std::move(policy), meant, previous);
-}
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::RemoveLabel(const std::string& name,
-                                                                 const std::string& label) {
-  CONVD_RETURN_IF_ERROR(CheckName("name", name));
-  CONVD_RETURN_IF_ERROR(CheckLabel("label", label));
-  absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(name));
-  CONVD_RETURN_IF_ERROR(convd::RemoveLabel(policy, label));
-  return SetPolicy(std::move(policy));
-}
-
-absl::StatusOr<v1::ModelPolicy> DiskModelRepository::UpdatePolicy(
-    const v1::UpdateModelPolicyRequest& change) {
-  CONVD_RETURN_IF_ERROR(CheckName("name", change.name()));
-  if (change.keep() < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("keep: got ", change.keep(), "; want a number of versions, or 0 for all"));
-  }
-  absl::MutexLock changing(&change_mu_);
-  CONVD_ASSIGN_OR_RETURN(v1::ModelPolicy policy, versions_.Policy(change.name()));
-  if (change.has_keep()) policy.set_keep(change.keep());
-  if (change.has_default_label()) {
-    std::string label = change.default_label();
-    if (label == kLatestLabel) label.clear();
-    v1::ModelVersion next;
-    next.set_name(policy.name());
-    next.set_label(kLatestLabel);
-    if (!label.empty()) {
-      CONVD_RETURN_IF_ERROR(CheckLabel("default_label", label));
-      CONVD_ASSIGN_OR_RETURN(const v1::ModelLabel* const found, FindLabel(policy, label));
-      next.clear_label();
-      next.set_version(found->version());
-    }
-    CONVD_RETURN_IF_ERROR(versions_.PrepareToTakeOver(policy.name(), "", next));
-    policy.set_default_label(label);
-  }
-  return SetPolicy(std::move(policy));
-}
-
 // Deleting.
 
 absl::Status DiskModelRepository::Delete(const v1::ModelVersion& id) {
@@ -422,7 +311,7 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
   }
   if (policy.highest_version() < known.id.version()) {
     policy.set_highest_version(known.id.version());
-    CONVD_RETURN_IF_ERROR(SetPolicy(std::move(policy)).status());
+    CONVD_RETURN_IF_ERROR(labels_.Set(std::move(policy)).status());
   }
   // After the policy, which lets go of what nothing stands for yet.
   CONVD_RETURN_IF_ERROR(versions_.PrepareToLose(known.id));
@@ -436,7 +325,8 @@ absl::Status DiskModelRepository::DeleteLocked(const ServedVersions::Snapshot& k
 }
 
 absl::Status DiskModelRepository::RemoveLeftover(const std::string& path) {
-  CONVD_RETURN_IF_ERROR(fs_.SyncDirectory(path.substr(0, path.rfind('/'))));
+  const absl::Status synced = fs_.SyncDirectory(path.substr(0, path.rfind('/')));
+  if (!absl::IsNotFound(synced)) CONVD_RETURN_IF_ERROR(synced);  // else the name is gone, too
   const std::string evaluations = EvaluationsPath(path);
   // Unless somebody has copied the version back since.
   if (fs_.Exists(evaluations) && !fs_.Exists(path)) CONVD_RETURN_IF_ERROR(fs_.Remove(evaluations));
@@ -465,7 +355,11 @@ absl::Status DiskModelRepository::Export(const v1::ModelVersion& id,
 std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     absl::FunctionRef<bool(const v1::ModelVersion&)> used, absl::FunctionRef<bool()> stopped) {
   RemoveLeftovers();
-  TakeUpCopies(stopped);
+  copies_.Look(stopped);
+  for (const std::string& name : versions_.Names()) {
+    absl::MutexLock changing(&change_mu_);
+    labels_.ReadAgain(name);
+  }
   versions_.ReadDamagedAgain(stopped);
   {
     // Nothing that is loaded now to take over in a moment.
@@ -478,63 +372,6 @@ std::vector<v1::ModelVersion> DiskModelRepository::Maintain(
     DeleteBeyondKept(name, used, deleted);
   }
   return deleted;
-}
-
-void DiskModelRepository::TakeUpCopies(absl::FunctionRef<bool()> stopped) {
-  std::vector<v1::ModelVersion> arrived;
-  {
-    absl::MutexLock changing(&change_mu_);
-    const absl::StatusOr<FoundModels> found = FindVersions(
-        fs_, models_dir_, [this](const v1::ModelVersion& id) { return versions_.Knows(id); });
-    // Where the disk is lost, what is in memory goes on.
-    if (!found.ok()) return;
-    std::map<std::string, std::set<int64_t>> numbers;
-    for (const FoundName& of_name : found->names) numbers[of_name.name] = of_name.versions;
-    for (const std::string& name : versions_.Names()) {
-      // What can't be read now need not be gone.
-      if (numbers.count(name) == 0 && fs_.Exists(NameDir(name))) continue;
-      for (const ServedVersions::Snapshot& known : versions_.Snapshots(name)) {
-        if (numbers[name].erase(known.id.version()) > 0) {
-          gone_.erase(known.path);
-          continue;
-        }
-        if (gone_.insert(known.path).second) {
-          versions_.Warn(absl::StrCat(
-              known.path, ": is gone; ",
-              known.in_memory ? "it is served from memory" : "the version isn't listed any more"));
-        }
-        if (!known.in_memory) versions_.Remove(known.id);
-      }
-    }
-    for (const auto& [name, unknown] : numbers) {
-      for (const int64_t number : unknown) {
-        v1::ModelVersion& id = arrived.emplace_back();
-        id.set_name(name);
-        id.set_version(number);
-      }
-    }
-  }
-  for (const std::string& name : versions_.Names()) {
-    absl::MutexLock changing(&change_mu_);
-    ReadPolicyAgain(name);
-  }
-  for (const v1::ModelVersion& id : arrived) {
-    if (stopped()) return;
-    FoundVersion found = ReadFoundVersion(fs_, models_dir_, id, clock_.Now());
-    // A file may have its size before it has its bytes.
-    if (found.card.ok()) {
-      const absl::Status whole = ReadCheckedWeights(fs_, found.path, id, stopped).status();
-      if (absl::IsCancelled(whole) || stopped()) return;
-      if (!whole.ok()) found.card = whole;
-    }
-    absl::MutexLock changing(&change_mu_);
-    if (!fs_.Exists(found.path)) continue;  // deleted meanwhile
-    // A name that is new here may have labels, too.
-    if (versions_.Snapshots(id.name()).empty()) {
-      versions_.SetPolicy(id.name(), ReadPolicy(fs_, models_dir_, id.name()));
-    }
-    versions_.Add(std::move(found));
-  }
 }
 
 void DiskModelRepository::DeleteBeyondKept(const std::string& name,

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/nn/summary.h"
 #include "core/status/status_macros.h"
 #include "server/models/model_policy.h"
 #include "server/models/repository.h"
@@ -18,7 +17,6 @@ namespace {
 // How long a version stays in memory that nothing but its number stands for.
 constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
 constexpr size_t kMaxWarnings = 1000;
-constexpr size_t kMaxDamaged = 100;
 
 // Of a precision that there isn't, that the CPU lacks, or that the version can't be served at.
 bool IsOfTheRequest(const absl::Status& error) {
@@ -65,7 +63,7 @@ void ServedVersions::Add(FoundVersion found) {
     }
     version->evaluations = std::move(found.evaluations);
   }
-  LoadAt(*version, precisions);
+  LoadAt(*version, precisions, std::move(found.weights));
   Gone gone;
   absl::MutexLock lock(&mu_);
   KnownName& name = NameOf(found.id.name());
@@ -74,16 +72,24 @@ void ServedVersions::Add(FoundVersion found) {
   if (!precisions.empty()) Retire(name, gone);
 }
 
-void ServedVersions::Remove(const v1::ModelVersion& id) {
+void ServedVersions::Remove(const v1::ModelVersion& id) { Remove(id, /*in_memory_too=*/true); }
+
+bool ServedVersions::ForgetUnlessInMemory(const v1::ModelVersion& id) {
+  return Remove(id, /*in_memory_too=*/false);
+}
+
+bool ServedVersions::Remove(const v1::ModelVersion& id, bool in_memory_too) {
   VersionPointer gone;
   absl::MutexLock lock(&mu_);
   const auto name = names_.find(id.name());
-  if (name == names_.end()) return;
+  if (name == names_.end()) return false;
   const auto version = name->second.versions.find(id.version());
-  if (version == name->second.versions.end()) return;
+  if (version == name->second.versions.end()) return false;
   gone = version->second;
+  if (!in_memory_too && (gone->in_memory() || gone->loading())) return false;
   gone->removed = true;
   name->second.versions.erase(version);
+  return true;
 }
 
 void ServedVersions::SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy) {
@@ -199,6 +205,9 @@ void ServedVersions::ReadDamagedAgain(KnownVersion& version, Stopped stopped) {
   LoadAt(version, precisions, *std::move(weights));
   absl::MutexLock lock(&mu_);
   version.failure.Clear();
+  for (auto& [precision, served] : version.served) {
+    if (absl::IsDataLoss(served.failure.status())) served.failure.Clear();
+  }
   version.listed = true;
 }
 
@@ -302,18 +311,19 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
     }
     if (served->loaded != nullptr) return served->loaded;
     failure = served->failure;
-    if (absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
+    if (!is_checked && absl::IsDataLoss(failure.status()) && failure.TooEarly(clock_.Monotonic())) {
       return failure.status();
     }
     served->loading = true;
   }
   std::optional<VersionStamp> files;
-  absl::StatusOr<CheckedWeights> weights = [&]() -> absl::StatusOr<CheckedWeights> {
-    if (is_checked) return *std::move(checked);
-    files = StampVersion(fs_, version.path, clock_.Now());
-    if (failure.IsOf(files)) return failure.status();
-    return ReadCheckedWeights(fs_, version.path, version.id);
-  }();
+  absl::StatusOr<CheckedWeights> weights =
+      OrWhatItThrows(version.path, [&]() -> absl::StatusOr<CheckedWeights> {
+        if (is_checked) return *std::move(checked);
+        files = StampVersion(fs_, version.path, clock_.Now());
+        if (failure.IsOf(files)) return failure.status();
+        return ReadCheckedWeights(fs_, version.path, version.id);
+      });
   const absl::Status read = weights.status();
   const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
   std::shared_ptr<const v1::ModelCard> card;
@@ -364,7 +374,9 @@ void ServedVersions::LoadAt(KnownVersion& version, const std::vector<v1::Precisi
   // What can't be loaded is warned of, and tried again by who asks for it.
   for (const v1::Precision& precision : precisions) {
     const bool last = &precision == &precisions.back();
-    LoadVersion(version, precision, last ? std::move(weights) : weights).status().IgnoreError();
+    OrWhatItThrows(version.path, [&] {
+      return LoadVersion(version, precision, last ? std::move(weights) : weights).status();
+    }).IgnoreError();
   }
 }
 
@@ -438,128 +450,6 @@ std::vector<v1::Precision> ServedVersions::TakesOverAt(const v1::ModelVersion& i
   const KnownVersion* const current = Current(name, "");
   if (current == nullptr || current->id.version() > id.version()) return {};
   return PrecisionsAfter(*current);
-}
-
-// What is shown.
-
-absl::StatusOr<v1::Model> ServedVersions::Get(const v1::ModelVersion& id) {
-  v1::Model model;
-  {
-    absl::MutexLock lock(&mu_);
-    CONVD_ASSIGN_OR_RETURN(const VersionPointer version, FindListed(id));
-    model = DescribeVersion(NameOf(id.name()), *version);
-  }
-  CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(model.card().network()));
-  model.set_summary(Summary(graph));
-  return model;
-}
-
-std::vector<v1::Model> ServedVersions::List(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<v1::Model> models;
-  for (const auto& [known, of_name] : names_) {
-    if (!name.empty() && known != name) continue;
-    for (const auto& [number, version] : of_name.versions) {
-      if (version->listed) models.push_back(DescribeVersion(of_name, *version));
-    }
-  }
-  return models;
-}
-
-std::vector<v1::ModelVersion> ServedVersions::Versions(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<v1::ModelVersion> ids;
-  for (const auto& [known, of_name] : names_) {
-    if (!name.empty() && known != name) continue;
-    for (const auto& [number, version] : of_name.versions) {
-      if (version->listed) ids.push_back(version->id);
-    }
-  }
-  return ids;
-}
-
-std::vector<v1::Model> ServedVersions::Damaged(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<v1::Model> models;
-  for (const auto& [known, of_name] : names_) {
-    if (!name.empty() && known != name) continue;
-    for (const auto& [number, version] : of_name.versions) {
-      if (version->listed || models.size() == kMaxDamaged) continue;
-      models.push_back(DescribeVersion(of_name, *version));
-    }
-  }
-  return models;
-}
-
-absl::StatusOr<v1::ModelPolicy> ServedVersions::Policy(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const KnownName* const known, FindName(name));
-  return known->policy;
-}
-
-ServedVersions::Snapshot ServedVersions::SnapshotOf(const KnownName& name,
-                                                    const KnownVersion& version) {
-  Snapshot known;
-  known.id = version.id;
-  known.path = version.path;
-  known.damaged = !version.listed;
-  known.in_memory = version.in_memory();
-  known.in_use = version.in_use();
-  known.load_failed = version.load_failed();
-  known.labelled = IsLabelled(name, version.id.version());
-  known.rolls_back = IsRollBackTarget(name, version.id.version());
-  return known;
-}
-
-std::vector<ServedVersions::Snapshot> ServedVersions::Snapshots(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  std::vector<Snapshot> known;
-  const auto found = names_.find(name);
-  if (found == names_.end()) return known;
-  for (const auto& [number, version] : found->second.versions) {
-    known.push_back(SnapshotOf(found->second, *version));
-  }
-  return known;
-}
-
-absl::StatusOr<ServedVersions::Snapshot> ServedVersions::FindSnapshot(const v1::ModelVersion& id) {
-  absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
-  return SnapshotOf(NameOf(id.name()), *candidates.front());
-}
-
-absl::StatusOr<std::vector<v1::Evaluation>> ServedVersions::Evaluations(
-    const v1::ModelVersion& id) {
-  absl::MutexLock lock(&mu_);
-  CONVD_ASSIGN_OR_RETURN(const std::vector<VersionPointer> candidates, Candidates(id));
-  return candidates.front()->evaluations;
-}
-
-int64_t ServedVersions::HighestNumber(const std::string& name) {
-  absl::MutexLock lock(&mu_);
-  const auto known = names_.find(name);
-  if (known == names_.end()) return 0;
-  int64_t highest = known->second.highest;
-  if (!known->second.policy.ok()) return highest;
-  const v1::ModelPolicy& policy = *known->second.policy;
-  highest = std::max(highest, policy.highest_version());
-  for (const v1::ModelLabel& label : policy.labels()) {
-    highest = std::max({highest, label.version(), label.previous()});
-  }
-  return highest;
-}
-
-bool ServedVersions::Knows(const v1::ModelVersion& id) {
-  absl::MutexLock lock(&mu_);
-  const auto name = names_.find(id.name());
-  return name != names_.end() && name->second.versions.count(id.version()) > 0;
-}
-
-std::vector<std::string> ServedVersions::Names() {
-  absl::MutexLock lock(&mu_);
-  std::vector<std::string> names;
-  for (const auto& [name, known] : names_) names.push_back(name);
-  return names;
 }
 
 // Damage.

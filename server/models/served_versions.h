@@ -52,9 +52,12 @@ class ServedVersions {
   absl::Status Unload(const v1::ModelVersion& id);
   std::vector<std::string> TakeWarnings();
 
-  // Nothing where it is known already. Blocks while it is loaded, where it takes over.
+  // Nothing where it is known already. Blocks while it is loaded, where it takes over; from the
+  // weights, where they were found.
   void Add(FoundVersion found) ABSL_LOCKS_EXCLUDED(mu_);
   void Remove(const v1::ModelVersion& id);
+  // Removes it where it is neither in memory nor being loaded; whether it did.
+  bool ForgetUnlessInMemory(const v1::ModelVersion& id);
   void SetPolicy(const std::string& name, absl::StatusOr<v1::ModelPolicy> policy);
   void SetEvaluations(const v1::ModelVersion& id, std::vector<v1::Evaluation> evaluations);
 
@@ -108,11 +111,13 @@ class ServedVersions {
       KnownVersion& version, v1::Precision requested,
       std::optional<CheckedWeights> checked = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
   void LoadAt(KnownVersion& version, const std::vector<v1::Precision>& precisions,
-              std::optional<CheckedWeights> weights = std::nullopt) ABSL_LOCKS_EXCLUDED(mu_);
+              std::optional<CheckedWeights> weights) ABSL_LOCKS_EXCLUDED(mu_);
   // OK where it can take over from what is in memory at these.
   absl::Status LoadToTakeOver(KnownVersion& version, const std::vector<v1::Precision>& precisions)
       ABSL_LOCKS_EXCLUDED(mu_);
   void ReadDamagedAgain(KnownVersion& version, Stopped stopped) ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool Remove(const v1::ModelVersion& id, bool in_memory_too) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Made where it isn't there yet.
   KnownName& NameOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -8,10 +8,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "tests/server/models/repository_fixture.h"
 
 namespace convd {
@@ -238,6 +240,24 @@ TEST_F(RepositoryCopiesTest, ReadsNoDamageAgainForAnotherPrecisionOfWhatIsInMemo
   EXPECT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
 }
 
+TEST_F(RepositoryCopiesTest, ServesWhatWasMendedAtEachPrecisionAtOnce) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  std::string& onnx = fs_->Bytes("/state/models/m/1/model.onnx");
+  onnx[onnx.size() / 2] ^= 1;
+  for (const int seconds : {0, 2, 4, 8}) {
+    clock_.seconds += seconds;
+    EXPECT_EQ(Load(Id("m"), v1::PRECISION_BF16).status().code(), absl::StatusCode::kDataLoss);
+  }
+  ASSERT_TRUE(repository_->Unload(Id("m")).ok());
+  ASSERT_EQ(Load(Id("m")).status().code(), absl::StatusCode::kDataLoss);
+  onnx[onnx.size() / 2] ^= 1;
+  clock_.seconds += 2;
+  Maintain();
+  EXPECT_TRUE(Load(Id("m")).ok());
+  EXPECT_TRUE(Load(Id("m"), v1::PRECISION_BF16).ok());
+}
+
 TEST_F(RepositoryCopiesTest, WaitsLongerEachTimeForWhatCannotBeRead) {
   ASSERT_TRUE(fs_->CreateDirectories("/state/models/m/2/MANIFEST").ok());  // a folder in its place
   const std::atomic<int>& reads = CountReads("/state/models/m/2/MANIFEST");
@@ -295,6 +315,97 @@ TEST_F(RepositoryCopiesTest, ForgetsWhatWasRemovedUnlessItIsInMemory) {
               testing::UnorderedElementsAre(HasSubstr("m/3: is gone; it is served from memory"),
                                             HasSubstr("m/1: is gone; the version isn't listed")));
   EXPECT_EQ(Load(Id("m", 1)).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(RepositoryCopiesTest, ForgetsNothingThatIsBeingLoaded) {
+  MustPublish("m");
+  absl::Notification compiling, go;
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
+    compiling.Notify();
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  std::thread load([&] { EXPECT_TRUE(Load(Id("m")).ok()); });
+  compiling.WaitForNotification();
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/1").ok());
+  Maintain();
+  go.Notify();
+  load.join();
+  EXPECT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+}
+
+TEST_F(RepositoryCopiesTest, ReadsACopyOnceAndLoadsItFromThat) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+  }
+  std::map<std::string, int> reads;
+  fs_->OnOperation([&](std::string_view operation, const std::string& path) {
+    if (operation == "read" && absl::StartsWith(path, "/state/models/m/2/")) ++reads[path];
+  });
+  Maintain();
+  fs_->OnOperation(nullptr);
+  ASSERT_NE(FindLoaded(Id("m")), nullptr);
+  EXPECT_EQ(FindLoaded(Id("m"))->card.model().version(), 2);
+  EXPECT_THAT(reads, ElementsAre(testing::Pair("/state/models/m/2/MANIFEST", 1),
+                                 testing::Pair("/state/models/m/2/model.onnx", 1),
+                                 testing::Pair("/state/models/m/2/model.textproto", 1)));
+}
+
+TEST_F(RepositoryCopiesTest, LooksIntoNoFolderThatIsAsItWas) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  MustPublish("m");
+  MustPublish("n");
+  Maintain();
+  int looks = 0;
+  fs_->OnOperation([&](std::string_view operation, const std::string& path) {
+    if (operation == "list" && absl::StartsWith(path, "/state/models/")) ++looks;
+  });
+  for (int i = 0; i < 3; ++i) Maintain();
+  EXPECT_EQ(looks, 0);
+  for (const auto& [file, bytes] : files) {
+    fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+  }
+  Maintain();
+  EXPECT_EQ(looks, 1);
+  EXPECT_THAT(Listed(), ElementsAre("m/2", "m/1", "n/1"));
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/1").ok());
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/2", "n/1"));
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m").ok());
+  Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("n/1"));
+}
+
+TEST_F(RepositoryCopiesTest, LooksAgainIntoAFolderThatMayHaveChangedWithinTheSameTick) {
+  const std::map<std::string, std::string> files = FilesOfTwo();
+  MustPublish("m");
+  for (int ago : {1, 3}) {
+    fs_->SetTime("/state/models/m", clock_.Now() - absl::Seconds(ago));
+    Maintain();
+    for (const auto& [file, bytes] : files) {
+      fs_->Bytes(absl::StrCat("/state/models/m/2/", file)) = bytes;
+    }
+    Maintain();
+    // A folder whose time is older has changed since only if its time has.
+    EXPECT_EQ(Listed("m").size(), ago == 1 ? 2u : 1u);
+    ASSERT_TRUE(fs_->RemoveAll("/state/models/m/2").ok());
+    Reopen();
+  }
+}
+
+TEST_F(RepositoryCopiesTest, ForgetsWhatIsGoneOnceItIsNotInMemoryAnyMore) {
+  MustPublish("m");
+  ASSERT_TRUE(Load(Id("m")).ok());
+  ASSERT_TRUE(fs_->RemoveAll("/state/models/m/1").ok());
+  for (int i = 0; i < 2; ++i) Maintain();
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+  ASSERT_TRUE(repository_->Unload(Id("m", 1)).ok());
+  Maintain();
+  EXPECT_THAT(Listed(), IsEmpty());
 }
 
 TEST_F(RepositoryCopiesTest, GoesOnAnsweringWhenTheDiskIsLost) {
