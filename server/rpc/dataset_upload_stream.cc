@@ -36,11 +36,14 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 
   void OnReadDone(bool ok) override {
     if (!StopReading()) return;
-    // What is left of a broken stream need not wait for other datasets.
-    const bool commit = !ok && !context_->IsCancelled();
-    const bool started = ok       ? chunks_.Start([this] { Next(HandleRequest()); })
-                         : commit ? ingests_.Start([this] { End(Commit()); })
-                                  : chunks_.Start([this] { End(CallerStillWaits(*context_)); });
+    const auto next = [this] { Next(HandleRequest()); };
+    const auto end = [this] { End(Commit()); };
+    // What has begun waits its turn: refused now, all that was sent would be lost. What is left of
+    // a broken stream need not wait for other datasets.
+    const bool begun = upload_ != nullptr;
+    const bool started = ok ? (begun ? chunks_.StartNext(next) : chunks_.Start(next))
+                         : begun && !context_->IsCancelled() ? ingests_.StartNext(end)
+                                                             : chunks_.StartNext(end);
     if (!started) {
       End(absl::ResourceExhaustedError("too many uploads at once; try again in a moment"));
     }
