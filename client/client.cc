@@ -5,6 +5,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -163,6 +164,20 @@ class GrpcClient final : public Client {
                                             const std::vector<LocalFile>& files,
                                             const UploadEvents& events,
                                             Cancellation* cancellation) override;
+
+  absl::StatusOr<std::vector<v1::Upload>> ListUploads() override {
+    CONVD_ASSIGN_OR_RETURN(
+        v1::ListUploadsResponse response,
+        Call(*datasets_, &v1::Datasets::Stub::ListUploads, v1::ListUploadsRequest(), kShortCall));
+    return std::vector<v1::Upload>(std::make_move_iterator(response.mutable_uploads()->begin()),
+                                   std::make_move_iterator(response.mutable_uploads()->end()));
+  }
+
+  absl::Status DeleteUpload(const std::string& upload_id) override {
+    v1::DeleteUploadRequest request;
+    request.set_upload_id(upload_id);
+    return Call(*datasets_, &v1::Datasets::Stub::DeleteUpload, request, kShortCall).status();
+  }
 
   absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() override {
     return List<v1::Dataset>(*datasets_, &v1::Datasets::Stub::ListDatasets,

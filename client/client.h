@@ -110,6 +110,9 @@ class Client {
                                                     const std::vector<LocalFile>& files,
                                                     const UploadEvents& events = {},
                                                     Cancellation* cancellation = nullptr) = 0;
+  // What waits at the server to be gone on with, by upload_id.
+  virtual absl::StatusOr<std::vector<v1::Upload>> ListUploads() = 0;
+  virtual absl::Status DeleteUpload(const std::string& upload_id) = 0;
   virtual absl::StatusOr<std::vector<v1::Dataset>> ListDatasets() = 0;  // by name
   virtual absl::StatusOr<v1::Dataset> GetDataset(const std::string& name) = 0;
   // At most 64 of a split's images, and as many as fit into an answer (datasets.proto).

@@ -10,6 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "client/convctl/image_drawing.h"
 #include "client/convctl/local_images.h"
+#include "client/convctl/number_text.h"
+#include "client/convctl/table.h"
 #include "client/convctl/terminal_text.h"
 
 namespace convd {
@@ -50,6 +52,20 @@ std::string ChannelValues(const google::protobuf::RepeatedField<double>& values)
     // Two digits at least, also of pixels from 0 to 1.
     absl::StrAppend(out, absl::StrFormat(std::abs(value) < 10 ? "%.3f" : "%.1f", value));
   });
+}
+
+std::string UploadsTable(const std::vector<v1::Upload>& uploads) {
+  Table table({{"UPLOAD"}, {"DATASET"}, {"SENT", Align::kRight}, {"LAST USED"}, {"STATE"}});
+  for (const v1::Upload& upload : uploads) {
+    int64_t bytes = 0;
+    for (const v1::UploadedFile& file : upload.files()) bytes += file.size_bytes();
+    table.AddRow({upload.header().upload_id(), upload.header().name(),
+                  upload.being_read() ? "-" : Bytes(bytes), LocalTime(upload.used()),
+                  upload.being_read() ? "being read"
+                  : upload.open()     ? "being sent"
+                                      : "broken off"});
+  }
+  return table.Render();
 }
 
 std::string DrawSamples(const std::vector<v1::GetSamplesResponse>& answers,

@@ -14,6 +14,9 @@ namespace convd {
 // "72.9", or a value a channel: "125.3 / 123.0 / 113.9"; "-" where there are none.
 std::string ChannelValues(const google::protobuf::RepeatedField<double>& values);
 
+// What waits to be gone on with, a line each.
+std::string UploadsTable(const std::vector<v1::Upload>& uploads);
+
 // The first sample of each answer with its class below, beside each other where lines of `width`
 // columns have room. Empty where none can be drawn; of an answer that makes no sense nothing is.
 std::string DrawSamples(const std::vector<v1::GetSamplesResponse>& answers,

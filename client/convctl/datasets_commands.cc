@@ -221,6 +221,26 @@ absl::Status Delete(Session& session, const std::string& name) {
   return absl::OkStatus();
 }
 
+absl::Status ListUploads(Session& session) {
+  CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
+  CONVD_ASSIGN_OR_RETURN(const std::vector<v1::Upload> uploads, client->ListUploads());
+  if (session.json()) {
+    v1::ListUploadsResponse all;
+    all.mutable_uploads()->Add(uploads.begin(), uploads.end());
+    return session.PrintJson(all);
+  }
+  session.Print(uploads.empty() ? "No upload waits to be gone on with.\n" : UploadsTable(uploads));
+  return absl::OkStatus();
+}
+
+absl::Status DeleteUpload(Session& session, const std::string& id) {
+  CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
+  CONVD_RETURN_IF_ERROR(client->DeleteUpload(id));
+  if (session.json()) return session.PrintJson(v1::DeleteUploadResponse());
+  session.Print(absl::StrCat("Deleted what was sent of upload ", id, ".\n"));
+  return absl::OkStatus();
+}
+
 void AddFileFlags(CLI::App& command, NewDatasetFlags& flags, const std::string& where) {
   command
       .add_option("--images", flags.images,
@@ -266,6 +286,17 @@ void AddDatasetsCommands(CLI::App& app, Command& chosen) {
   AddFileFlags(*upload, *flags, "plain names");
   upload->callback(
       [flags, &chosen] { chosen = [flags](Session& session) { return Upload(session, *flags); }; });
+
+  CLI::App* const uploads = datasets->add_subcommand(
+      "uploads", "List the uploads that were broken off and can be gone on with");
+  const auto unwanted = std::make_shared<std::string>();
+  uploads->add_option("--delete", *unwanted, "Delete what was sent of this one")
+      ->type_name("UPLOAD");
+  uploads->callback([unwanted, &chosen] {
+    chosen = [unwanted](Session& session) {
+      return unwanted->empty() ? ListUploads(session) : DeleteUpload(session, *unwanted);
+    };
+  });
 
   CLI::App* const list = datasets->add_subcommand("list", "List them");
   list->callback([&chosen] { chosen = List; });

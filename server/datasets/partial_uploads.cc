@@ -275,11 +275,11 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
     if (is_new) {
       absl::Status status = absl::OkStatus();
       if (uploads_.size() > kMax) {
-        status = absl::ResourceExhaustedError(absl::StrCat(
-            "header.upload_id: there are ", kMax,
-            " uploads already that wait to be gone on with; end or delete one, or wait until one "
-            "has been unused for ",
-            absl::FormatDuration(kKept)));
+        status = absl::ResourceExhaustedError(
+            absl::StrCat("header.upload_id: there are ", kMax,
+                         " uploads already that wait to be gone on with; end or delete one "
+                         "(ListUploads has them), or wait until one has been unused for ",
+                         absl::FormatDuration(kKept)));
       }
       if (status.ok())
         status = MakeUploadFolder(fs_, options_.temporary(), Place(id), header, clock_.Now());
@@ -315,6 +315,42 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
   return kept;
 }
 
+absl::StatusOr<v1::Upload> PartialUploads::Describe(PartialUpload& upload) {
+  upload.mu.AssertHeld();
+  CONVD_ASSIGN_OR_RETURN(v1::Upload described, ReadUploadRecord(fs_, Place(upload.id), upload.id));
+  described.mutable_used()->set_seconds(absl::ToUnixSeconds(upload.used));
+  described.set_open(upload.owner != nullptr);
+  described.set_being_read(upload.publishing);
+  if (upload.publishing) return described;
+  UploadFiles files(fs_, UploadFilesFolder(Place(upload.id)), options_.max_bytes,
+                    options_.take_room);
+  CONVD_RETURN_IF_ERROR(files.Find());
+  for (const auto& [name, bytes] : files.Sizes()) {
+    v1::UploadedFile& file = *described.add_files();
+    file.set_file(name);
+    file.set_size_bytes(bytes);
+  }
+  return described;
+}
+
+std::vector<v1::Upload> PartialUploads::List() {
+  std::map<std::string, Pointer> uploads;
+  {
+    absl::MutexLock lock(&mu_);
+    uploads = uploads_;
+  }
+  std::vector<v1::Upload> listed;
+  for (const auto& [id, upload] : uploads) {
+    absl::MutexLock lock(&upload->mu);
+    if (!upload->gone.ok()) continue;
+    absl::StatusOr<v1::Upload> described = Describe(*upload);
+    v1::Upload& shown = listed.emplace_back();
+    if (described.ok()) shown = *std::move(described);
+    shown.mutable_header()->set_upload_id(id);
+  }
+  return listed;
+}
+
 absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
                                                const std::function<absl::Status()>& go_on) {
   CONVD_ASSIGN_OR_RETURN(const Pointer upload, Find(id));
@@ -323,17 +359,8 @@ absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
     absl::MutexLock lock(&upload->mu);
     if (!upload->gone.ok()) return NoneOf(id);
     upload->used = clock_.Now();
-    CONVD_ASSIGN_OR_RETURN(answer, ReadUploadRecord(fs_, Place(id), id));
-    answer.mutable_used()->set_seconds(absl::ToUnixSeconds(upload->used));
-    answer.set_being_read(upload->publishing);
+    CONVD_ASSIGN_OR_RETURN(answer, Describe(*upload));
     if (upload->publishing) return answer;
-    UploadFiles files(fs_, UploadFilesFolder(Place(id)), options_.max_bytes, options_.take_room);
-    CONVD_RETURN_IF_ERROR(files.Find());
-    for (const auto& [name, bytes] : files.Sizes()) {
-      v1::UploadedFile& file = *answer.add_files();
-      file.set_file(name);
-      file.set_size_bytes(bytes);
-    }
   }
   // From here on the files may grow, but what they have stays as it is.
   const absl::Status hashed = SyncAndHash(go_on, answer);

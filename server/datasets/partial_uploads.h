@@ -63,6 +63,7 @@ class PartialUploads {
 
   // DatasetRegistry says what these do.
   absl::StatusOr<v1::Upload> Get(const std::string& id, const std::function<absl::Status()>& go_on);
+  std::vector<v1::Upload> List();
   absl::Status Delete(const std::string& id);
   std::vector<std::string> RemoveUnused();
 
@@ -72,6 +73,8 @@ class PartialUploads {
 
   std::string Place(const std::string& id) const;
   absl::StatusOr<Pointer> Find(const std::string& id);
+  // Its header, the sizes of its files and how it is now.
+  absl::StatusOr<v1::Upload> Describe(PartialUpload& upload);
   // Of each file the bytes that are said to be there: on the disk for good, and their hash.
   absl::Status SyncAndHash(const std::function<absl::Status()>& go_on, v1::Upload& upload);
   // Out of sight at once, and no more its owner's; returns what to remove and whom to tell.

@@ -67,6 +67,7 @@ class DiskDatasetRegistry final : public DatasetRegistry {
                                        const std::function<absl::Status()>& go_on) override {
     return partial_.Get(id, go_on);
   }
+  std::vector<v1::Upload> ListUploads() override { return partial_.List(); }
   absl::Status DeleteUpload(const std::string& id) override { return partial_.Delete(id); }
   std::vector<std::string> RemoveUnusedUploads() override { return partial_.RemoveUnused(); }
   absl::StatusOr<v1::Dataset> Get(const std::string& name) override;

@@ -105,6 +105,26 @@ grpc::ServerUnaryReactor* DatasetsService::GetUpload(grpc::CallbackServerContext
   return reactor;
 }
 
+grpc::ServerUnaryReactor* DatasetsService::ListUploads(grpc::CallbackServerContext* context,
+                                                       const v1::ListUploadsRequest*,
+                                                       v1::ListUploadsResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto run = [this, context, response]() -> absl::Status {
+    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+    for (v1::Upload& upload : datasets_.ListUploads()) {
+      upload.mutable_header()->clear_files();
+      upload.mutable_header()->clear_labels();
+      *response->add_uploads() = std::move(upload);
+    }
+    return absl::OkStatus();
+  };
+  // Not with the hashes, which may take minutes.
+  if (!looks_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
+    reactor->Finish(ToGrpcStatus(TooManyHashes()));
+  }
+  return reactor;
+}
+
 grpc::ServerUnaryReactor* DatasetsService::DeleteUpload(grpc::CallbackServerContext* context,
                                                         const v1::DeleteUploadRequest* request,
                                                         v1::DeleteUploadResponse*) {

@@ -29,6 +29,9 @@ class DatasetsService final : public v1::Datasets::CallbackService {
   grpc::ServerUnaryReactor* GetUpload(grpc::CallbackServerContext* context,
                                       const v1::GetUploadRequest* request,
                                       v1::Upload* response) override;
+  grpc::ServerUnaryReactor* ListUploads(grpc::CallbackServerContext* context,
+                                        const v1::ListUploadsRequest* request,
+                                        v1::ListUploadsResponse* response) override;
   grpc::ServerUnaryReactor* DeleteUpload(grpc::CallbackServerContext* context,
                                          const v1::DeleteUploadRequest* request,
                                          v1::DeleteUploadResponse* response) override;

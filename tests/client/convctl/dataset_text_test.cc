@@ -80,5 +80,28 @@ TEST(DatasetTextTest, WhatIsAlikeOrInBetweenOrUnknownIsNoNegative) {
   EXPECT_EQ(BackgroundWarning({Images(250)}, Trained(0.5, 0.3, 0.9)), "");
 }
 
+TEST(UploadsTableTest, SaysHowFarEachHasCome) {
+  std::vector<v1::Upload> uploads(3);
+  for (v1::Upload& upload : uploads) {
+    upload.mutable_header()->set_name("scans");
+    v1::UploadedFile file;
+    file.set_size_bytes(1024);
+    *upload.add_files() = file;
+    *upload.add_files() = file;
+  }
+  uploads[0].mutable_header()->set_upload_id("a");
+  uploads[1].mutable_header()->set_upload_id("b\x1b");
+  uploads[1].set_open(true);
+  uploads[2].mutable_header()->set_upload_id("c");
+  uploads[2].set_open(true);
+  uploads[2].set_being_read(true);
+  uploads[2].clear_files();
+  EXPECT_EQ(UploadsTable(uploads),
+            "UPLOAD  DATASET     SENT  LAST USED  STATE\n"
+            "a       scans    2.0 KiB  -          broken off\n"
+            "b\\x1b   scans    2.0 KiB  -          being sent\n"
+            "c       scans          -  -          being read\n");
+}
+
 }  // namespace
 }  // namespace convd

@@ -189,6 +189,29 @@ TEST_F(PartialUploadsTest, WhatWasWrittenIsThereAfterTheProcessWasKilled) {
   EXPECT_THAT(registry_->TakeWarnings(), IsEmpty());
 }
 
+TEST_F(PartialUploadsTest, AreListedAsTheyAreWithoutBeingRead) {
+  EXPECT_THAT(registry_->ListUploads(), IsEmpty());
+  auto sent = Begin(Header("b", "later"));
+  ASSERT_TRUE(sent->Write(kImages, 0, "12345").ok());
+  Begin(Header("a"));
+  // Neither a look nor damage keeps one for longer.
+  Put(Uploads("a/upload.textproto"), "no record");
+  clock_.now += absl::Hours(1);
+  const std::vector<v1::Upload> listed = registry_->ListUploads();
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0].header().upload_id(), "a");
+  EXPECT_EQ(listed[0].header().name(), "");
+  EXPECT_EQ(listed[1].header().name(), "later");
+  EXPECT_TRUE(listed[1].open());
+  EXPECT_EQ(listed[1].used().seconds(), absl::ToUnixSeconds(clock_.now) - 3600);
+  ASSERT_EQ(listed[1].files_size(), 1);
+  EXPECT_EQ(listed[1].files(0).file(), kImages);
+  EXPECT_EQ(listed[1].files(0).size_bytes(), 5);
+  EXPECT_EQ(listed[1].files(0).sha256(), "");
+  sent = nullptr;
+  EXPECT_FALSE(registry_->ListUploads()[1].open());
+}
+
 TEST_F(PartialUploadsTest, AFlippedByteShowsInTheHash) {
   Begin(Header("u1"))->Write("f", 0, std::string(3000, 'a')).IgnoreError();
   const std::string before = registry_->GetUpload("u1", Waits)->files(0).sha256();

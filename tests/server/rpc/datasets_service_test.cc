@@ -153,6 +153,21 @@ class DatasetsServiceTest : public ::testing::Test {
     v1::DeleteUploadResponse response;
     return stub_->DeleteUpload(&context, request, &response);
   }
+  // Of each its id, its dataset's name, its bytes and whether a stream has it.
+  std::vector<std::string> Listed() {
+    grpc::ClientContext context;
+    v1::ListUploadsResponse response;
+    const grpc::Status status = stub_->ListUploads(&context, v1::ListUploadsRequest(), &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    std::vector<std::string> listed;
+    for (const v1::Upload& upload : response.uploads()) {
+      int64_t bytes = 0;
+      for (const v1::UploadedFile& file : upload.files()) bytes += file.size_bytes();
+      listed.push_back(absl::StrCat(upload.header().upload_id(), " ", upload.header().name(), " ",
+                                    bytes, upload.open() ? " being sent" : " broken off"));
+    }
+    return listed;
+  }
   // Asks until so many bytes of the upload's only file are there.
   void AwaitBytes(const std::string& id, int64_t bytes) {
     v1::Upload upload;
@@ -395,6 +410,7 @@ TEST_F(DatasetsServiceTest, AnUploadWithAnIdGoesOnAfterItsCallerWent) {
   const grpc::Status status = Upload(Rest("up", there), &dataset);
   ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(dataset.sha256(), kSmallMnistSha256);
+  EXPECT_THAT(Listed(), IsEmpty());
   ExpectError(GetUpload("u1"), grpc::StatusCode::NOT_FOUND, "there is no upload \"u1\"");
   EXPECT_TRUE(fs::is_empty(root_ + "/state/uploads"));
 }
@@ -408,6 +424,7 @@ TEST_F(DatasetsServiceTest, AnOlderStreamOfAnUploadEndsWhenANewerOneBegins) {
   ASSERT_TRUE(older->Write(KeptHeader("up", "u1")));
   ASSERT_TRUE(older->Write(ChunkAt(file, 0, bytes.substr(0, 10))));
   AwaitBytes("u1", 10);
+  EXPECT_THAT(Listed(), ElementsAre("u1 up 10 being sent"));
   v1::Upload there;
   ASSERT_TRUE(GetUpload("u1", &there).ok());
   v1::Dataset dataset;
