@@ -50,7 +50,7 @@ std::string ChannelValues(const google::protobuf::RepeatedField<double>& values)
   if (values.empty()) return "-";
   return absl::StrJoin(values, " / ", [](std::string* out, double value) {
     // Two digits at least, also of pixels from 0 to 1.
-    absl::StrAppend(out, absl::StrFormat(std::abs(value) < 10 ? "%.3f" : "%.1f", value));
+    absl::StrAppendFormat(out, "%.*f", std::abs(value) < 10 ? 3 : 1, value);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "client/convctl/exit_code.h"
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 
 #include "absl/strings/cord.h"
@@ -15,13 +16,13 @@ namespace {
 constexpr char kExitPayload[] = "convctl/exit_code";
 constexpr char kHintPayload[] = "convctl/hint";
 
-absl::Status WithExitCode(absl::Status status, ExitCode code) {
-  status.SetPayload(kExitPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
-  return status;
-}
-
 absl::string_view Absl(std::string_view text) {
   return absl::string_view(text.data(), text.size());
+}
+
+absl::Status WithExitCode(absl::Status status, ExitCode code) {
+  status.SetPayload(kExitPayload, absl::Cord(Absl(std::to_string(static_cast<int>(code)))));
+  return status;
 }
 
 std::string Message(const absl::Status& status) {

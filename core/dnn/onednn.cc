@@ -105,11 +105,12 @@ std::string LayoutName(const memory::desc& desc) {
   }
   std::vector<size_t> order(blocks.dims.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  // Of equal strides the longer dimension lies outside; one of a single step may lie anywhere.
+  // Of equal strides the longer dimension lies outside; one of a single step may lie anywhere. At
+  // last by their numbers.
   const auto steps = [&](size_t d) { return (blocks.dims[d] + block[d] - 1) / block[d]; };
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     if (blocks.strides[a] != blocks.strides[b]) return blocks.strides[a] > blocks.strides[b];
-    return steps(a) > steps(b);
+    return steps(a) != steps(b) ? steps(a) > steps(b) : a < b;
   });
   std::string name;
   for (const size_t d : order) name += static_cast<char>((block[d] > 1 ? 'A' : 'a') + d);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "absl/base/config.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "convd/v1/datasets.grpc.pb.h"
@@ -37,7 +38,7 @@ TEST(StartTest, TwoServersStandBesideEachOther) {
 
 // An emulated processor of 2008.
 TEST(StartTest, ACpuThatIsTooOldIsToldInASentence) {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER)
   GTEST_SKIP() << "AddressSanitizer's memory layout doesn't fit the emulator's";
 #endif
   const TempFolder folder;

@@ -423,10 +423,10 @@ TEST(ForEach, TwoOfOneLaneTakeTurns) {
 }
 
 TEST(ForEach, RunsWholeInsideACutOfALowerLane) {
-  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
   absl::Notification training;
   absl::Notification predicted;
   std::vector<int64_t> order;
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
   executor->Submit(Lane::kTrain, [&] {
     training.Notify();
     while (!predicted.HasBeenNotified()) executor->Cut();

@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 
+#include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
 #include "core/data/npy.h"
 #include "server/datasets/registry.h"
@@ -40,7 +41,7 @@ int64_t DataBytes() {
 class LittleMemoryTest : public ::testing::Test {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER) || defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "a sanitizer's shadow is no heap of ours";
 #endif
     std::string name = ::testing::TempDir() + "/little_memory_test.XXXXXX";
