@@ -28,6 +28,8 @@ std::string RecordText(const google::protobuf::Message& message) {
   google::protobuf::TextFormat::Printer printer;
   printer.SetUseShortRepeatedPrimitives(true);
   printer.SetUseUtf8StringEscaping(true);
+  // What a newer client sent; by its number nothing could be read again.
+  printer.SetHideUnknownFields(true);
   std::string text;
   printer.PrintToString(message, &text);
   return text;

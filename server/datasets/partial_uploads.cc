@@ -226,8 +226,13 @@ absl::Status PartialUploads::Scan() {
     if (used.ok()) {
       // A clock that was wrong must not keep it for ever.
       found.emplace_back(std::min(*used, clock_.Now()), entry);
-    } else {
+    } else if (absl::IsInvalidArgument(used.status()) || absl::IsDataLoss(used.status()) ||
+               absl::IsNotFound(used.status())) {
       drop(entry, absl::StrCat("no upload that can be gone on with: ", used.status().message()));
+    } else {
+      // What can't be read now may be read at another start. Till then it isn't touched.
+      options_.warn(
+          absl::StrCat(absl::Utf8SafeCEscape(Place(entry)), ": ", used.status().message()));
     }
   }
   std::sort(found.rbegin(), found.rend());
@@ -264,7 +269,9 @@ bool PartialUploads::IsOpen(const std::string& id) {
 }
 
 absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
-    const v1::UploadHeader& header, Publish publish, absl::AnyInvocable<void()> ended) {
+    const v1::UploadHeader& sent, Publish publish, absl::AnyInvocable<void()> ended) {
+  v1::UploadHeader header = sent;
+  header.DiscardUnknownFields();  // none is kept
   const std::string& id = header.upload_id();
   std::unique_ptr<KeptUpload> kept;
   std::function<void(const absl::Status&)> take_away;
@@ -346,6 +353,9 @@ std::vector<v1::Upload> PartialUploads::List() {
     absl::StatusOr<v1::Upload> described = Describe(*upload);
     v1::Upload& shown = listed.emplace_back();
     if (described.ok()) shown = *std::move(described);
+    // Of 64 uploads these might be much.
+    shown.mutable_header()->clear_files();
+    shown.mutable_header()->clear_labels();
     shown.mutable_header()->set_upload_id(id);
   }
   return listed;

@@ -45,7 +45,8 @@ class PartialUploads {
       : fs_(fs), clock_(clock), options_(std::move(options)) {}
 
   // Finds what an earlier process left. What isn't an upload as above, be it a link, and what was
-  // unused for too long is removed with a warning, and never followed. Once, before all else.
+  // unused for too long is removed with a warning, and never followed; what can't be read now is
+  // left, and not used. Once, before all else.
   absl::Status Scan();
 
   using Publish = absl::AnyInvocable<absl::StatusOr<v1::Dataset>(const std::string& folder)>;

@@ -81,7 +81,8 @@ class DatasetRegistry {
                                                const std::function<absl::Status()>& /*go_on*/) {
     return absl::NotFoundError(id);
   }
-  // All that wait to be gone on with, by id, without hashes. What can't be read has only its id.
+  // All that wait to be gone on with, by id, without hashes and the headers' files and labels. What
+  // can't be read has only its id.
   virtual std::vector<v1::Upload> ListUploads() { return {}; }
   virtual absl::Status DeleteUpload(const std::string& id) { return absl::NotFoundError(id); }
   // Those that were unused for 24 hours; returns their ids. To be called now and then.

@@ -96,6 +96,11 @@ absl::StatusOr<absl::Time> CheckUploadFolder(FileSystem& fs, const std::string& 
     CONVD_RETURN_IF_ERROR(fs.RemoveAll(path));
   }
   CONVD_RETURN_IF_ERROR(want(RecordPath(folder), PathInfo::Kind::kFile));
+  CONVD_ASSIGN_OR_RETURN(const PathInfo info, fs.Examine(RecordPath(folder)));
+  if (info.bytes > kMaxRecordBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(RecordPath(folder), ": has ", info.bytes,
+                                                   " bytes; want at most ", kMaxRecordBytes));
+  }
   CONVD_ASSIGN_OR_RETURN(const v1::Upload record, ReadUploadRecord(fs, folder, id));
   const std::string files_folder = UploadFilesFolder(folder);
   CONVD_RETURN_IF_ERROR(want(files_folder, PathInfo::Kind::kFolder));

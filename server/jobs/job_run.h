@@ -76,7 +76,7 @@ class JobRun final : public TrainingObserver {
 
   // Set under the runner's lock, once, by the thread that runs the job.
   bool publishing = false;
-  // Given back when the run is over. Set before others know of the run.
+  // Given back when it is trained. Set before others know of the run, then the running thread's.
   MemoryLedger::Share memory;
 
  private:

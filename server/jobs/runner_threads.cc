@@ -126,6 +126,7 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::BeginFirst(JobRecord record,
   change.time = clock_.Now();
   change.crashes = ++record.crashes;
   CONVD_RETURN_IF_ERROR(Apply(id, change));
+  held_ = {};  // of whichever job: it is tried anew when a place is free
   record.job.set_attempts(record.job.attempts() + 1);
   v1::CheckpointHeader header;
   header.set_job_id(id);
@@ -157,6 +158,8 @@ absl::Status JobRunner::BeginPublishing(JobRun& run) {
 
 void JobRunner::Run(JobRun& run) {
   const TrainedJob trained = TrainJob(training_, run, [&] { return BeginPublishing(run); });
+  // Before anybody sees that it has ended.
+  run.memory = MemoryLedger::Share();
   JobChange change;
   for (;;) {
     absl::Status kept;

@@ -165,8 +165,12 @@ TrainedJob Train(const JobTraining& training, JobRun& run,
   absl::StatusOr<v1::ModelCard> card = CardOf(training, run, *job, trainer);
   if (!card.ok()) return Failed(card.status());
   card->set_training_seconds(run.Seconds());
+  const std::vector<float> parameters = trainer.parameters();
+  // The version that takes over wants memory, too.
+  made->reset();
+  run.memory = MemoryLedger::Share();
   absl::StatusOr<v1::ModelVersion> version =
-      training.models.Publish(job->graph, trainer.parameters(), *std::move(card));
+      training.models.Publish(job->graph, parameters, *std::move(card));
   TrainedJob done;
   done.status = version.status();
   if (version.ok()) done.version = *std::move(version);

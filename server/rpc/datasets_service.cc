@@ -112,8 +112,6 @@ grpc::ServerUnaryReactor* DatasetsService::ListUploads(grpc::CallbackServerConte
   const auto run = [this, context, response]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
     for (v1::Upload& upload : datasets_.ListUploads()) {
-      upload.mutable_header()->clear_files();
-      upload.mutable_header()->clear_labels();
       *response->add_uploads() = std::move(upload);
     }
     return absl::OkStatus();

@@ -101,7 +101,11 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
 
   void OnReadDone(bool ok) override {
     const auto next = [this] { Next(HandleRequest()); };
-    const bool started = !ok      ? commits_.StartNext([this] { End(Commit()); })
+    const auto end = [this] { End(Commit()); };
+    // What is left of a broken stream need not wait for others' commits.
+    const bool broken = !ok && context_->IsCancelled();
+    const bool started = broken   ? pieces_.StartNext(end)
+                         : !ok    ? commits_.StartNext(end)
                          : begun_ ? pieces_.StartNext(next)
                                   : pieces_.Start(next);
     if (!started) End(TooMany());

@@ -212,6 +212,19 @@ TEST_F(PartialUploadsTest, AreListedAsTheyAreWithoutBeingRead) {
   EXPECT_FALSE(registry_->ListUploads()[1].open());
 }
 
+TEST_F(PartialUploadsTest, WhatANewerClientSaysBesidesIsLeftOut) {
+  v1::UploadHeader newer = Header("u1");
+  // Field 100, of a type that doesn't matter, in the header and in one of its messages.
+  const std::string unknown("\xa2\x06\x01x", 4);
+  ASSERT_TRUE(newer.MergeFromString(unknown));
+  ASSERT_TRUE(newer.mutable_image_size()->MergeFromString(unknown));
+  Begin(newer);
+  EXPECT_THAT(There("u1"), IsEmpty());
+  EXPECT_NE(Begin(newer), nullptr);
+  Reopen();
+  EXPECT_NE(Begin(newer), nullptr);
+}
+
 TEST_F(PartialUploadsTest, AFlippedByteShowsInTheHash) {
   Begin(Header("u1"))->Write("f", 0, std::string(3000, 'a')).IgnoreError();
   const std::string before = registry_->GetUpload("u1", Waits)->files(0).sha256();

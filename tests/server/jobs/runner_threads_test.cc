@@ -166,6 +166,22 @@ TEST_F(RunnerThreadsTest, AfterARestartItIsFoundOutAnewWhatAJobTakes) {
   EXPECT_EQ(State(a), v1::JOB_STATE_SUCCEEDED);
 }
 
+TEST_F(RunnerThreadsTest, NothingIsWaitedForOnceAnotherJobHasTheLastPlace) {
+  StartWithMemory();
+  SubmitTaking("a", 60);
+  const std::string b = SubmitTaking("b", 60);
+  WhileRunning("a", [&] {
+    EXPECT_FALSE(runner_->RunOne());
+    EXPECT_NE(WaitingFor(b), "");
+    SubmitTaking("small", 1, /*priority=*/100);
+    EXPECT_TRUE(runner_->RunOne());
+    EXPECT_EQ(WaitingFor(b), "") << "for a place, first of all";
+  });
+  while (runner_->RunOne()) {
+  }
+  EXPECT_THAT(order(), ElementsAre("a", "small", "b"));
+}
+
 TEST_F(RunnerThreadsTest, AFullDiskIsSomethingToWaitForToo) {
   JobRunnerOptions options;
   bool full = false;
