@@ -77,14 +77,14 @@ absl::Status WriteUploadRecord(FileSystem& fs, const std::string& folder,
 absl::StatusOr<absl::Time> CheckUploadFolder(FileSystem& fs, const std::string& folder,
                                              const std::string& id) {
   CONVD_RETURN_IF_ERROR(CheckName("its name", id));
-  const auto want = [&](const std::string& path, PathInfo::Kind kind) -> absl::Status {
+  const auto want = [&](const std::string& path, PathInfo::Kind kind) -> absl::StatusOr<PathInfo> {
     CONVD_ASSIGN_OR_RETURN(const PathInfo info, fs.Examine(path));
-    if (info.kind == kind) return absl::OkStatus();
+    if (info.kind == kind) return info;
     return absl::InvalidArgumentError(
         absl::StrCat(absl::Utf8SafeCEscape(path), ": is not a ",
                      kind == PathInfo::Kind::kFile ? "regular file" : "folder"));
   };
-  CONVD_RETURN_IF_ERROR(want(folder, PathInfo::Kind::kFolder));
+  CONVD_RETURN_IF_ERROR(want(folder, PathInfo::Kind::kFolder).status());
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> entries, fs.List(folder));
   for (const std::string& entry : entries) {
     if (entry == kRecordFile || entry == kFilesFolder) continue;
@@ -95,15 +95,14 @@ absl::StatusOr<absl::Time> CheckUploadFolder(FileSystem& fs, const std::string& 
     // Of a write that was interrupted before it took effect.
     CONVD_RETURN_IF_ERROR(fs.RemoveAll(path));
   }
-  CONVD_RETURN_IF_ERROR(want(RecordPath(folder), PathInfo::Kind::kFile));
-  CONVD_ASSIGN_OR_RETURN(const PathInfo info, fs.Examine(RecordPath(folder)));
+  CONVD_ASSIGN_OR_RETURN(const PathInfo info, want(RecordPath(folder), PathInfo::Kind::kFile));
   if (info.bytes > kMaxRecordBytes) {
     return absl::InvalidArgumentError(absl::StrCat(RecordPath(folder), ": has ", info.bytes,
                                                    " bytes; want at most ", kMaxRecordBytes));
   }
   CONVD_ASSIGN_OR_RETURN(const v1::Upload record, ReadUploadRecord(fs, folder, id));
   const std::string files_folder = UploadFilesFolder(folder);
-  CONVD_RETURN_IF_ERROR(want(files_folder, PathInfo::Kind::kFolder));
+  CONVD_RETURN_IF_ERROR(want(files_folder, PathInfo::Kind::kFolder).status());
   CONVD_ASSIGN_OR_RETURN(const std::vector<std::string> files, fs.List(files_folder));
   if (files.size() > UploadFiles::kMaxFiles) {
     return absl::InvalidArgumentError(
@@ -111,7 +110,8 @@ absl::StatusOr<absl::Time> CheckUploadFolder(FileSystem& fs, const std::string& 
   }
   for (const std::string& file : files) {
     CONVD_RETURN_IF_ERROR(CheckName(files_folder, file));
-    CONVD_RETURN_IF_ERROR(want(absl::StrCat(files_folder, "/", file), PathInfo::Kind::kFile));
+    CONVD_RETURN_IF_ERROR(
+        want(absl::StrCat(files_folder, "/", file), PathInfo::Kind::kFile).status());
   }
   return absl::FromUnixSeconds(record.used().seconds());
 }

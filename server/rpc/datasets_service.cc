@@ -51,6 +51,25 @@ absl::Status TooManyHashes() {
       absl::StrCat(kHashesWaiting, " looks at uploads wait already; try again when one has ended"));
 }
 
+absl::Status TooManyLooks() {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(kLooksWaiting, " looks at datasets wait already; try again when one has ended"));
+}
+
+// Answers with what `run` returns, from one of the threads of `calls`, or that the caller is gone
+// by then; with `refusal` where too many wait.
+template <typename Run>
+grpc::ServerUnaryReactor* Answer(BlockingCalls& calls, grpc::CallbackServerContext* context,
+                                 absl::Status (*refusal)(), Run run) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto answer = [context, reactor, run = std::move(run)] {
+    const absl::Status waits = CallerStillWaits(*context);
+    reactor->Finish(ToGrpcStatus(waits.ok() ? run() : waits));
+  };
+  if (!calls.Start(answer)) reactor->Finish(ToGrpcStatus(refusal()));
+  return reactor;
+}
+
 void LogWarnings(DatasetRegistry& datasets) {
   for (const std::string& warning : datasets.TakeWarnings()) spdlog::warn("{}", warning);
 }
@@ -70,17 +89,11 @@ DatasetsService::DatasetsService(DatasetRegistry& datasets, CheckUnused check_un
 grpc::ServerUnaryReactor* DatasetsService::RegisterDataset(
     grpc::CallbackServerContext* context, const v1::RegisterDatasetRequest* request,
     v1::Dataset* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, request, response]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+  return Answer(ingests_, context, TooMany, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(*response, datasets_.Register(*request));
     spdlog::info("dataset {}: registered, SHA-256 {}", response->name(), response->sha256());
     return absl::OkStatus();
-  };
-  if (!ingests_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(TooMany()));
-  }
-  return reactor;
+  });
 }
 
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDataset(
@@ -91,52 +104,35 @@ grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDatase
 grpc::ServerUnaryReactor* DatasetsService::GetUpload(grpc::CallbackServerContext* context,
                                                      const v1::GetUploadRequest* request,
                                                      v1::Upload* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, request, response]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
-    CONVD_ASSIGN_OR_RETURN(*response, datasets_.GetUpload(request->upload_id(), [context] {
-      return CallerStillWaits(*context);
-    }));
-    return absl::OkStatus();
-  };
-  if (!hashes_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(TooManyHashes()));
-  }
-  return reactor;
+  return Answer(
+      hashes_, context, TooManyHashes, [this, context, request, response]() -> absl::Status {
+        CONVD_ASSIGN_OR_RETURN(*response, datasets_.GetUpload(request->upload_id(), [context] {
+          return CallerStillWaits(*context);
+        }));
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::ListUploads(grpc::CallbackServerContext* context,
                                                        const v1::ListUploadsRequest*,
                                                        v1::ListUploadsResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, response]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+  // Not with the hashes, which may take minutes.
+  return Answer(looks_, context, TooManyHashes, [this, response]() -> absl::Status {
     for (v1::Upload& upload : datasets_.ListUploads()) {
       *response->add_uploads() = std::move(upload);
     }
     return absl::OkStatus();
-  };
-  // Not with the hashes, which may take minutes.
-  if (!looks_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(TooManyHashes()));
-  }
-  return reactor;
+  });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::DeleteUpload(grpc::CallbackServerContext* context,
                                                         const v1::DeleteUploadRequest* request,
                                                         v1::DeleteUploadResponse*) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, request]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+  return Answer(hashes_, context, TooManyHashes, [this, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(datasets_.DeleteUpload(request->upload_id()));
     LogWarnings(datasets_);
     return absl::OkStatus();
-  };
-  if (!hashes_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(TooManyHashes()));
-  }
-  return reactor;
+  });
 }
 
 absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,
@@ -227,24 +223,15 @@ absl::Status DatasetsService::Samples(const v1::GetSamplesRequest& request,
 grpc::ServerUnaryReactor* DatasetsService::GetSamples(grpc::CallbackServerContext* context,
                                                       const v1::GetSamplesRequest* request,
                                                       v1::GetSamplesResponse* response) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, request, response]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+  return Answer(looks_, context, TooManyLooks, [this, request, response]() -> absl::Status {
     return Samples(*request, *response);
-  };
-  if (!looks_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(absl::StrCat(
-        kLooksWaiting, " looks at datasets wait already; try again when one has ended"))));
-  }
-  return reactor;
+  });
 }
 
 grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerContext* context,
                                                          const v1::DeleteDatasetRequest* request,
                                                          v1::DeleteDatasetResponse*) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  const auto run = [this, context, request]() -> absl::Status {
-    CONVD_RETURN_IF_ERROR(CallerStillWaits(*context));
+  return Answer(ingests_, context, TooMany, [this, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(CheckName("name", request->name()));
     {
       absl::MutexLock in_use(&datasets_.in_use());
@@ -254,11 +241,7 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerCon
     spdlog::info("dataset {}: deleted", request->name());
     LogWarnings(datasets_);
     return absl::OkStatus();
-  };
-  if (!ingests_.Start([reactor, run] { reactor->Finish(ToGrpcStatus(run())); })) {
-    reactor->Finish(ToGrpcStatus(TooMany()));
-  }
-  return reactor;
+  });
 }
 
 }  // namespace convd
