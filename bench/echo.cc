@@ -2,10 +2,8 @@
 // nothing. `echo --help` lists the options; `convctl bench --server ADDRESS --shape 28x28x1 any`
 // drives it.
 
-#include <google/protobuf/arena.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
-#include <grpcpp/support/message_allocator.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -22,6 +20,7 @@
 
 #include "convd/v1/predictor.grpc.pb.h"
 #include "server/rpc/active_calls.h"
+#include "server/rpc/arena_messages.h"
 
 namespace convd {
 namespace {
@@ -63,28 +62,6 @@ class Echo final : public v1::Predictor::CallbackService {
   }
 };
 
-// Request and answer on one arena, which is gone with the call.
-class ArenaAllocator final
-    : public grpc::MessageAllocator<v1::PredictRequest, v1::PredictResponse> {
- public:
-  grpc::MessageHolder<v1::PredictRequest, v1::PredictResponse>* AllocateMessages() override {
-    return new Holder;
-  }
-
- private:
-  class Holder final : public grpc::MessageHolder<v1::PredictRequest, v1::PredictResponse> {
-   public:
-    Holder() {
-      set_request(google::protobuf::Arena::CreateMessage<v1::PredictRequest>(&arena_));
-      set_response(google::protobuf::Arena::CreateMessage<v1::PredictResponse>(&arena_));
-    }
-    void Release() override { delete this; }
-
-   private:
-    google::protobuf::Arena arena_;
-  };
-};
-
 // As a training would hold the cores: at the workers' nice value, without a pause.
 void BurnCpu(int nice, const std::atomic<bool>& stop) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), nice);
@@ -103,7 +80,7 @@ int Serve(const Options& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   Echo echo;
-  ArenaAllocator allocator;
+  ArenaMessages<v1::PredictRequest, v1::PredictResponse> allocator;
   if (options.arenas) echo.SetMessageAllocatorFor_Predict(&allocator);
   // What server/rpc/listening.cc sets and a call can feel.
   grpc::ServerBuilder builder;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/dnn/aligned_buffer.h"
+#include "core/dnn/operation.h"
 #include "core/dnn/plan.h"
 #include "core/dnn/plan_memory.h"
 #include "core/status/status_macros.h"
@@ -21,10 +22,13 @@ namespace {
 // Plans for one image and for a few keep small requests quick; the largest is a call of about half
 // a millisecond.
 constexpr int64_t kFewImages = kLeastPieceImages;
+// A tenth of a millisecond.
+constexpr double kQuickFlop = kCallFlop / 5;
 
 class CompiledModel : public InferenceModel {
  public:
-  explicit CompiledModel(const Graph& graph) : graph_(graph) {}
+  explicit CompiledModel(const Graph& graph)
+      : graph_(graph), quick_(ImageFlop(graph) <= kQuickFlop) {}
 
   absl::Status Build(absl::Span<const float> parameters, const InferenceOptions& options) {
     for (const int64_t images : PredictionSizes(graph_)) {
@@ -56,6 +60,8 @@ class CompiledModel : public InferenceModel {
 
   const Graph& graph() const override { return graph_; }
   int64_t preferred_images() const override { return sizes_[0]->plan->images(); }
+
+  bool quick() const override { return quick_; }
 
   absl::Status InferScattered(absl::Span<const ImagePixels> images, absl::Span<float> probabilities,
                               Executor& executor,
@@ -116,6 +122,7 @@ class CompiledModel : public InferenceModel {
   };
 
   const Graph graph_;
+  const bool quick_;
   std::list<AlignedBuffer> weights_;
   std::vector<std::unique_ptr<Size>> sizes_;  // largest first
 };

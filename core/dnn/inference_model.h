@@ -26,6 +26,9 @@ class InferenceModel {
   // How many images make a task that fills a worker well; larger sets are best split in pieces of
   // this size.
   virtual int64_t preferred_images() const = 0;
+  // Whether one image takes about a tenth of a millisecond or less: no more than to wake a worker
+  // for it and hand the answer over.
+  virtual bool quick() const { return false; }
 
   // Writes images x classes probabilities, on the calling thread, with an executor.Cut() after each
   // call. CANCELLED, with nothing promised about the output, once `cancelled` (asked at the cuts)

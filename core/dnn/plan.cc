@@ -395,8 +395,9 @@ absl::StatusOr<std::shared_ptr<const Plan>> Plan::Compile(const Graph& graph,
   return std::shared_ptr<const Plan>(std::move(plan));
 }
 
-int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
-  double largest = 1;
+// Calls `take` with each layer's FLOP forward, as ImageFlop counts them.
+template <typename Take>
+void ForEachLayerFlop(const Graph& graph, Take take) {
   bool first = true;
   for (size_t i = 0; i < graph.layers().size(); ++i) {
     const GraphLayer& layer = graph.layers()[i];
@@ -411,8 +412,19 @@ int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
       flop = 2.0 * layer.in.elements() * layer.out.elements();
       first = false;
     }
-    largest = std::max(largest, flop);
+    take(flop);
   }
+}
+
+double ImageFlop(const Graph& graph) {
+  double sum = 0;
+  ForEachLayerFlop(graph, [&](double flop) { sum += flop; });
+  return sum;
+}
+
+int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
+  double largest = 1;
+  ForEachLayerFlop(graph, [&](double flop) { largest = std::max(largest, flop); });
   const int64_t by_flop =
       std::clamp<int64_t>(static_cast<int64_t>(kCallFlop / largest), 1, kMostImages);
   const int64_t image_bytes =

@@ -131,6 +131,10 @@ class Plan {
                                 absl::FunctionRef<bool()> at_cut) const = 0;
 };
 
+// The FLOP of one image forward, Winograd's convolutions counted as half of the direct method's:
+// about as its time goes. From shapes alone.
+double ImageFlop(const Graph& graph);
+
 // How many images make a micro-batch of a batch of `batch`: as many as keep the largest call near
 // half a millisecond and a training workspace in a second cache (1,408 KiB; but four images up to
 // 64 MiB), and no more than leave min(batch, 16) micro-batches. From FLOP, bytes and constants

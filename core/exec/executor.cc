@@ -74,6 +74,24 @@ class ThreadedExecutor final : public Executor {
     work_.Signal();
   }
 
+  bool TryRunHere(Lane lane, absl::FunctionRef<void()> task) override {
+    {
+      absl::MutexLock lock(&mu_);
+      if (idle_ - lent_ <= 0 || stopping_ || waiting_.load(std::memory_order_relaxed) != 0) {
+        return false;
+      }
+      ++lent_;
+    }
+    thread_local bool alone = false;
+    if (!std::exchange(alone, true)) omp_set_num_threads(1);
+    const Running outer = std::exchange(running, Running{this, static_cast<int>(lane)});
+    task();
+    running = outer;
+    absl::MutexLock lock(&mu_);
+    --lent_;
+    return true;
+  }
+
   void ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)> body) override {
     RunLoop(lane, false, [&] { return std::exchange(count, 0); }, body);
   }
@@ -291,7 +309,9 @@ class ThreadedExecutor final : public Executor {
         // A task that still runs elsewhere may submit more; its own worker will run that.
         if (stopping_) return std::nullopt;
         if (awaited || staged_ == 0) {
+          ++idle_;
           work_.Wait(&mu_);
+          --idle_;
           awaited = false;
           continue;
         }
@@ -322,6 +342,10 @@ class ThreadedExecutor final : public Executor {
   absl::CondVar work_;  // an entry was queued, or stopping_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended
+  int idle_ ABSL_GUARDED_BY(mu_) = 0;  // workers that sleep, or were woken and haven't the lock yet
+  // Callers of TryRunHere. What is submitted meanwhile wakes a worker as ever: for the moment that
+  // such a task takes there is one thread more.
+  int lent_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::atomic<uint32_t> waiting_ = 0;  // bit i: lane i has an entry; written under mu_
   std::vector<std::thread> threads_;   // last: they use everything above

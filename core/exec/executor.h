@@ -24,6 +24,12 @@ class Executor {
   // Queues `task` behind the lane's others. Never runs it before returning, never drops it.
   virtual void Submit(Lane lane, absl::AnyInvocable<void()> task) = 0;
 
+  // Runs `task` before returning, on the calling thread in place of a worker that has nothing to
+  // do; false, and nothing is run, where all are busy or something waits. For tasks that take less
+  // than to wake a worker. REQUIRES: the caller is not a worker of this executor, and holds no
+  // lock.
+  virtual bool TryRunHere(Lane, absl::FunctionRef<void()> /*task*/) { return false; }
+
   // Calls body(i) once for each i in [0, count), on the workers, in the order of i, each worker
   // taking the next; returns when all have returned. What the bodies wrote is visible to the
   // caller. REQUIRES: the caller is not a worker of this executor.

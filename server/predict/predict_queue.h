@@ -63,7 +63,8 @@ class PredictObserver {
 // Runs predictions in the executor's predict lane, in batches of images that wait for the same
 // version at the same precision. There is no window unless max_delay says so: a worker that is
 // free, or at a cut, takes what waits, so a lone image goes at once and a burst batches itself.
-// Requests take turns, a batch each, so that a large one doesn't hold up a small one. Any thread
+// Requests take turns, a batch each, so that a large one doesn't hold up a small one. A lone image
+// of a quick model is computed on its caller's thread while a worker has nothing to do. Any thread
 // may call.
 class PredictQueue {
  public:

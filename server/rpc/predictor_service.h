@@ -3,13 +3,16 @@
 
 #include "convd/v1/predictor.grpc.pb.h"
 #include "server/predict/predictor.h"
+#include "server/rpc/arena_messages.h"
 
 namespace convd {
 
 // convd.v1.Predictor. The predictor outlives the service, and the gRPC server is gone before it.
 class PredictorService final : public v1::Predictor::CallbackService {
  public:
-  explicit PredictorService(Predictor& predictor) : predictor_(predictor) {}
+  explicit PredictorService(Predictor& predictor) : predictor_(predictor) {
+    SetMessageAllocatorFor_Predict(&messages_);
+  }
 
   grpc::ServerUnaryReactor* Predict(grpc::CallbackServerContext* context,
                                     const v1::PredictRequest* request,
@@ -17,6 +20,7 @@ class PredictorService final : public v1::Predictor::CallbackService {
 
  private:
   Predictor& predictor_;
+  ArenaMessages<v1::PredictRequest, v1::PredictResponse> messages_;
 };
 
 }  // namespace convd

@@ -438,6 +438,45 @@ TEST(ForEach, RunsWholeInsideACutOfALowerLane) {
   EXPECT_THAT(order, ElementsAre(0, 1, 2, 3));
 }
 
+TEST(ThreadedExecutor, LendsAWorkersPlaceToTheCallerWhileOneHasNothingToDo) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  const std::thread::id here = std::this_thread::get_id();
+  std::thread::id ran;
+  int team = 0;
+  // The worker's thread may not have come to its sleep yet.
+  while (!executor->TryRunHere(Lane::kPredict, [&] {
+    ran = std::this_thread::get_id();
+    team = omp_get_max_threads();
+    executor->Cut();
+  })) {
+  }
+  EXPECT_EQ(ran, here);
+  EXPECT_EQ(team, 1);
+  Plug busy(*executor, Lane::kTrain);
+  EXPECT_FALSE(executor->TryRunHere(Lane::kPredict, [] {}));
+  busy.Release();
+}
+
+TEST(ThreadedExecutor, LendsNoMorePlacesThanThereAreIdleWorkers) {
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  absl::Notification lent, tried;
+  std::thread borrower([&] {
+    while (!executor->TryRunHere(Lane::kPredict, [&] {
+      lent.Notify();
+      tried.WaitForNotification();
+    })) {
+    }
+  });
+  lent.WaitForNotification();
+  EXPECT_FALSE(executor->TryRunHere(Lane::kPredict, [] {}));
+  // What is submitted meanwhile doesn't wait for the borrower.
+  absl::Notification ran;
+  executor->Submit(Lane::kPredict, [&] { ran.Notify(); });
+  ran.WaitForNotification();
+  tried.Notify();
+  borrower.join();
+}
+
 TEST(ThreadedExecutor, FloodOfPredictionsLeavesTrainingItsShare) {
   for (int workers : {1, 2}) {
     std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, 0, /*train_share=*/0.1);
