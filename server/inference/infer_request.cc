@@ -7,13 +7,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/names/names.h"
 #include "core/onnx/onnx_names.h"
 #include "core/status/status_macros.h"
+#include "server/inference/parameters.h"
 
 namespace convd {
 namespace {
@@ -23,15 +23,8 @@ using Output = inference::ModelInferRequest::InferRequestedOutputTensor;
 using Contents = inference::InferTensorContents;
 using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
 
-// Of a string or list that somebody else made, so much at most is shown.
-constexpr size_t kMaxShownText = 80;
+// Of a list that somebody else made, so much at most is shown.
 constexpr int kMaxShownSizes = 8;
-
-std::string Shown(absl::string_view text) {
-  std::string shown = absl::StrCat("\"", absl::CEscape(text.substr(0, kMaxShownText)), "\"");
-  if (text.size() > kMaxShownText) absl::StrAppend(&shown, "... (", text.size(), " bytes)");
-  return shown;
-}
 
 template <typename Sizes>
 std::string ShownShape(const Sizes& sizes) {
@@ -39,20 +32,6 @@ std::string ShownShape(const Sizes& sizes) {
   std::string shown = absl::StrCat("[", absl::StrJoin(sizes.begin(), end, ", "));
   if (end != sizes.end()) absl::StrAppend(&shown, ", ... (", sizes.size(), " sizes)");
   return shown + "]";
-}
-
-absl::Status CheckParameters(absl::string_view field, const Parameters& parameters,
-                             absl::string_view known) {
-  // The least of them, since a map has no order.
-  const std::string* unknown = nullptr;
-  for (const auto& [name, value] : parameters) {
-    if (!known.empty() && name == known) continue;
-    if (unknown == nullptr || name < *unknown) unknown = &name;
-  }
-  if (unknown == nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": got ", Shown(*unknown), ", which this server doesn't know; want ",
-                   known.empty() ? "none" : absl::StrCat("\"", known, "\" or none")));
 }
 
 // How MLServer's clients say that a tensor is what it says it is.
@@ -130,26 +109,26 @@ absl::Status WrongSize(absl::string_view field, int64_t got, absl::string_view u
 absl::Status ReadContents(const Input& input, int64_t elements, InferTask& task) {
   const Contents& contents = input.contents();
   if (task.type == ElementType::kFloat32) {
-    task.field = "inputs[0].contents.fp32_contents";
     CONVD_RETURN_IF_ERROR(CheckNoOthers(contents, input.datatype(), "fp32_contents"));
     if (contents.fp32_contents_size() != elements) {
-      return WrongSize(task.field, contents.fp32_contents_size(), "values", elements, input);
+      return WrongSize("inputs[0].contents.fp32_contents", contents.fp32_contents_size(), "values",
+                       elements, input);
     }
     task.bytes = absl::string_view(reinterpret_cast<const char*>(contents.fp32_contents().data()),
                                    static_cast<size_t>(elements) * sizeof(float));
     return absl::OkStatus();
   }
-  task.field = "inputs[0].contents.uint_contents";
   CONVD_RETURN_IF_ERROR(CheckNoOthers(contents, input.datatype(), "uint_contents"));
   if (contents.uint_contents_size() != elements) {
-    return WrongSize(task.field, contents.uint_contents_size(), "values", elements, input);
+    return WrongSize("inputs[0].contents.uint_contents", contents.uint_contents_size(), "values",
+                     elements, input);
   }
   auto bytes = std::make_shared<std::vector<uint8_t>>(elements);
   for (int i = 0; i < contents.uint_contents_size(); ++i) {
     const uint32_t value = contents.uint_contents(i);
     if (value > std::numeric_limits<uint8_t>::max()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(task.field, "[", i, "]: got ", value, "; a UINT8 is 0 to 255"));
+      return absl::InvalidArgumentError(absl::StrCat("inputs[0].contents.uint_contents[", i,
+                                                     "]: got ", value, "; a UINT8 is 0 to 255"));
     }
     (*bytes)[i] = static_cast<uint8_t>(value);
   }
@@ -184,11 +163,10 @@ absl::Status ReadInputs(const inference::ModelInferRequest& request, Shape shape
                                                    request.raw_input_contents_size(),
                                                    " tensors; want one for each of inputs, 1"));
   }
-  task.field = "raw_input_contents[0]";
   task.bytes = request.raw_input_contents(0);
   const int64_t bytes = elements * (task.type == ElementType::kUint8 ? 1 : sizeof(float));
   if (static_cast<int64_t>(task.bytes.size()) != bytes) {
-    return WrongSize(task.field, task.bytes.size(), "bytes", bytes, input);
+    return WrongSize("raw_input_contents[0]", task.bytes.size(), "bytes", bytes, input);
   }
   return absl::OkStatus();
 }
@@ -257,7 +235,7 @@ absl::StatusOr<v1::ModelVersion> ReadNamedVersion(std::string_view name_field,
 absl::StatusOr<InferTask> ReadInferRequest(const inference::ModelInferRequest& request, Shape shape,
                                            int classes, int64_t max_images) {
   InferTask task;
-  CONVD_RETURN_IF_ERROR(CheckParameters("parameters", request.parameters(), ""));
+  CONVD_RETURN_IF_ERROR(CheckParameters("parameters", request.parameters()));
   CONVD_RETURN_IF_ERROR(ReadOutputs(request, classes, task));
   CONVD_RETURN_IF_ERROR(ReadInputs(request, shape, max_images, task));
   return task;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -32,7 +31,6 @@ struct InferTask {
   int64_t count = 0;
   absl::string_view bytes;            // in the request itself, or in `owner`
   std::shared_ptr<const void> owner;  // where the request's values had to be narrowed
-  std::string field;                  // where they lie, for errors
 
   // The answer's form.
   bool raw = false;        // raw_output_contents, as the request's; else typed contents

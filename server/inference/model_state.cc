@@ -9,6 +9,9 @@
 #include "core/nn/graph.h"
 #include "core/onnx/onnx_names.h"
 #include "core/status/status_macros.h"
+#include "server/inference/infer_request.h"
+#include "server/inference/parameters.h"
+#include "server/predict/model_loading.h"
 
 namespace convd {
 namespace {
@@ -22,9 +25,14 @@ constexpr char kUnavailable[] = "UNAVAILABLE";
 
 constexpr int64_t kAnySize = -1;
 
+absl::Status CheckRepository(const std::string& name) {
+  if (name.empty()) return absl::OkStatus();
+  return absl::UnimplementedError("repository_name: this server has one repository; want none");
+}
+
 }  // namespace
 
-void FillServerMetadata(const char* version, inference::ServerMetadataResponse& response) {
+void FillServerMetadata(const std::string& version, inference::ServerMetadataResponse& response) {
   response.set_name("convd");
   response.set_version(version);
   // No model depends on another, so those are unloaded, too, all of them.
@@ -67,9 +75,12 @@ absl::Status CheckReady(ModelRepository& models, const v1::ModelVersion& version
   return CheckServed(model.card(), v1::PRECISION_UNSPECIFIED, check);
 }
 
-absl::Status FillRepositoryIndex(ModelRepository& models, bool ready_only, int64_t max_bytes,
-                                 inference::RepositoryIndexResponse& response,
+absl::Status FillRepositoryIndex(ModelRepository& models,
+                                 const inference::RepositoryIndexRequest& request,
+                                 int64_t max_bytes, inference::RepositoryIndexResponse& response,
                                  const PrecisionCheck& check) {
+  CONVD_RETURN_IF_ERROR(CheckRepository(request.repository_name()));
+  const bool ready_only = request.ready();
   int64_t bytes = 0;
   const auto add = [&](const v1::ModelVersion& id, const char* state, std::string reason) {
     inference::RepositoryIndexResponse::ModelIndex& entry = *response.add_models();
@@ -102,6 +113,24 @@ absl::Status FillRepositoryIndex(ModelRepository& models, bool ready_only, int64
     CONVD_RETURN_IF_ERROR(add(damaged.card().model(), kUnavailable, damaged.damage()));
   }
   return absl::OkStatus();
+}
+
+absl::Status LoadNamedModel(ModelRepository& models,
+                            const inference::RepositoryModelLoadRequest& request) {
+  CONVD_RETURN_IF_ERROR(CheckRepository(request.repository_name()));
+  CONVD_RETURN_IF_ERROR(CheckParameters("parameters", request.parameters()));
+  CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version,
+                         ReadNamedVersion("model_name", request.model_name(), "", ""));
+  return LoadModel(models, version, v1::PRECISION_UNSPECIFIED).status();
+}
+
+absl::Status UnloadNamedModel(ModelRepository& models,
+                              const inference::RepositoryModelUnloadRequest& request) {
+  CONVD_RETURN_IF_ERROR(CheckRepository(request.repository_name()));
+  CONVD_RETURN_IF_ERROR(CheckParameters("parameters", request.parameters(), "unload_dependents"));
+  CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version,
+                         ReadNamedVersion("model_name", request.model_name(), "", ""));
+  return models.Unload(version);
 }
 
 }  // namespace convd

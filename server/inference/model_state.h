@@ -2,6 +2,7 @@
 #define CONVD_SERVER_INFERENCE_MODEL_STATE_H_
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "inference/open_inference_grpc.pb.h"
@@ -10,11 +11,11 @@
 
 namespace convd {
 
-// What the Open Inference Protocol tells of the server and its models. Functions only; any thread
-// may call, and none reads a file.
+// What the Open Inference Protocol tells of the server and its models, and asks of them beside
+// inference. Functions only; any thread may call, and none but LoadNamedModel reads a file.
 
 // `version` is the server's.
-void FillServerMetadata(const char* version, inference::ServerMetadataResponse& response);
+void FillServerMetadata(const std::string& version, inference::ServerMetadataResponse& response);
 
 // The tensors of the version that is meant, and the numbers of all that the name has. Errors as of
 // ModelRepository::Get.
@@ -26,11 +27,23 @@ absl::Status FillModelMetadata(ModelRepository& models, const v1::ModelVersion& 
 absl::Status CheckReady(ModelRepository& models, const v1::ModelVersion& version,
                         const PrecisionCheck& check = CheckPrecision);
 
-// Every version by name, the newest first; then those that are damaged, but for `ready_only`.
-// OUT_OF_RANGE where the response would take more than `max_bytes`.
-absl::Status FillRepositoryIndex(ModelRepository& models, bool ready_only, int64_t max_bytes,
-                                 inference::RepositoryIndexResponse& response,
+// Triton's model repository calls. There is one repository, so naming one is UNIMPLEMENTED, as of
+// Triton.
+
+// Every version by name, the newest first; then those that are damaged, where not only those that
+// are ready are asked for. OUT_OF_RANGE where the response would take more than `max_bytes`.
+absl::Status FillRepositoryIndex(ModelRepository& models,
+                                 const inference::RepositoryIndexRequest& request,
+                                 int64_t max_bytes, inference::RepositoryIndexResponse& response,
                                  const PrecisionCheck& check = CheckPrecision);
+
+// What answers for the name is in memory then. Blocks; errors as of ModelRepository::Load.
+absl::Status LoadNamedModel(ModelRepository& models,
+                            const inference::RepositoryModelLoadRequest& request);
+
+// Gives back the memory of all versions of the name, as ModelRepository::Unload does.
+absl::Status UnloadNamedModel(ModelRepository& models,
+                              const inference::RepositoryModelUnloadRequest& request);
 
 }  // namespace convd
 

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
-#include <vector>
+
+#include "tests/server/predict/fake_inference_model.h"
 
 namespace convd {
 namespace {
@@ -12,16 +14,20 @@ namespace {
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
 using ::testing::ElementsAre;
+using ::testing::StartsWith;
 
 constexpr int kClasses = 3;
 constexpr int64_t kPlenty = 1 << 20;
 
-v1::ModelCard Card() {
-  v1::ModelCard card;
-  card.mutable_model()->set_name("m");
-  card.mutable_model()->set_version(7);
-  for (const char* label : {"cat", "dog"}) card.add_labels(label);  // the third class has none
-  return card;
+// Version 7 of "m"; the third of its classes has no label.
+std::shared_ptr<LoadedModel> Model() {
+  auto graph = Graph::Create(DenseNetwork(2, 3, 1, kClasses));
+  auto model = LoadedFake(std::make_shared<FakeInferenceModel>(*std::move(graph)));
+  model->card.mutable_model()->set_name("m");
+  model->card.mutable_model()->set_version(7);
+  model->card.clear_labels();
+  for (const char* label : {"cat", "dog"}) model->card.add_labels(label);
+  return model;
 }
 
 InferTask Task(int64_t count, bool raw, int classification) {
@@ -32,18 +38,25 @@ InferTask Task(int64_t count, bool raw, int classification) {
   return task;
 }
 
+void Unexpected(const absl::Status&) { ADD_FAILURE() << "done"; }
+
 // Of two images, the second of which is written first.
 ModelInferResponse Answer(bool raw, int classification) {
-  const v1::ModelCard card = Card();
   ModelInferRequest request;
   request.set_id("request 1");
   ModelInferResponse response;
-  absl::StatusOr<InferAnswer> answer =
-      InferAnswer::Create(request, Task(2, raw, classification), card, kClasses, kPlenty, response);
+  int done = 0;
+  const auto answer = NewInferAnswer(request, Task(2, raw, classification), Model(), kPlenty,
+                                     response, [&](const absl::Status& status) {
+                                       EXPECT_TRUE(status.ok()) << status;
+                                       ++done;
+                                     });
   EXPECT_TRUE(answer.ok()) << answer.status();
-  answer->Write(1, {0.25f, 0.125f, 0.625f});
-  answer->Write(0, {0.5f, 0.5f, 0.0f});
-  answer->Finish();
+  (*answer)->Write(1, {0.25f, 0.125f, 0.625f});
+  (*answer)->Write(0, {0.5f, 0.5f, 0.0f});
+  EXPECT_EQ(done, 0);
+  (*answer)->Done(absl::OkStatus());
+  EXPECT_EQ(done, 1);
   return response;
 }
 
@@ -92,29 +105,39 @@ TEST(InferAnswerTest, ClassesAreTextAsOfTriton) {
                                                                  4 + 14 + 4 + 10)));
 }
 
+TEST(InferAnswerTest, HandsAnErrorOn) {
+  ModelInferResponse response;
+  absl::Status told;
+  const auto answer = NewInferAnswer({}, Task(2, /*raw=*/true, 1), Model(), kPlenty, response,
+                                     [&](const absl::Status& status) { told = status; });
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  (*answer)->Write(0, {0.5f, 0.5f, 0.0f});
+  (*answer)->Done(absl::CancelledError("enough"));
+  EXPECT_EQ(told, absl::CancelledError("enough"));
+}
+
 TEST(InferAnswerTest, RefusesAnswersThatCouldBeTooLong) {
-  v1::ModelCard card = Card();
-  card.set_labels(0, std::string(1000, 'x'));
+  auto model = Model();
+  model->card.set_labels(0, std::string(1000, 'x'));
+  ModelInferRequest request;
+  request.set_id(std::string(500, 'i'));
   for (const bool raw : {true, false}) {
     for (const int classification : {0, 1, kClasses}) {
-      ModelInferRequest request;
-      request.set_id(std::string(500, 'i'));
       const InferTask task = Task(100, raw, classification);
       ModelInferResponse response;
-      absl::StatusOr<InferAnswer> answer =
-          InferAnswer::Create(request, task, card, kClasses, kPlenty, response);
+      const auto answer =
+          NewInferAnswer(request, task, model, kPlenty, response, [](const absl::Status&) {});
       ASSERT_TRUE(answer.ok()) << answer.status();
-      for (int64_t i = 0; i < 100; ++i) answer->Write(i, {1.0f, 0.0f, 0.0f});
-      answer->Finish();
-      // What is one byte more than fits is refused before anything is made.
+      for (int64_t i = 0; i < 100; ++i) (*answer)->Write(i, {1.0f, 0.0f, 0.0f});
+      (*answer)->Done(absl::OkStatus());
+      // A byte more than what is allowed is refused, before anything is made.
       ModelInferResponse none;
+      const int64_t less = static_cast<int64_t>(response.ByteSizeLong()) - 1;
       const absl::Status refused =
-          InferAnswer::Create(request, task, card, kClasses,
-                              static_cast<int64_t>(response.ByteSizeLong()) - 1, none)
-              .status();
+          NewInferAnswer(request, task, model, less, none, Unexpected).status();
       EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << classification;
       EXPECT_THAT(std::string(refused.message()),
-                  ::testing::StartsWith("inputs: the answer for 100 images would take up to "));
+                  StartsWith("inputs: the answer for 100 images would take up to "));
       EXPECT_EQ(none.ByteSizeLong(), 0u);
     }
   }

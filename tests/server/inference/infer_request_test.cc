@@ -64,7 +64,6 @@ TEST(ReadInferRequestTest, LeavesRawBytesWhereTheyAre) {
   EXPECT_EQ(task->count, 2);
   EXPECT_EQ(task->bytes.data(), request.raw_input_contents(0).data());
   EXPECT_EQ(task->bytes.size(), 12u);
-  EXPECT_EQ(task->field, "raw_input_contents[0]");
   EXPECT_TRUE(task->raw);
   EXPECT_EQ(task->classification, 0);
 }
@@ -87,7 +86,6 @@ TEST(ReadInferRequestTest, TakesFloatsRawAndTyped) {
   EXPECT_EQ(task->type, ElementType::kFloat32);
   EXPECT_EQ(task->bytes.size(), 24u);
   EXPECT_EQ(task->bytes.substr(4, 8), expected);
-  EXPECT_EQ(task->field, "inputs[0].contents.fp32_contents");
 
   ModelInferRequest raw = Request("FP32", 1);
   raw.add_raw_input_contents(std::string(task->bytes));

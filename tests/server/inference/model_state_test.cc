@@ -77,7 +77,8 @@ TEST(ModelStateTest, IndexesEveryVersion) {
   EXPECT_FALSE(models.repository->Load(Version("torn"), v1::PRECISION_UNSPECIFIED).ok());
   ASSERT_TRUE(models.repository->Load(Version("m"), v1::PRECISION_UNSPECIFIED).ok());
   inference::RepositoryIndexResponse all;
-  absl::Status status = FillRepositoryIndex(*models.repository, /*ready_only=*/false, 1000, all);
+  inference::RepositoryIndexRequest request;
+  absl::Status status = FillRepositoryIndex(*models.repository, request, 1000, all);
   ASSERT_TRUE(status.ok()) << status;
   const auto text = [](const auto& entry) {
     return entry.name() + "/" + entry.version() + " " + entry.state() + " " + entry.reason();
@@ -89,13 +90,51 @@ TEST(ModelStateTest, IndexesEveryVersion) {
   EXPECT_THAT(all.models(2).reason(), HasSubstr("model.onnx"));
 
   inference::RepositoryIndexResponse ready;
-  status = FillRepositoryIndex(*models.repository, /*ready_only=*/true, 1000, ready);
+  request.set_ready(true);
+  status = FillRepositoryIndex(*models.repository, request, 1000, ready);
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(ready.models_size(), 2);
 
   inference::RepositoryIndexResponse too_long;
-  status = FillRepositoryIndex(*models.repository, /*ready_only=*/false, 40, too_long);
+  status = FillRepositoryIndex(*models.repository, request, 40, too_long);
   EXPECT_TRUE(absl::IsOutOfRange(status)) << status;
+  request.set_repository_name("elsewhere");
+  status = FillRepositoryIndex(*models.repository, request, 1000, too_long);
+  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+}
+
+TEST(ModelStateTest, LoadsAndUnloadsByName) {
+  FakeModels models;
+  models.Publish("m");
+  models.Publish("m");
+  const auto in_memory = [&](int64_t number) {
+    return models.repository->FindLoaded(Version("m", number), v1::PRECISION_UNSPECIFIED) !=
+           nullptr;
+  };
+  inference::RepositoryModelLoadRequest load;
+  load.set_model_name("m");
+  ASSERT_TRUE(LoadNamedModel(*models.repository, load).ok());
+  EXPECT_TRUE(in_memory(2));
+  EXPECT_FALSE(in_memory(1));
+  inference::RepositoryModelUnloadRequest unload;
+  unload.set_model_name("m");
+  (*unload.mutable_parameters())["unload_dependents"].set_bool_param(true);
+  ASSERT_TRUE(UnloadNamedModel(*models.repository, unload).ok());
+  EXPECT_FALSE(in_memory(2));
+
+  (*load.mutable_parameters())["file:1/model.onnx"].set_bytes_param("...");
+  (*load.mutable_parameters())["config"].set_string_param("{}");
+  absl::Status status = LoadNamedModel(*models.repository, load);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(),
+            "parameters: got \"config\", which this server doesn't know; want none");
+  EXPECT_FALSE(in_memory(2));
+  unload.set_model_name("none");
+  EXPECT_TRUE(absl::IsNotFound(UnloadNamedModel(*models.repository, unload)));
+  unload.set_model_name("m@2");
+  status = UnloadNamedModel(*models.repository, unload);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("model_name: got \"m@2\""));
 }
 
 }  // namespace
