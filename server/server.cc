@@ -31,6 +31,8 @@
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
+#include "server/predict/predict_queue.h"
+#include "server/predict/predictor.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/evaluator_service.h"
 #include "server/rpc/jobs_service.h"
@@ -100,6 +102,8 @@ class ConvdServer final : public Server {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<Executor> executor_;
   JobMemory job_memory_;
+  std::unique_ptr<PredictQueue> predict_queue_;
+  std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<JobRunner> runner_;
   std::unique_ptr<JobsService> jobs_service_;
   std::unique_ptr<DatasetsService> datasets_service_;
@@ -250,7 +254,9 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
-  predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
+  predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_);
+  predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
+  predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   CONVD_ASSIGN_OR_RETURN(
       listening_,
       Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
