@@ -24,7 +24,7 @@ assert.equal(expected.length, count * CLASSES);
 
 const {inference, convd} = grpc.loadPackageDefinition(loadSync(
     ['inference/open_inference_grpc.proto', 'convd/v1/predictor.proto'],
-    {includeDirs: [protoFolder], keepCase: true, longs: Number, enums: String}));
+    {includeDirs: [protoFolder], keepCase: true, longs: Number, enums: String, defaults: true}));
 
 // Each method as a function that returns a promise.
 function client(Service) {

@@ -65,7 +65,8 @@ TEST_F(GrpcClientsTest, OfNodeJs) {
   if (!Installed(std::filesystem::exists(kFolder + "/node_modules/@grpc/grpc-js"), missing)) {
     GTEST_SKIP() << missing;
   }
-  ExpectSameAnswers({"node", kFolder + "/grpc_client.mjs", server_->address(), kProtocols});
+  ExpectSameAnswers(
+      {"/usr/bin/env", "node", kFolder + "/grpc_client.mjs", server_->address(), kProtocols});
 }
 
 TEST_F(GrpcClientsTest, OfPython) {
@@ -75,8 +76,8 @@ TEST_F(GrpcClientsTest, OfPython) {
   if (!Installed(there, missing)) GTEST_SKIP() << missing;
   const std::string stubs = folder_ / "stubs";
   std::filesystem::create_directories(stubs);
-  Run({"protoc", "-I", kProtocols, "--python_out=" + stubs, "--grpc_python_out=" + stubs,
-       "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
+  Run({"/usr/bin/env", "protoc", "-I", kProtocols, "--python_out=" + stubs,
+       "--grpc_python_out=" + stubs, "--plugin=protoc-gen-grpc_python=/usr/bin/grpc_python_plugin",
        "inference/open_inference_grpc.proto", "convd/v1/predictor.proto", "convd/v1/images.proto",
        "convd/v1/model.proto", "convd/v1/network.proto"});
   ExpectSameAnswers({"/usr/bin/python3", kFolder + "/grpc_client.py", stubs, server_->address()});

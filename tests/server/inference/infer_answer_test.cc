@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/server/predict/fake_inference_model.h"
 
@@ -103,6 +105,35 @@ TEST(InferAnswerTest, ClassesAreTextAsOfTriton) {
                                                                  "\x0A\0\0\0"
                                                                  "0.625000:2",
                                                                  4 + 14 + 4 + 10)));
+}
+
+TEST(InferAnswerTest, SeveralThreadsWriteAtOnce) {
+  constexpr int kThreads = 4;
+  constexpr int kImagesEach = 50;
+  for (const bool raw : {true, false}) {
+    for (const int classification : {0, 1}) {
+      ModelInferResponse response;
+      const auto answer = NewInferAnswer({}, Task(kThreads * kImagesEach, raw, classification),
+                                         Model(), kPlenty, response, [](const absl::Status&) {});
+      ASSERT_TRUE(answer.ok()) << answer.status();
+      std::vector<std::thread> threads;
+      for (int t = 0; t < kThreads; ++t) {
+        threads.emplace_back([&, t] {
+          for (int i = 0; i < kImagesEach; ++i)
+            (*answer)->Write(i * kThreads + t, {0.25f, 0.75f, 0});
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+      (*answer)->Done(absl::OkStatus());
+      // As one that a single thread wrote.
+      ModelInferResponse expected;
+      const auto alone = NewInferAnswer({}, Task(kThreads * kImagesEach, raw, classification),
+                                        Model(), kPlenty, expected, [](const absl::Status&) {});
+      for (int i = 0; i < kThreads * kImagesEach; ++i) (*alone)->Write(i, {0.25f, 0.75f, 0});
+      (*alone)->Done(absl::OkStatus());
+      EXPECT_EQ(response.SerializeAsString(), expected.SerializeAsString());
+    }
+  }
 }
 
 TEST(InferAnswerTest, HandsAnErrorOn) {
