@@ -5,6 +5,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
 namespace convd {
 namespace {
 
@@ -22,10 +25,11 @@ Json ListOf(const Field& values) {
   return list;
 }
 
-// The shortest digits that are this float and no other.
-void AppendFloats(const std::string& raw, std::string& json) {
+// The shortest digits that are this float and no other. Ends early beyond `max_bytes`.
+void AppendFloats(const std::string& raw, size_t max_bytes, std::string& json) {
   char digits[32];
-  for (size_t at = 0; at + sizeof(float) <= raw.size(); at += sizeof(float)) {
+  for (size_t at = 0; at + sizeof(float) <= raw.size() && json.size() <= max_bytes;
+       at += sizeof(float)) {
     float value = 0;
     std::memcpy(&value, raw.data() + at, sizeof(value));
     const std::to_chars_result end = std::to_chars(digits, digits + sizeof(digits), value);
@@ -35,8 +39,9 @@ void AppendFloats(const std::string& raw, std::string& json) {
 }
 
 // The elements of a BYTES tensor: each a length of four bytes, little-endian, and so many more.
-void AppendTexts(const std::string& raw, std::string& json) {
-  for (size_t at = 0; at + 4 <= raw.size();) {
+// Ends early beyond `max_bytes`.
+void AppendTexts(const std::string& raw, size_t max_bytes, std::string& json) {
+  for (size_t at = 0; at + 4 <= raw.size() && json.size() <= max_bytes;) {
     uint32_t size = 0;
     std::memcpy(&size, raw.data() + at, sizeof(size));
     if (at > 0) json += ',';
@@ -59,8 +64,8 @@ Json TensorsOf(
 
 }  // namespace
 
-JsonInferResponse WriteJsonInferResponse(const inference::ModelInferResponse& response,
-                                         bool binary_output) {
+absl::StatusOr<JsonInferResponse> WriteJsonInferResponse(
+    const inference::ModelInferResponse& response, bool binary_output, size_t max_bytes) {
   Json head = {{"model_name", response.model_name()}, {"model_version", response.model_version()}};
   if (!response.id().empty()) head["id"] = response.id();
   JsonInferResponse result;
@@ -81,11 +86,17 @@ JsonInferResponse WriteJsonInferResponse(const inference::ModelInferResponse& re
     json.pop_back();
     json += ",\"data\":[";
     if (output.datatype() == "BYTES") {
-      AppendTexts(raw, json);
+      AppendTexts(raw, max_bytes, json);
     } else {
-      AppendFloats(raw, json);
+      AppendFloats(raw, max_bytes, json);
     }
     json += "]}";
+    if (json.size() > max_bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("outputs[", i, "]: as text the answer takes more than the ", max_bytes,
+                       " bytes that this server sends (--max-message-mb). Send fewer images in a "
+                       "request, or ask for binary_data"));
+    }
   }
   json += "]}";
   if (!binary_output) return result;

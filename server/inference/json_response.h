@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "inference/open_inference_grpc.pb.h"
 
 namespace convd {
@@ -18,9 +19,11 @@ struct JsonInferResponse {
   std::optional<size_t> json_bytes;
 };
 
-// REQUIRES: `response` is one of NewInferAnswer with raw contents.
-JsonInferResponse WriteJsonInferResponse(const inference::ModelInferResponse& response,
-                                         bool binary_output);
+// INVALID_ARGUMENT where it would take more than about `max_bytes`: as text, a float takes up to
+// four times as much as in a message. REQUIRES: `response` is one of NewInferAnswer with raw
+// contents.
+absl::StatusOr<JsonInferResponse> WriteJsonInferResponse(
+    const inference::ModelInferResponse& response, bool binary_output, size_t max_bytes);
 
 std::string JsonOf(const inference::ServerMetadataResponse& response);
 std::string JsonOf(const inference::ModelMetadataResponse& response);

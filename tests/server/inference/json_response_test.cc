@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 namespace convd {
 namespace {
@@ -21,11 +22,18 @@ inference::ModelInferResponse Response(const std::string& datatype, const std::s
   return response;
 }
 
+JsonInferResponse Write(const inference::ModelInferResponse& response, bool binary_output) {
+  const absl::StatusOr<JsonInferResponse> written =
+      WriteJsonInferResponse(response, binary_output, 1000);
+  EXPECT_TRUE(written.ok()) << written.status();
+  return written.ok() ? *written : JsonInferResponse();
+}
+
 // 0.1 and 0.0625 of IEEE 754 in little-endian order.
 const std::string kFloats("\xCD\xCC\xCC\x3D\x00\x00\x80\x3D", 8);
 
 TEST(JsonResponseTest, WritesNumbersWithTheFewestDigits) {
-  const JsonInferResponse written = WriteJsonInferResponse(Response("FP32", kFloats), false);
+  const JsonInferResponse written = Write(Response("FP32", kFloats), false);
   EXPECT_EQ(
       written.body,
       R"({"model_name":"m","model_version":"3","id":"a\"b","outputs":[{"name":"probabilities",)"
@@ -37,7 +45,7 @@ TEST(JsonResponseTest, WritesTexts) {
   const std::string raw("\x02\0\0\0\"x\x03\0\0\0y\xFFz", 13);
   inference::ModelInferResponse response = Response("BYTES", raw);
   response.clear_id();
-  EXPECT_EQ(WriteJsonInferResponse(response, false).body,
+  EXPECT_EQ(Write(response, false).body,
             R"({"model_name":"m","model_version":"3","outputs":[{"name":"probabilities",)"
             R"("datatype":"BYTES","shape":[1,2],"data":["\"x","y)"
             "\xEF\xBF\xBD"
@@ -45,12 +53,27 @@ TEST(JsonResponseTest, WritesTexts) {
 }
 
 TEST(JsonResponseTest, PutsBinaryDataAfterTheJson) {
-  const JsonInferResponse written = WriteJsonInferResponse(Response("FP32", kFloats), true);
+  const JsonInferResponse written = Write(Response("FP32", kFloats), true);
   const std::string json =
       R"({"model_name":"m","model_version":"3","id":"a\"b","outputs":[{"name":"probabilities",)"
       R"("datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]})";
   EXPECT_EQ(written.json_bytes, json.size());
   EXPECT_EQ(written.body, json + kFloats);
+}
+
+TEST(JsonResponseTest, RefusesTextThatWouldBeTooLong) {
+  std::string floats, texts;
+  for (int i = 0; i < 200; ++i) floats += kFloats;  // 11 characters each time
+  for (int i = 0; i < 200; ++i) texts += std::string("\x02\0\0\0\1\1", 6);  // 15
+  for (const auto& [datatype, raw] : {std::pair{"FP32", floats}, {"BYTES", texts}}) {
+    const absl::Status status =
+        WriteJsonInferResponse(Response(datatype, raw), false, 2000).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << datatype;
+    EXPECT_EQ(status.message().substr(0, 51),
+              "outputs[0]: as text the answer takes more than the ");
+    EXPECT_TRUE(WriteJsonInferResponse(Response(datatype, raw), false, 4000).ok());
+    EXPECT_TRUE(WriteJsonInferResponse(Response(datatype, raw), true, 2000).ok());
+  }
 }
 
 TEST(JsonResponseTest, TellsOfServerModelsAndRepository) {
