@@ -7,11 +7,13 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/onnx/onnx_names.h"
 #include "core/status/status_macros.h"
 #include "server/inference/parameters.h"
 
@@ -193,26 +195,41 @@ absl::Status ReadString(absl::string_view field, const Json& object, const char*
   return absl::OkStatus();
 }
 
-absl::Status ReadParameters(const std::string& field, const Json& object, Parameters& to) {
+// Of inference or, which knows fewer kinds, of the repository.
+template <typename Parameter>
+absl::Status ReadParameters(const std::string& field, const Json& object,
+                            google::protobuf::Map<std::string, Parameter>& to) {
   const auto found = object.find("parameters");
   if (found == object.end()) return absl::OkStatus();
   if (!found->is_object()) return Want(field, "an object");
   for (const auto& [name, value] : found->items()) {
-    inference::InferParameter& parameter = to[name];
+    Parameter& parameter = to[name];
     if (value.is_boolean()) {
-      parameter.set_bool_param(value.get<bool>());
-    } else if (value.is_string()) {
-      parameter.set_string_param(value.get<std::string>());
-    } else if (value.is_number_float()) {
-      parameter.set_double_param(value.get<double>());
-    } else if (value.is_number_unsigned() &&
-               value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
-      parameter.set_uint64_param(value.get<uint64_t>());
-    } else if (value.is_number_integer()) {
-      parameter.set_int64_param(value.get<int64_t>());
-    } else {
-      return Want(absl::StrCat(field, "[", Shown(name), "]"), "a boolean, a number or a string");
+      parameter.set_bool_param(value.template get<bool>());
+      continue;
     }
+    if (value.is_string()) {
+      parameter.set_string_param(value.template get<std::string>());
+      continue;
+    }
+    const bool fits =
+        !value.is_number_unsigned() ||
+        value.template get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()};
+    if (value.is_number_integer() && fits) {
+      parameter.set_int64_param(value.template get<int64_t>());
+      continue;
+    }
+    if constexpr (std::is_same_v<Parameter, inference::InferParameter>) {
+      if (value.is_number_integer()) {
+        parameter.set_uint64_param(value.template get<uint64_t>());
+        continue;
+      }
+      if (value.is_number_float()) {
+        parameter.set_double_param(value.template get<double>());
+        continue;
+      }
+    }
+    return Want(absl::StrCat(field, "[", Shown(name), "]"), "a boolean, a number or a string");
   }
   return absl::OkStatus();
 }
@@ -286,6 +303,25 @@ absl::Status ReadInput(const std::string& field, const Json& object,
   return absl::OkStatus();
 }
 
+absl::Status Parse(absl::string_view json, Reader& reader) {
+  if (!Json::sax_parse(json.begin(), json.end(), &reader) && reader.status().ok()) {
+    return Want("body", "JSON");
+  }
+  return reader.status();
+}
+
+// Load and unload are the same as JSON.
+template <typename Request>
+absl::StatusOr<Request> ReadModelRequest(absl::string_view body) {
+  Request request;
+  if (body.empty()) return request;
+  Reader reader;
+  CONVD_RETURN_IF_ERROR(Parse(body, reader));
+  CONVD_RETURN_IF_ERROR(CheckKeys("body", reader.root(), {"parameters"}));
+  CONVD_RETURN_IF_ERROR(ReadParameters("parameters", reader.root(), *request.mutable_parameters()));
+  return request;
+}
+
 absl::StatusOr<JsonInferRequest> ReadRequest(Reader& reader, absl::string_view binary) {
   const Json& root = reader.root();
   if (!root.is_object()) return Want("body", "an object");
@@ -343,16 +379,46 @@ absl::StatusOr<JsonInferRequest> ReadJsonInferRequest(absl::string_view body,
     return absl::InvalidArgumentError(absl::StrCat("Inference-Header-Content-Length: got ", json,
                                                    "; the body has ", body.size(), " bytes"));
   }
-  if (json == 0 && json_bytes.has_value()) {
-    return Want("Inference-Header-Content-Length",
-                "the size of a JSON header, which has to be there");
-  }
   Reader reader;
-  if (!Json::sax_parse(body.begin(), body.begin() + json, &reader) && reader.status().ok()) {
-    return Want("body", "JSON");
-  }
-  CONVD_RETURN_IF_ERROR(reader.status());
+  CONVD_RETURN_IF_ERROR(Parse(body.substr(0, json), reader));
   return ReadRequest(reader, body.substr(json));
+}
+
+JsonInferRequest RawBinaryInferRequest(absl::string_view body, Shape shape) {
+  JsonInferRequest result;
+  result.binary_output = true;
+  auto& input = *result.request.add_inputs();
+  input.set_name(kOnnxInput);
+  input.set_datatype("UINT8");
+  for (const int64_t size :
+       {int64_t{1}, int64_t{shape.height}, int64_t{shape.width}, int64_t{shape.channels}}) {
+    input.add_shape(size);
+  }
+  result.request.add_raw_input_contents(std::string(body));
+  return result;
+}
+
+absl::StatusOr<inference::RepositoryIndexRequest> ReadJsonIndexRequest(absl::string_view body) {
+  inference::RepositoryIndexRequest request;
+  if (body.empty()) return request;
+  Reader reader;
+  CONVD_RETURN_IF_ERROR(Parse(body, reader));
+  const Json& root = reader.root();
+  CONVD_RETURN_IF_ERROR(CheckKeys("body", root, {"ready"}));
+  const auto ready = root.find("ready");
+  if (ready == root.end()) return request;
+  if (!ready->is_boolean()) return Want("ready", "true or false");
+  request.set_ready(ready->get<bool>());
+  return request;
+}
+
+absl::StatusOr<inference::RepositoryModelLoadRequest> ReadJsonLoadRequest(absl::string_view body) {
+  return ReadModelRequest<inference::RepositoryModelLoadRequest>(body);
+}
+
+absl::StatusOr<inference::RepositoryModelUnloadRequest> ReadJsonUnloadRequest(
+    absl::string_view body) {
+  return ReadModelRequest<inference::RepositoryModelUnloadRequest>(body);
 }
 
 }  // namespace convd

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "server/inference/infer_request.h"
 
@@ -142,9 +143,6 @@ TEST(JsonRequestTest, RefusesWhatIsNoRequest) {
   EXPECT_EQ(refused("{\"parameters\": " + std::string(9, '['), std::nullopt), too_deep);
   EXPECT_EQ(refused("{\"parameters\": [" + zeros, std::nullopt), many);
   EXPECT_EQ(refused("{}", 3), "Inference-Header-Content-Length: got 3; the body has 2 bytes");
-  EXPECT_EQ(
-      refused("ab", 0),
-      "Inference-Header-Content-Length: want the size of a JSON header, which has to be there");
 
   EXPECT_EQ(refused_input("1"), "inputs[0]: want an object");
   EXPECT_EQ(refused_input("{\"data\": [1]}"), "inputs[0].shape: want an array");
@@ -161,6 +159,44 @@ TEST(JsonRequestTest, RefusesWhatIsNoRequest) {
   EXPECT_EQ(
       refused_input("{\"shape\": [], \"data\": [], \"parameters\": {\"binary_data_size\": 0}}"),
       size + "got it beside data; want one of the two");
+}
+
+TEST(JsonRequestTest, ABodyWithoutJsonIsAnImage) {
+  const JsonInferRequest read = RawBinaryInferRequest("ab", kShape);
+  EXPECT_TRUE(read.binary_output);
+  const auto task = ReadInferRequest(read.request, kShape, 4, 10);
+  ASSERT_TRUE(task.ok()) << task.status();
+  EXPECT_EQ(task->bytes, "ab");
+  EXPECT_EQ(ReadInferRequest(RawBinaryInferRequest("abcd", kShape).request, kShape, 4, 10)
+                .status()
+                .message(),
+            "raw_input_contents[0]: got 4 bytes; UINT8 [1, 1, 2, 1] takes 2");
+}
+
+TEST(JsonRequestTest, ReadsTheRepositorysCalls) {
+  EXPECT_FALSE(ReadJsonIndexRequest("")->ready());
+  EXPECT_FALSE(ReadJsonIndexRequest("{}")->ready());
+  EXPECT_TRUE(ReadJsonIndexRequest(R"({"ready": true})")->ready());
+  EXPECT_EQ(ReadJsonIndexRequest(R"({"ready": 1})").status().message(),
+            "ready: want true or false");
+  EXPECT_EQ(ReadJsonLoadRequest("")->parameters_size(), 0);
+  EXPECT_EQ(ReadJsonLoadRequest(R"({"parameters": {"config": "{}"}})")
+                ->parameters()
+                .at("config")
+                .string_param(),
+            "{}");
+  EXPECT_TRUE(ReadJsonUnloadRequest(R"({"parameters": {"unload_dependents": true}})")
+                  ->parameters()
+                  .at("unload_dependents")
+                  .bool_param());
+  for (const char* number : {"1.5", "18446744073709551615", "[]"}) {
+    EXPECT_EQ(ReadJsonUnloadRequest(absl::StrCat("{\"parameters\": {\"a\": ", number, "}}"))
+                  .status()
+                  .message(),
+              "parameters[\"a\"]: want a boolean, a number or a string");
+  }
+  EXPECT_EQ(ReadJsonLoadRequest("[1]").status().message(), "body: want an object");
+  EXPECT_EQ(ReadJsonLoadRequest("{").status().message(), "body: not JSON from byte 2 on");
 }
 
 }  // namespace
