@@ -322,7 +322,6 @@ void ConvdServer::Stop(absl::Time deadline) {
   stopping_ = true;
   maintenance_ = nullptr;
   uploads_maintenance_ = nullptr;
-  inference_service_->SetReady(false);
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {

@@ -1,7 +1,6 @@
 #ifndef CONVD_SERVER_RPC_INFERENCE_SERVICE_H_
 #define CONVD_SERVER_RPC_INFERENCE_SERVICE_H_
 
-#include <atomic>
 #include <functional>
 #include <string>
 
@@ -18,9 +17,6 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
  public:
   // `version` is the server's.
   InferenceService(ModelRepository& models, Predictor& predictor, std::string version);
-
-  // What ServerReady answers; true until somebody says otherwise. Any thread may call.
-  void SetReady(bool ready) { ready_ = ready; }
 
   grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context,
                                        const inference::ServerLiveRequest* request,
@@ -58,7 +54,6 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
   ModelRepository& models_;
   Predictor& predictor_;
   const std::string version_;
-  std::atomic<bool> ready_{true};
   BlockingCalls calls_;  // of the repository; last: they use the rest
 };
 
