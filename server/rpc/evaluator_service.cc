@@ -15,9 +15,9 @@
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/predict/model_loading.h"
 #include "server/predict/request_images.h"
 #include "server/rpc/caller.h"
-#include "server/predict/model_loading.h"
 #include "server/rpc/status.h"
 
 namespace convd {
