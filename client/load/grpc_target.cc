@@ -20,6 +20,12 @@
 namespace convd {
 namespace {
 
+// One thread on one completion queue, requests serialized once and answers not parsed: of what gRPC
+// 1.51 has, this takes the least CPU time of the cores that client and server share. Measured
+// against bench/echo on two cores, µs of the client a call at 1, 16 and 64 in flight: 46, 18 and
+// 18; with two threads and queues 63, 19 and 17; the stub of the service instead of serialized
+// requests 50, 19 and 16, or 55, 20 and 20 with answers on an arena; the callback API 71, 20 and 20
+// (it keeps two threads of its own at the sockets); a thread a call 53, 35 and 32.
 class GrpcTarget final : public LoadTarget {
  public:
   GrpcTarget(const GrpcLoad& load, const std::vector<std::shared_ptr<grpc::Channel>>& channels)
