@@ -36,6 +36,7 @@
 #include "server/predict/predictor.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/evaluator_service.h"
+#include "server/rpc/inference_service.h"
 #include "server/rpc/jobs_service.h"
 #include "server/rpc/listening.h"
 #include "server/rpc/models_service.h"
@@ -43,6 +44,7 @@
 #include "server/rpc/readiness.h"
 #include "server/start_reserve.h"
 #include "server/state_lock.h"
+#include "server/version.h"
 
 namespace convd {
 namespace {
@@ -112,6 +114,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<ModelsService> models_service_;
   std::unique_ptr<EvaluatorService> evaluator_service_;
   std::unique_ptr<PredictorService> predictor_service_;
+  std::unique_ptr<InferenceService> inference_service_;
   ListeningServer listening_;
   std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<PeriodicCall> maintenance_;  // of the models
@@ -263,14 +266,16 @@ absl::Status ConvdServer::Serve(const Config& config) {
       std::make_unique<PredictQueue>(*executor_, predict, clock_, nullptr, alarms_.get());
   predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
   predictor_service_ = std::make_unique<PredictorService>(*predictor_);
-  CONVD_ASSIGN_OR_RETURN(
-      listening_,
-      Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
-                      evaluator_service_.get(), predictor_service_.get()}));
+  inference_service_ = std::make_unique<InferenceService>(*models_, *predictor_, kVersion);
+  CONVD_ASSIGN_OR_RETURN(listening_,
+                         Listen(config, {jobs_service_.get(), datasets_service_.get(),
+                                         models_service_.get(), evaluator_service_.get(),
+                                         predictor_service_.get(), inference_service_.get()}));
   // The server as a whole, "", is SERVING of itself: a full disk keeps nobody from predicting.
   grpc::HealthCheckServiceInterface& health = *listening_.server->GetHealthCheckService();
-  for (const char* service : {v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
-                              v1::Predictor::service_full_name()}) {
+  for (const char* service :
+       {v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
+        v1::Predictor::service_full_name(), inference::GRPCInferenceService::service_full_name()}) {
     health.SetServingStatus(service, true);
   }
   readiness_ = std::make_unique<Readiness>(
@@ -317,6 +322,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   stopping_ = true;
   maintenance_ = nullptr;
   uploads_maintenance_ = nullptr;
+  inference_service_->SetReady(false);
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {

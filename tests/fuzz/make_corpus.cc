@@ -8,6 +8,7 @@
 
 #include "core/onnx/onnx_model.h"
 #include "core/train/checkpoint.h"
+#include "inference/open_inference_grpc.pb.h"
 #include "server/models/manifest.h"
 #include "server/models/version_folder.h"
 #include "tests/fuzz/fuzzed_networks.h"
@@ -53,7 +54,39 @@ v1::TrainerState State(bool within_epoch) {
   return state;
 }
 
+// Two images of 2 x 3 x 1.
+inference::ModelInferRequest InferRequest(const char* datatype) {
+  inference::ModelInferRequest request;
+  request.set_model_name("m");
+  request.set_model_version("stable");
+  request.set_id("7");
+  auto& input = *request.add_inputs();
+  input.set_name("images");
+  input.set_datatype(datatype);
+  for (const int64_t size : {2, 2, 3, 1}) input.add_shape(size);
+  return request;
+}
+
+void WriteInferRequests(const std::filesystem::path& folder) {
+  inference::ModelInferRequest raw = InferRequest("UINT8");
+  raw.add_raw_input_contents("abcdefghijkl");
+  Write(folder / "raw_uint8", raw.SerializeAsString());
+  inference::ModelInferRequest numbers = InferRequest("UINT8");
+  inference::ModelInferRequest floats = InferRequest("FP32");
+  for (int i = 0; i < 12; ++i) {
+    numbers.mutable_inputs(0)->mutable_contents()->add_uint_contents(20 * i);
+    floats.mutable_inputs(0)->mutable_contents()->add_fp32_contents(20.5f * static_cast<float>(i));
+  }
+  (*numbers.mutable_inputs(0)->mutable_parameters())["content_type"].set_string_param("np");
+  Write(folder / "uint8", numbers.SerializeAsString());
+  auto& output = *floats.add_outputs();
+  output.set_name("probabilities");
+  (*output.mutable_parameters())["classification"].set_int64_param(3);
+  Write(folder / "float_classes", floats.SerializeAsString());
+}
+
 void WriteAll(const std::filesystem::path& corpus) {
+  WriteInferRequests(corpus / "oip_infer");
   const Graph& graph = FuzzedGraph();
   std::vector<float> parameters;
   for (int64_t i = 0; i < graph.parameter_count(); ++i) {

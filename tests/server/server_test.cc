@@ -113,7 +113,7 @@ TEST_F(ServerTest, TellsItsServicesByReflection) {
   }
   for (const char* service :
        {"convd.v1.Jobs", "convd.v1.Datasets", "convd.v1.Models", "convd.v1.Evaluator",
-        "convd.v1.Predictor", "grpc.health.v1.Health"}) {
+        "convd.v1.Predictor", "inference.GRPCInferenceService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(text, HasSubstr(service));
   }
   grpc::Status status;
@@ -209,6 +209,7 @@ TEST_F(ServerTest, BeyondItsLimitItTakesNoJobsOrDatasetsAndServesWhatItHas) {
   const std::string address = (*server)->grpc_address();
   EXPECT_EQ(Health(address), Response::SERVING);
   EXPECT_EQ(Health(address, "convd.v1.Predictor"), Response::SERVING);
+  EXPECT_EQ(Health(address, "inference.GRPCInferenceService"), Response::SERVING);
   EXPECT_EQ(Health(address, "convd.v1.Jobs"), Response::NOT_SERVING);
 
   const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
