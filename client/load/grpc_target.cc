@@ -29,7 +29,10 @@ namespace {
 class GrpcTarget final : public LoadTarget {
  public:
   GrpcTarget(const GrpcLoad& load, const std::vector<std::shared_ptr<grpc::Channel>>& channels)
-      : method_(load.method), timeout_(load.timeout), slots_(load.slots) {
+      : method_(load.method),
+        timeout_(load.options.timeout > absl::ZeroDuration() ? load.options.timeout
+                                                             : absl::InfiniteDuration()),
+        slots_(load.slots) {
     for (const std::string& request : load.requests) {
       const grpc::Slice slice(request);
       requests_.emplace_back(&slice, 1);
@@ -104,7 +107,7 @@ class GrpcTarget final : public LoadTarget {
 absl::StatusOr<std::unique_ptr<LoadTarget>> ConnectGrpcTarget(const GrpcLoad& load) {
   std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (int i = 0; i < load.connections; ++i) {
-    CONVD_ASSIGN_OR_RETURN(channels.emplace_back(), ConnectChannel(load.address, {}));
+    CONVD_ASSIGN_OR_RETURN(channels.emplace_back(), ConnectChannel(load.address, load.options));
   }
   return std::make_unique<GrpcTarget>(load, channels);
 }

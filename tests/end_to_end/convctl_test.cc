@@ -461,6 +461,15 @@ TEST_F(ConvctlTest, LoadIsMeasuredAndItsErrorsAreCounted) {
   EXPECT_EQ(open["loads"][0]["calls"], 10);
   EXPECT_EQ(open["loads"][0]["dropped"], 0);
 
+  const json oip = ExpectJson({"bench", "fashion@1", "--protocol", "oip", "--in-flight", "2",
+                               "--seconds", "0.2", "--warm-up", "0", "--images", "3"});
+  EXPECT_EQ(oip["protocol"], "oip");
+  EXPECT_GT(oip["loads"][0]["calls"], 0);
+  EXPECT_EQ(oip["loads"][0]["errors"], json::object());
+  EXPECT_THAT(Expect(1, {"bench", "nothing", "--protocol", "oip"}).err, HasSubstr("nothing"));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--protocol", "oip", "--top-k", "2"}).err,
+              HasSubstr("--protocol convd"));
+
   EXPECT_THAT(Expect(1, {"bench", "nothing"}).err, HasSubstr("nothing"));
   EXPECT_THAT(Expect(1, {"bench", "fashion", "--shape", "3x3"}).err, HasSubstr("28x28x1"));
   EXPECT_THAT(Expect(2, {"bench", "fashion", "--in-flight", "1,0"}).err, HasSubstr("got \"0\""));
