@@ -32,7 +32,8 @@ struct Protocol {
   const char* name;
   OpenBenchTarget* open;
 };
-constexpr Protocol kConvd = {"convd", OpenConvdTarget}, kOip = {"oip", OpenOipTarget};
+constexpr Protocol kConvd = {"convd", OpenConvdTarget}, kRest = {"rest", OpenRestTarget},
+                   kOip = {"oip", OpenOipTarget};
 
 struct BenchFlags {
   Protocol protocol = kConvd;
@@ -162,9 +163,10 @@ void AddBenchCommand(CLI::App& app, Command& chosen) {
   bench->add_option("model", flags->calls.model, "Which one; the newest version unless given")
       ->required()
       ->type_name("NAME[@VERSION]");
-  AddChoiceFlag<Protocol>(*bench, "--protocol", {{kConvd.name, kConvd}, {kOip.name, kOip}},
-                          "What to ask by: convd's own, or the Open Inference Protocol, over gRPC",
-                          flags->protocol);
+  AddChoiceFlag<Protocol>(
+      *bench, "--protocol", {{kConvd.name, kConvd}, {kRest.name, kRest}, {kOip.name, kOip}},
+      "What to ask by: convd's own over gRPC or HTTP, or the Open Inference Protocol over gRPC",
+      flags->protocol);
   bench
       ->add_option("--in-flight", flags->in_flight,
                    "Closed loop: keep so many calls under way, one number after the other "

@@ -34,6 +34,7 @@ struct BenchCalls {
 using OpenBenchTarget = absl::StatusOr<std::unique_ptr<LoadTarget>>(Session& session,
                                                                     const BenchCalls& calls);
 OpenBenchTarget OpenConvdTarget;  // convd.v1.Predictor
+OpenBenchTarget OpenRestTarget;   // the same as JSON over HTTP; session.server() is that address
 OpenBenchTarget OpenOipTarget;    // the Open Inference Protocol's ModelInfer, over gRPC
 
 }  // namespace convd
