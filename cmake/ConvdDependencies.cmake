@@ -31,4 +31,6 @@ if(NOT CONVD_CORE_ONLY)
   find_package(spdlog REQUIRED)
   find_package(CLI11 REQUIRED)
   find_package(SQLite3 REQUIRED)
+  # Its headers alone.
+  find_package(Boost REQUIRED)
 endif()

@@ -16,16 +16,15 @@ Session::Session(const GlobalFlags& flags)
 
 int Session::width() const { return TerminalWidth(STDOUT_FILENO); }
 
-absl::Duration Session::timeout() const {
-  return flags_.timeout_seconds > 0 ? absl::Seconds(flags_.timeout_seconds)
-                                    : absl::InfiniteDuration();
+ClientOptions Session::client_options() const {
+  ClientOptions options;
+  options.timeout = absl::Seconds(flags_.timeout_seconds);
+  return options;
 }
 
 absl::StatusOr<Client*> Session::client() {
   if (client_ == nullptr) {
-    ClientOptions options;
-    options.timeout = absl::Seconds(flags_.timeout_seconds);
-    CONVD_ASSIGN_OR_RETURN(client_, Client::Connect(flags_.server, options));
+    CONVD_ASSIGN_OR_RETURN(client_, Client::Connect(flags_.server, client_options()));
   }
   return client_.get();
 }

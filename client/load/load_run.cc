@@ -69,7 +69,7 @@ void LoadRun::OnEnd(int slot, const absl::Status& status) {
                                  : now >= measure_from_ && (now < end_ || !status.ok());
     if (measured && status.ok()) {
       result_.latency.Add(now - since);
-    } else if (measured) {
+    } else if (measured && !stopped_) {  // else it may have been cancelled by us
       ++result_.errors[status.code()];
       if (result_.first_error.ok()) result_.first_error = status;
     }
@@ -88,6 +88,7 @@ void LoadRun::Stop() {
   const absl::Duration now = clock_.Monotonic();
   absl::MutexLock lock(&mu_);
   end_ = std::min(end_, now);
+  stopped_ = true;
 }
 
 bool LoadRun::AwaitIdle(absl::Duration patience) {

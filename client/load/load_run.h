@@ -52,7 +52,8 @@ class LoadRun final : public LoadObserver {
 
   // Begins what is due, and returns how long nothing more is; none when nothing ever will be.
   std::optional<absl::Duration> Poll() ABSL_LOCKS_EXCLUDED(mu_);
-  // Nothing begins from now on, and what was measured ends now, unless it has already.
+  // Nothing begins from now on, and what was measured ends now, unless it has already; errors don't
+  // count any more.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   // Waits (real time) until nothing is under way; false where something still is.
   bool AwaitIdle(absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_);
@@ -75,6 +76,7 @@ class LoadRun final : public LoadObserver {
   absl::Mutex mu_;
   bool begun_ ABSL_GUARDED_BY(mu_) = false;  // closed loop: the first calls
   absl::Duration end_ ABSL_GUARDED_BY(mu_);
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<absl::Duration> since_ ABSL_GUARDED_BY(mu_);  // a slot's: what latency counts from
   std::vector<int> free_ ABSL_GUARDED_BY(mu_);
   int under_way_ ABSL_GUARDED_BY(mu_) = 0;

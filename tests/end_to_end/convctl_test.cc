@@ -445,6 +445,54 @@ TEST_F(ConvctlTest, AFolderAClassIsRegisteredUploadedAndTrained) {
       HasSubstr("clothes@1"));
 }
 
+TEST_F(ConvctlTest, LoadIsMeasuredAndItsErrorsAreCounted) {
+  Expect(0, TrainArguments("1"));
+  const json closed =
+      ExpectJson({"bench", "fashion", "--in-flight", "1,3", "--seconds", "0.2", "--warm-up", "0",
+                  "--images", "2", "--from", data_dir() + "/t10k-images-idx3-ubyte"});
+  ASSERT_EQ(closed["loads"].size(), 2u);
+  for (const json& load : closed["loads"]) {
+    EXPECT_GT(load["calls"], 0);
+    EXPECT_EQ(load["errors"], json::object());
+    EXPECT_GE(load["latency_ms"]["max"], load["latency_ms"]["p50"]);
+  }
+  const json open = ExpectJson({"bench", "fashion", "--rate", "50", "--arrivals", "constant",
+                                "--seconds", "0.2", "--warm-up", "0.1", "--connections", "2"});
+  EXPECT_EQ(open["loads"][0]["calls"], 10);
+  EXPECT_EQ(open["loads"][0]["dropped"], 0);
+
+  const json oip = ExpectJson({"bench", "fashion@1", "--protocol", "oip", "--in-flight", "2",
+                               "--seconds", "0.2", "--warm-up", "0", "--images", "3"});
+  EXPECT_EQ(oip["protocol"], "oip");
+  EXPECT_GT(oip["loads"][0]["calls"], 0);
+  EXPECT_EQ(oip["loads"][0]["errors"], json::object());
+  EXPECT_THAT(Expect(1, {"bench", "nothing", "--protocol", "oip"}).err, HasSubstr("nothing"));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--protocol", "oip", "--top-k", "2"}).err,
+              HasSubstr("--protocol convd"));
+
+  EXPECT_THAT(Expect(1, {"bench", "nothing"}).err, HasSubstr("nothing"));
+  EXPECT_THAT(Expect(1, {"bench", "fashion", "--shape", "3x3"}).err, HasSubstr("28x28x1"));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--in-flight", "1,0"}).err, HasSubstr("got \"0\""));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--in-flight", "1", "--rate", "9"}).err,
+              HasSubstr("one of them"));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--rate", "nan"}).err, HasSubstr("got \"nan\""));
+  EXPECT_THAT(Expect(2, {"bench", "fashion", "--in-flight", "10001"}).err, HasSubstr("10000"));
+
+  const auto stopped = server_->StartConvctl({"bench", "fashion", "--seconds", "3600"});
+  ASSERT_TRUE(stopped->WaitForError("1 in flight"));
+  stopped->Signal(SIGINT);
+  EXPECT_EQ(stopped->Wait(), 130);
+  EXPECT_THAT(stopped->out(), HasSubstr("CALLS/S"));
+
+  // The server goes: what fails is counted until the load's end.
+  const auto losing = server_->StartConvctl(
+      {"bench", "fashion", "--rate", "100", "--seconds", "2", "--warm-up", "0"});
+  ASSERT_TRUE(losing->WaitForError("100 calls a second"));
+  server_->process().Signal(SIGKILL);
+  EXPECT_THAT(losing->Wait(), ::testing::AnyOf(0, 3));
+  EXPECT_THAT(losing->out(), HasSubstr("UNAVAILABLE"));
+}
+
 TEST_F(ConvctlTest, ErrorsHaveExitCodesAndSentences) {
   const Finished unknown = Expect(1, {"datasets", "show", "nope"});
   EXPECT_EQ(unknown.out, "");

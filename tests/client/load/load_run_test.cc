@@ -160,6 +160,7 @@ TEST(LoadRunTest, StoppedItBeginsNothingAndMeasuresUntilThen) {
   EXPECT_TRUE(run.AwaitIdle(absl::ZeroDuration()));
   const LoadResult result = run.TakeResult();
   EXPECT_EQ(result.measured, 2 * kMs);
+  EXPECT_TRUE(result.errors.empty());
   EXPECT_DOUBLE_EQ(result.calls_per_second(), 500);
 }
 

@@ -1,0 +1,242 @@
+#include "client/load/http_target.h"
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/address.h"
+#include "core/status/status_macros.h"
+
+namespace convd {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+using Error = boost::system::error_code;
+
+constexpr uint64_t kLargestAnswer = uint64_t{256} << 20;
+constexpr size_t kLongestMessage = 1000;
+
+absl::StatusCode CodeOf(int status) {
+  switch (status) {
+    case 400:
+    case 413:
+      return absl::StatusCode::kInvalidArgument;
+    case 401:
+      return absl::StatusCode::kUnauthenticated;
+    case 403:
+      return absl::StatusCode::kPermissionDenied;
+    case 404:
+      return absl::StatusCode::kNotFound;
+    case 409:
+      return absl::StatusCode::kAborted;
+    case 429:
+      return absl::StatusCode::kResourceExhausted;
+    case 499:
+      return absl::StatusCode::kCancelled;
+    case 500:
+      return absl::StatusCode::kInternal;
+    case 405:
+    case 501:
+      return absl::StatusCode::kUnimplemented;
+    case 503:
+      return absl::StatusCode::kUnavailable;
+    case 408:
+    case 504:
+      return absl::StatusCode::kDeadlineExceeded;
+    default:
+      return absl::StatusCode::kUnknown;
+  }
+}
+
+// convd says {"error": {"message": "..."}}, the Open Inference Protocol {"error": "..."}.
+std::string MessageOf(const std::string& body) {
+  const auto json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  if (json.is_object() && json.contains("error")) {
+    const auto& error = json["error"];
+    const auto& message = error.is_object() && error.contains("message") ? error["message"] : error;
+    if (message.is_string()) return message.get<std::string>().substr(0, kLongestMessage);
+  }
+  return body.substr(0, kLongestMessage);
+}
+
+absl::Status StatusOf(const http::response<http::string_body>& answer) {
+  const int status = static_cast<int>(answer.result_int());
+  if (status >= 200 && status < 300) return absl::OkStatus();
+  return absl::Status(CodeOf(status),
+                      absl::StrCat("HTTP ", status, ": ", MessageOf(answer.body())));
+}
+
+// All but what is said otherwise runs on the one thread.
+class HttpTarget final : public LoadTarget {
+ public:
+  HttpTarget(const HttpLoad& load, const tcp::endpoint& endpoint)
+      : endpoint_(endpoint), timeout_(load.timeout) {
+    for (const std::string& body : load.bodies) {
+      requests_.push_back(absl::StrCat(
+          "POST ", load.path, " HTTP/1.1\r\nHost: ", load.address,
+          "\r\nContent-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+    }
+    for (int i = 0; i < load.slots; ++i) slots_.push_back(std::make_unique<Slot>(i, io_));
+    thread_ = std::thread([this] { io_.run(); });
+  }
+
+  ~HttpTarget() override {
+    CancelAll();
+    work_.reset();
+    thread_.join();
+  }
+
+  // Any thread.
+  int slots() const override { return static_cast<int>(slots_.size()); }
+
+  // Any thread.
+  void Start(int index, int64_t call, LoadObserver& observer) override {
+    asio::dispatch(io_, [this, index, call, &observer] {
+      Slot& slot = *slots_[index];
+      slot.observer = &observer;
+      slot.request = call % requests_.size();
+      slot.ended_by = absl::OkStatus();
+      slot.parser.reset();
+      if (timeout_ > absl::ZeroDuration()) SetTimer(slot);
+      if (slot.socket.is_open()) {
+        slot.reused = true;
+        Write(slot);
+      } else {
+        Connect(slot);
+      }
+    });
+  }
+
+  // Any thread.
+  void CancelAll() override {
+    asio::dispatch(io_, [this] {
+      for (const auto& slot : slots_) End(*slot, absl::CancelledError("cancelled by the load"));
+    });
+  }
+
+ private:
+  struct Slot {
+    Slot(int index, asio::io_context& io) : index(index), socket(io), timer(io) {}
+
+    const int index;
+    LoadObserver* observer = nullptr;  // while a call is under way
+    size_t request = 0;
+    bool reused = false;    // the connection had a call before
+    absl::Status ended_by;  // why the connection was closed in the middle of the call
+    tcp::socket socket;
+    boost::beast::flat_buffer buffer;
+    std::optional<http::response_parser<http::string_body>> parser;
+    asio::steady_timer timer;
+    int64_t timed_call = 0;  // a timer that has run out may be told of it in the next call
+  };
+
+  void Connect(Slot& slot) {
+    slot.reused = false;
+    slot.buffer.clear();
+    slot.socket.async_connect(endpoint_, [this, &slot](Error error) {
+      if (error) return Broken(slot, "can't connect", error);
+      Error ignored;
+      slot.socket.set_option(tcp::no_delay(true), ignored);
+      Write(slot);
+    });
+  }
+
+  void Write(Slot& slot) {
+    asio::async_write(slot.socket, asio::buffer(requests_[slot.request]),
+                      [this, &slot](Error error, size_t) {
+                        if (error) return Broken(slot, "can't write", error);
+                        Read(slot);
+                      });
+  }
+
+  void Read(Slot& slot) {
+    slot.parser.emplace();
+    slot.parser->body_limit(kLargestAnswer);
+    http::async_read(slot.socket, slot.buffer, *slot.parser, [this, &slot](Error error, size_t) {
+      if (error) return Broken(slot, "can't read", error);
+      const absl::Status status = StatusOf(slot.parser->get());
+      if (!slot.parser->keep_alive()) Close(slot);
+      Tell(slot, status);
+    });
+  }
+
+  void Broken(Slot& slot, const char* what, const Error& error) {
+    Close(slot);
+    if (!slot.ended_by.ok()) return Tell(slot, slot.ended_by);
+    // A server closes connections that were quiet, just when the next request comes, too.
+    if (slot.reused && !(slot.parser && slot.parser->got_some())) return Connect(slot);
+    Tell(slot, absl::UnavailableError(absl::StrCat(what, ": ", error.message())));
+  }
+
+  void SetTimer(Slot& slot) {
+    slot.timer.expires_after(absl::ToChronoNanoseconds(timeout_));
+    slot.timer.async_wait([this, &slot, call = ++slot.timed_call](Error error) {
+      if (error || call != slot.timed_call) return;
+      End(slot, absl::DeadlineExceededError("no answer within the time allowed"));
+    });
+  }
+
+  // What waits for the connection is told of its end.
+  void End(Slot& slot, const absl::Status& why) {
+    if (slot.observer == nullptr || !slot.ended_by.ok()) return;
+    slot.ended_by = why;
+    Close(slot);
+  }
+
+  void Close(Slot& slot) {
+    Error ignored;
+    slot.socket.close(ignored);
+  }
+
+  void Tell(Slot& slot, const absl::Status& status) {
+    if (timeout_ > absl::ZeroDuration()) {
+      ++slot.timed_call;
+      slot.timer.cancel();
+    }
+    std::exchange(slot.observer, nullptr)->OnEnd(slot.index, status);
+  }
+
+  const tcp::endpoint endpoint_;
+  const absl::Duration timeout_;
+  std::vector<std::string> requests_;
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(io_);
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LoadTarget>> NewHttpTarget(const HttpLoad& load) {
+  CONVD_RETURN_IF_ERROR(CheckServerAddress(load.address));
+  const size_t colon = load.address.rfind(':');
+  std::string host = load.address.substr(0, colon);
+  if (host == "unix") return absl::InvalidArgumentError("HTTP wants HOST:PORT, not unix:PATH");
+  if (host.front() == '[') host = host.substr(1, host.size() - 2);
+  asio::io_context io;
+  Error error;
+  const auto found = tcp::resolver(io).resolve(host, load.address.substr(colon + 1),
+                                               tcp::resolver::numeric_service, error);
+  if (error || found.empty()) {
+    return absl::UnavailableError(absl::StrCat("can't find ", host, ": ", error.message()));
+  }
+  return std::make_unique<HttpTarget>(load, found.begin()->endpoint());
+}
+
+}  // namespace convd
