@@ -1,0 +1,50 @@
+#include "server/auth/method_scopes.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "convd/v1/datasets.pb.h"
+#include "convd/v1/evaluator.pb.h"
+#include "convd/v1/jobs.pb.h"
+#include "convd/v1/models.pb.h"
+#include "convd/v1/predictor.pb.h"
+
+namespace convd {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::vector<std::string> Services() {
+  // Descriptors are registered by what is linked; a message of each file is named so that it is.
+  v1::Job job;
+  v1::Dataset dataset;
+  v1::Model model;
+  v1::EvaluateRequest evaluate;
+  v1::PredictRequest predict;
+  return {"convd.v1.Datasets", "convd.v1.Evaluator", "convd.v1.Jobs", "convd.v1.Models",
+          "convd.v1.Predictor"};
+}
+
+TEST(MethodScopesTest, EveryMethodOfTheServicesIsThereAndNoOther) {
+  EXPECT_EQ(CheckMethodScopes(Services()), absl::OkStatus());
+  std::vector<std::string> fewer = Services();
+  fewer.pop_back();
+  EXPECT_THAT(CheckMethodScopes(fewer).message(),
+              HasSubstr("/convd.v1.Predictor/Predict, which no service has"));
+  std::vector<std::string> more = Services();
+  more.push_back("convd.v1.Unheard");
+  EXPECT_THAT(CheckMethodScopes(more).message(), HasSubstr("the service convd.v1.Unheard"));
+}
+
+TEST(MethodScopesTest, AnUnknownServicesMethodsHaveNoScope) {
+  // Any service that protobuf knows and the table doesn't.
+  EXPECT_EQ(FindMethodScope("/convd.v1.Jobs/Tra"), nullptr);
+  EXPECT_EQ(FindMethodScope(""), nullptr);
+  for (const MethodScope& method : MethodScopes()) {
+    EXPECT_EQ(FindMethodScope(method.method), &method);
+    EXPECT_NE(method.scope, Scope::kNone) << method.method;
+  }
+}
+
+}  // namespace
+}  // namespace convd
