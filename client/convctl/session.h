@@ -17,6 +17,10 @@ namespace convd {
 // The flags that every command takes.
 struct GlobalFlags {
   std::string server = "127.0.0.1:8081";
+  std::string token_file;  // "": what `token` says
+  std::string token;       // of the environment; never of the command line, which others can read
+  bool tls = false;
+  std::string tls_ca, tls_cert, tls_key;  // files
   bool json = false;
   double timeout_seconds = 0;  // 0: the client's own
 };
