@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/names/names.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/model_loading.h"
 #include "server/rpc/status.h"
@@ -24,6 +25,7 @@ PredictorService::PredictorService(ModelRepository& models, Executor& executor,
 grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext* context,
                                                     const v1::PredictRequest* request,
                                                     v1::PredictResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (absl::Status status = CheckModelVersion(request->model()); !status.ok()) {
     reactor->Finish(ToGrpcStatus(status));

@@ -3,6 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "convd/v1/datasets.pb.h"
 #include "convd/v1/evaluator.pb.h"
 #include "convd/v1/jobs.pb.h"
@@ -36,8 +42,19 @@ TEST(MethodScopesTest, EveryMethodOfTheServicesIsThereAndNoOther) {
   EXPECT_THAT(CheckMethodScopes(more).message(), HasSubstr("the service convd.v1.Unheard"));
 }
 
+TEST(MethodScopesTest, TheDocumentationHasTheSameTable) {
+  std::ifstream file(CONVD_SOURCE_DIR "/docs/security.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  for (const MethodScope& method : MethodScopes()) {
+    std::string name(absl::StripPrefix(method.method, "/convd.v1."));
+    std::replace(name.begin(), name.end(), '/', '.');
+    EXPECT_THAT(text.str(), HasSubstr(absl::StrCat("\n| `", name, "` | ", ToString(method.scope),
+                                                   " | ", method.audited ? "yes" : "", " |\n")));
+  }
+}
+
 TEST(MethodScopesTest, AnUnknownServicesMethodsHaveNoScope) {
-  // Any service that protobuf knows and the table doesn't.
   EXPECT_EQ(FindMethodScope("/convd.v1.Jobs/Tra"), nullptr);
   EXPECT_EQ(FindMethodScope(""), nullptr);
   for (const MethodScope& method : MethodScopes()) {
