@@ -1,7 +1,5 @@
 #include "client/client.h"
 
-#include <grpcpp/channel.h>
-
 #include <algorithm>
 #include <iterator>
 #include <set>
@@ -9,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/address.h"
 #include "client/channel.h"
 #include "client/grpc_call.h"
 #include "client/upload_call.h"
@@ -436,7 +433,6 @@ absl::StatusOr<v1::Model> GrpcClient::ImportModel(
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
                                                         const ClientOptions& options) {
-  CONVD_RETURN_IF_ERROR(CheckServerAddress(address));
   CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::Channel> channel,
                          ConnectChannel(address, options));
   return std::make_unique<GrpcClient>(address, options, channel);

@@ -36,6 +36,9 @@
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
+#include "server/predict/alarms.h"
+#include "server/predict/predict_queue.h"
+#include "server/predict/predictor.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/evaluator_service.h"
 #include "server/rpc/jobs_service.h"
@@ -113,6 +116,9 @@ class ConvdServer final : public Server {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<Executor> executor_;
   JobMemory job_memory_;
+  std::unique_ptr<Alarms> alarms_;  // the queue's
+  std::unique_ptr<PredictQueue> predict_queue_;
+  std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<JobRunner> runner_;
   std::unique_ptr<JobsService> jobs_service_;
   std::unique_ptr<DatasetsService> datasets_service_;
@@ -216,7 +222,7 @@ void ConvdServer::StartWorkers(const Config& config) {
         "waiting",
         workers, budget.workers);
   }
-  executor_ = NewThreadedExecutor(workers, config.nice);
+  executor_ = NewThreadedExecutor(workers, config.nice, config.train_share / 100.0);
   job_memory_.workers = workers;
   job_memory_.bytes = ledger_->limits().jobs;
   if (memory_.bytes == 0) {
@@ -285,7 +291,13 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
-  predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
+  predict.max_batch = config.max_batch;
+  predict.max_delay = config.batch_delay;
+  if (predict.max_delay > absl::ZeroDuration()) alarms_ = NewThreadedAlarms(clock_);
+  predict_queue_ =
+      std::make_unique<PredictQueue>(*executor_, predict, clock_, nullptr, alarms_.get());
+  predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
+  predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   CONVD_RETURN_IF_ERROR(
       CheckMethodScopes({v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
                          v1::Models::service_full_name(), v1::Evaluator::service_full_name(),

@@ -50,11 +50,21 @@ Session::Session(const GlobalFlags& flags)
 
 int Session::width() const { return TerminalWidth(STDOUT_FILENO); }
 
+absl::Duration Session::timeout() const {
+  return flags_.timeout_seconds > 0 ? absl::Seconds(flags_.timeout_seconds)
+                                    : absl::InfiniteDuration();
+}
+
+absl::StatusOr<ClientOptions> Session::connection() const {
+  ClientOptions options;
+  options.timeout = absl::Seconds(flags_.timeout_seconds);
+  CONVD_RETURN_IF_ERROR(ReadAccess(flags_, options));
+  return options;
+}
+
 absl::StatusOr<Client*> Session::client() {
   if (client_ == nullptr) {
-    ClientOptions options;
-    options.timeout = absl::Seconds(flags_.timeout_seconds);
-    CONVD_RETURN_IF_ERROR(ReadAccess(flags_, options));
+    CONVD_ASSIGN_OR_RETURN(const ClientOptions options, connection());
     CONVD_ASSIGN_OR_RETURN(client_, Client::Connect(flags_.server, options));
   }
   return client_.get();

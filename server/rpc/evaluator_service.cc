@@ -18,7 +18,7 @@
 #include "server/predict/request_images.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
-#include "server/rpc/model_loading.h"
+#include "server/predict/model_loading.h"
 #include "server/rpc/status.h"
 
 namespace convd {
