@@ -89,7 +89,7 @@ absl::Status WhyUnreachable(const std::shared_ptr<grpc::Channel>& channel,
   grpc::health::v1::HealthCheckResponse response;
   const grpc::Status status =
       grpc::health::v1::Health::NewStub(channel)->Check(&context, {}, &response);
-  const absl::string_view said = status.error_message();
+  const std::string said = status.error_message();
   const auto unreachable = [&address](absl::string_view why) {
     return absl::UnavailableError(absl::StrCat("can't reach convd at ", address, why));
   };
@@ -121,7 +121,6 @@ absl::Status WhyUnreachable(const std::shared_ptr<grpc::Channel>& channel,
               "client (convctl: --tls-cert and --tls-key)"
             : ": it ended the connection; it may not accept this client's certificate");
   }
-  if (absl::StrContains(said, "onnection refused")) return unreachable("");
   return unreachable("");
 }
 

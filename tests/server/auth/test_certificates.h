@@ -26,10 +26,10 @@ class TestAuthority {
                 const std::string& alternative_names = "DNS:localhost,IP:127.0.0.1");
 
  private:
+  long serial_ = 1;
   std::shared_ptr<EVP_PKEY> key_;
   std::shared_ptr<X509> certificate_;
   std::string pem_;
-  long serial_ = 1;
 };
 
 }  // namespace convd
