@@ -5,6 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "server/auth/token.h"
 #include "tests/core/time/hand_clock.h"
 #include "tests/server/models/memory_file_system.h"
@@ -137,6 +141,32 @@ TEST_F(AdmissionTest, ReadsTheTokensAgainAndKeepsTheOldOnesWhereTheNewAreWrong) 
   Write(Line("ci", "predict", "new") + " concurrent=2");
   EXPECT_TRUE(*admission->Reload());
   EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer new", {}).status().ok());
+}
+
+TEST_F(AdmissionTest, EveryPlaceComesBackWhileTheTokensAreReadAgain) {
+  const std::string tokens = Line("ci", "predict", "one") + " concurrent=2\n";
+  Write(tokens);
+  const auto admission = Open();
+  std::atomic<bool> wrong = false;
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 3; ++i) {
+    callers.emplace_back([&] {
+      for (int k = 0; k < 300; ++k) {
+        const Admitted call = admission->Admit(Scope::kPredict, "Bearer one", {});
+        if (!call.status().ok() && !absl::IsResourceExhausted(call.status())) wrong = true;
+      }
+    });
+  }
+  for (int k = 0; k < 50; ++k) {
+    Write(tokens + (k % 2 == 0 ? "# again\n" : ""));
+    EXPECT_TRUE(admission->Reload().ok());
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_FALSE(wrong);
+  const Admitted first = admission->Admit(Scope::kPredict, "Bearer one", {});
+  const Admitted second = admission->Admit(Scope::kPredict, "Bearer one", {});
+  EXPECT_TRUE(first.status().ok() && second.status().ok());
+  EXPECT_FALSE(admission->Admit(Scope::kPredict, "Bearer one", {}).status().ok());
 }
 
 TEST_F(AdmissionTest, RefusesTokensThatEveryoneOnTheMachineReads) {
