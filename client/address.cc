@@ -5,10 +5,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace convd {
 
-absl::Status CheckServerAddress(const std::string& address) {
+absl::Status CheckServerAddress(const std::string& whole) {
+  const std::string address(absl::StripPrefix(whole, kTlsScheme));
   const auto wrong = [&](const std::string& why) {
     return absl::InvalidArgumentError(
         absl::StrCat("server address \"", absl::CHexEscape(address.substr(0, 100)), "\" ", why,

@@ -7,7 +7,11 @@
 
 namespace convd {
 
-// OK for HOST:PORT, [IPV6]:PORT and unix:PATH, else INVALID_ARGUMENT with what would be right.
+// In front of an address: the server encrypts.
+inline constexpr char kTlsScheme[] = "https://";
+
+// OK for HOST:PORT, [IPV6]:PORT, either with kTlsScheme before it, and unix:PATH, else
+// INVALID_ARGUMENT with what would be right.
 absl::Status CheckServerAddress(const std::string& address);
 
 }  // namespace convd

@@ -11,7 +11,8 @@
 
 namespace convd {
 
-// A connection of its own to a server, made: errors as Client::Connect has them.
+// A gRPC channel that is connected; each of its calls carries options.token. Errors as
+// Client::Connect has them.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectChannel(const std::string& address,
                                                               const ClientOptions& options);
 

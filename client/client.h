@@ -27,6 +27,12 @@ struct ClientOptions {
   // Of each call. Zero: 30 s, or an hour for what computes or reads data (registering, uploading,
   // evaluating, explaining, predicting), and no limit for Watch.
   absl::Duration timeout = absl::ZeroDuration();
+  // Sent with every call; empty: none. Without TLS everyone on the way can read and use it.
+  std::string token;
+  // TLS, for servers with --tls-cert; the rest are PEM texts. An empty tls_ca stands for the
+  // authorities that this machine trusts; the other two are for servers with --tls-client-ca.
+  bool tls = false;
+  std::string tls_ca, tls_certificate, tls_key;
   // The longest message either way. The server has a limit of its own.
   int max_message_bytes = 256 << 20;
   // While a call runs and nothing comes: how long until the server is pinged, and how long it may
@@ -63,7 +69,8 @@ enum class Health { kServing, kNotServing, kUnknown };
 // DEADLINE_EXCEEDED past the timeout. Any thread may call, several at once.
 class Client {
  public:
-  // `address` is HOST:PORT, [IPV6]:PORT or unix:PATH; INVALID_ARGUMENT for another form,
+  // `address` is HOST:PORT, [IPV6]:PORT or unix:PATH, the first two with https:// before them for
+  // TLS; INVALID_ARGUMENT for another form,
   // UNAVAILABLE where nothing answers there, DEADLINE_EXCEEDED where it doesn't within
   // options.timeout, if that is the shorter one.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,

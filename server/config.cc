@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/status/status_macros.h"
+#include "server/auth/tokens_file.h"
 #include "server/version.h"
 
 namespace convd {
@@ -22,6 +23,7 @@ namespace {
 constexpr size_t kMaxShown = 100;
 constexpr size_t kMaxHost = 253;  // RFC 1035
 const char* const kInstructionSets[] = {"avx2", "avx512"};
+const char* const kLogFormats[] = {"text", "json"};
 const char* const kLogLevels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
 std::string Quoted(std::string_view text) {
@@ -38,6 +40,7 @@ absl::Status FlagError(absl::string_view flag, std::string_view got, absl::strin
 struct Flags {
   std::string grpc_address, state, cpus, isa, concurrent_jobs, drain_seconds, max_message_mb;
   std::string log_level, nice, max_waiting_jobs, checkpoint_seconds, max_state_bytes;
+  std::string max_rate, max_concurrent_calls, log_format;
   std::string max_batch, batch_delay_ms, train_share;
 };
 
@@ -52,6 +55,17 @@ absl::Status ReadInteger(absl::string_view flag, const std::string& text, int lo
     return FlagError(flag, text, absl::StrCat("a whole number", unit, ", ", low, " to ", high));
   }
   value = static_cast<int>(number);
+  return absl::OkStatus();
+}
+
+absl::Status ReadRate(absl::string_view flag, const std::string& text, double& value) {
+  if (text.empty()) return absl::OkStatus();
+  double number = 0;
+  const bool plain = text.size() <= 18 && text.find_first_not_of("0123456789.") == text.npos;
+  if (!plain || !absl::SimpleAtod(text, &number) || number > 1e6) {
+    return FlagError(flag, text, "calls a second, up to 1000000; 0 for no limit");
+  }
+  value = number;
   return absl::OkStatus();
 }
 
@@ -109,15 +123,49 @@ absl::StatusOr<std::string> DefaultStateDir(
       "--state: got none, and neither XDG_STATE_HOME nor HOME says where a home is; want a folder");
 }
 
+absl::Status CheckTls(const Config& config) {
+  const auto missing = [](absl::string_view flag, absl::string_view other) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": got none, but ", other, "; want both, or neither"));
+  };
+  if (!config.tls_cert.empty() && config.tls_key.empty()) return missing("--tls-key", "--tls-cert");
+  if (!config.tls_key.empty() && config.tls_cert.empty()) return missing("--tls-cert", "--tls-key");
+  if (!config.tls_client_ca.empty() && config.tls_cert.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-client-ca: asks clients for certificates, which only go with encryption; want "
+        "--tls-cert and --tls-key, too");
+  }
+  return absl::OkStatus();
+}
+
+// Of an address that other machines reach.
+absl::Status CheckProtected(absl::string_view flag, const std::string& address,
+                            const Config& config) {
+  const bool encrypted = !config.tls_cert.empty();
+  const bool asks_who = !config.tokens.empty() || !config.tls_client_ca.empty();
+  if (config.insecure || (encrypted && asks_who)) return absl::OkStatus();
+  const char* why =
+      "neither encryption nor tokens protect it; listen on 127.0.0.1, give "
+      "--tls-cert, --tls-key and --tokens,";
+  if (asks_who) {
+    why =
+        "tokens would travel there for everyone on the way to read and use; give --tls-cert and "
+        "--tls-key,";
+  } else if (encrypted) {
+    why = "everyone who reaches it may do everything; give --tokens or --tls-client-ca,";
+  }
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": ", address,
+                                                 " can be reached from other machines, and ", why,
+                                                 " or add --insecure if the network is trusted"));
+}
+
 absl::Status Check(const Flags& flags, Config& config) {
   if (!flags.grpc_address.empty()) config.grpc_address = flags.grpc_address;
   CONVD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(config.grpc_address));
   config.grpc_address = ToString(address);
-  if (!IsLoopback(address.host) && !config.insecure) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--grpc-address: ", config.grpc_address,
-        " can be reached from other machines, and neither encryption nor tokens protect it; "
-        "listen on 127.0.0.1, or add --insecure if the network is trusted"));
+  CONVD_RETURN_IF_ERROR(CheckTls(config));
+  if (!IsLoopback(address.host)) {
+    CONVD_RETURN_IF_ERROR(CheckProtected("--grpc-address", config.grpc_address, config));
   }
   CONVD_RETURN_IF_ERROR(CheckPath("--state", config.state_dir));
   for (const std::string& dir : config.data_dirs) {
@@ -145,6 +193,12 @@ absl::Status Check(const Flags& flags, Config& config) {
   // gRPC counts a message's bytes in an int.
   CONVD_RETURN_IF_ERROR(ReadInteger("--max-message-mb", flags.max_message_mb, 1, 2047, " of MiB",
                                     config.max_message_mb));
+  CONVD_RETURN_IF_ERROR(ReadRate("--max-rate", flags.max_rate, config.max_rate));
+  CONVD_RETURN_IF_ERROR(ReadInteger("--max-concurrent-calls", flags.max_concurrent_calls, 0,
+                                    1'000'000, " of calls (0: no limit)",
+                                    config.max_concurrent_calls));
+  CONVD_RETURN_IF_ERROR(
+      ReadChoice("--log-format", flags.log_format, kLogFormats, config.log_format));
   CONVD_RETURN_IF_ERROR(
       ReadInteger("--max-batch", flags.max_batch, 0, 65'536, " of images", config.max_batch));
   int delay = 0;
@@ -180,6 +234,18 @@ absl::StatusOr<CommandLine> ParseCommandLine(
                  "HOST:PORT to listen on; port 0 takes a free one [127.0.0.1:8081]");
   app.add_flag("--insecure", config.insecure,
                "Allow an address that other machines reach, without encryption or tokens");
+  app.add_option("--tls-cert", config.tls_cert,
+                 "PEM file of the server's certificate and those that vouch for it: encrypts");
+  app.add_option("--tls-key", config.tls_key, "PEM file of its private key");
+  app.add_option("--tls-client-ca", config.tls_client_ca,
+                 "PEM file of what vouches for clients' certificates: they need one then");
+  app.add_option("--tokens", config.tokens,
+                 "File of who may call what; `convd token` makes its lines [everyone, everything]");
+  app.add_option("--max-rate", flags.max_rate, "Calls a second of one caller; 0: no limit [0]");
+  app.add_option("--max-concurrent-calls", flags.max_concurrent_calls,
+                 "Calls of one caller that run at a time; 0: no limit [0]");
+  app.add_option("--audit-log", config.audit_log,
+                 "File to which a line is added for each change that somebody made [the log]");
   CLI::Option* const state = app.add_option(
       "--state", flags.state,
       "Folder for models, datasets and jobs, one server each [$XDG_STATE_HOME/convd, or "
@@ -214,19 +280,33 @@ absl::StatusOr<CommandLine> ParseCommandLine(
       "Percent of the workers' time that training keeps while predictions and evaluations "
       "would take all of it [10]");
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off [info]");
+  app.add_option("--log-format", flags.log_format, "text or json, a line each [text]");
   app.add_option("--nice", flags.nice, "Niceness of the workers, 0 to 19 [5]");
+
+  NewTokenRequest new_token;
+  std::string scopes;
+  CLI::App* const token = app.add_subcommand(
+      "token", "Make a token: itself to standard output, its line for --tokens to standard error");
+  token->add_option("NAME", new_token.name, "Whose it is")->required();
+  token->add_option("--scopes", scopes, "Some of read,predict,train,admin")->required();
 
   // CLI11 reports by exceptions; none leaves this function.
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    command.text = app.help();
+    command.text = token->parsed() ? token->help() : app.help();
     return command;
   } catch (const CLI::CallForVersion&) {
     command.text = absl::StrCat("convd ", kVersion, "\n");
     return command;
   } catch (const CLI::ParseError& error) {
     return absl::InvalidArgumentError(Sentence(error));
+  }
+  if (token->parsed()) {
+    CONVD_RETURN_IF_ERROR(CheckPrincipalName(new_token.name));
+    CONVD_ASSIGN_OR_RETURN(new_token.scopes, ParseScopes(scopes));
+    command.new_token = new_token;
+    return command;
   }
   config.state_dir = flags.state;
   if (state->count() == 0) {

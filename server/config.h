@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,13 +11,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/auth/scope.h"
 
 namespace convd {
 
 // What the command line says, checked. A plain value.
 struct Config {
   std::string grpc_address = "127.0.0.1:8081";  // port 0: a free one
-  bool insecure = false;                        // addresses beyond this machine are allowed
+  // Addresses beyond this machine are allowed without encryption, or without asking who calls.
+  bool insecure = false;
+  std::string tls_cert, tls_key;  // both, or neither
+  std::string tls_client_ca;      // empty: clients need no certificate
+  std::string tokens;             // the tokens file; empty: no token is needed
+  double max_rate = 0;            // calls a second of one principal; 0: no limit
+  int max_concurrent_calls = 0;   // of one principal; 0: no limit
+  std::string audit_log;          // empty: in the log
   std::string state_dir;
   std::vector<std::string> data_dirs;
   int cpus = 0;     // workers; 0 means as many as the budget says
@@ -31,14 +40,22 @@ struct Config {
   // How long a prediction may wait for others to share its batch.
   absl::Duration batch_delay = absl::ZeroDuration();
   std::string log_level = "info";
+  std::string log_format = "text";  // or "json"
   int train_share = 10;  // percent of a worker's time that predictions leave to training at least
   int nice = 5;  // of the workers, so that threads that answer come before those that compute
 };
 
-// Either a configuration, or what the user asked to read (--help, --version).
+// A token to be made: convd token NAME --scopes SCOPES.
+struct NewTokenRequest {
+  std::string name;
+  ScopeSet scopes;
+};
+
+// Either a configuration, or what the user asked to read (--help, --version) or to have made.
 struct CommandLine {
   Config config;
   std::string text;  // where not empty: print it, exit 0
+  std::optional<NewTokenRequest> new_token;
 };
 
 // INVALID_ARGUMENT is a sentence that names the flag. `environment` is asked for XDG_STATE_HOME and

@@ -16,7 +16,10 @@
 
 #include "absl/time/clock.h"
 #include "core/dnn/engine_info.h"
+#include "server/auth/token.h"
+#include "server/auth/tokens_file.h"
 #include "server/config.h"
+#include "server/json_log_lines.h"
 #include "server/server.h"
 #include "server/stop_signals.h"
 
@@ -31,12 +34,27 @@ int Fail(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? kUsage : kFailed;
 }
 
-void LogToStderr(const std::string& level) {
+// The secret alone on standard output, so that it can go to a file of its own.
+int MakeToken(const NewTokenRequest& request) {
+  const absl::StatusOr<std::string> token = NewToken();
+  if (!token.ok()) return Fail(token.status());
+  std::printf("%s\n", token->c_str());
+  std::fprintf(stderr,
+               "# the token itself was shown once; this line is for the --tokens file:\n%s\n",
+               TokensFileLine(request.name, request.scopes, HashToken(*token)).c_str());
+  return std::fflush(stdout) == 0 ? kStopped : kFailed;
+}
+
+void LogToStderr(const std::string& level, const std::string& format) {
   // What is tried again each second need not say each time that it failed.
   auto sink = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(std::chrono::minutes(10));
   sink->add_sink(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   auto logger = std::make_shared<spdlog::logger>("convd", std::move(sink));
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  if (format == "json") {
+    logger->set_formatter(NewJsonLogLines());
+  } else {
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  }
   logger->set_level(spdlog::level::from_str(level == "error" ? "err" : level));
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
@@ -55,12 +73,13 @@ int Main(int argc, char** argv) {
     std::fputs(command->text.c_str(), stdout);
     return std::fflush(stdout) == 0 ? kStopped : kFailed;
   }
+  if (command->new_token.has_value()) return MakeToken(*command->new_token);
   const Config& config = command->config;
 
   // A reader that went away is an error of the write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   BlockStopSignals();
-  LogToStderr(config.log_level);
+  LogToStderr(config.log_level, config.log_format);
   const absl::Notification& stop = WatchStopSignals(config.drain);
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config);
   if (!server.ok()) return Fail(server.status());

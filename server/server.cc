@@ -21,6 +21,11 @@
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
 #include "core/train/trainer.h"
+#include "server/audit_log.h"
+#include "server/auth/admission.h"
+#include "server/auth/method_scopes.h"
+#include "server/auth/tls_files.h"
+#include "server/call_log.h"
 #include "server/datasets/registry.h"
 #include "server/disk_budget.h"
 #include "server/jobs/runner.h"
@@ -52,6 +57,8 @@ namespace {
 constexpr absl::Duration kReadinessInterval = absl::Seconds(5);
 // How soon a version that was copied in is found.
 constexpr absl::Duration kModelsInterval = absl::Seconds(2);
+// How soon tokens and certificates that were changed count.
+constexpr absl::Duration kAccessInterval = absl::Seconds(2);
 constexpr absl::Duration kUploadsInterval = absl::Minutes(1);
 
 absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
@@ -84,18 +91,24 @@ class ConvdServer final : public Server {
   void Stop(absl::Time deadline) override;
 
  private:
+  absl::Status OpenAccess(const Config& config);
   absl::Status OpenState(const Config& config);
   void StartWorkers(const Config& config);
   absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
   void MaintainModels();
   void MaintainUploads();
+  void ReloadAccess();
 
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
   std::atomic<bool> stopping_{false};  // maintaining the models
   MemoryBudget memory_;
+  std::unique_ptr<Admission> admission_;
+  std::unique_ptr<TlsFiles> tls_;        // null without encryption
+  std::unique_ptr<AuditLog> audit_log_;  // null: in the log
+  std::unique_ptr<CallLog> call_log_;
   std::string state_dir_;  // absolute
   std::unique_ptr<StateLock> lock_;
   std::unique_ptr<DiskBudget> disk_;
@@ -119,6 +132,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<PeriodicCall> maintenance_;  // of the models
   std::unique_ptr<PeriodicCall> uploads_maintenance_;
+  std::unique_ptr<PeriodicCall> access_reload_;
 };
 
 absl::Status ConvdServer::Open(const Config& config) {
@@ -127,10 +141,31 @@ absl::Status ConvdServer::Open(const Config& config) {
   // The rest is for requests, what they bring, and what the allocator keeps.
   ledger_ = std::make_unique<MemoryLedger>(
       MemoryLedger::Limits{.jobs = memory_.bytes / 4 * 3, .all = memory_.bytes / 8 * 7});
+  CONVD_RETURN_IF_ERROR(OpenAccess(config));
   CONVD_RETURN_IF_ERROR(OpenState(config));
   StartWorkers(config);
   CONVD_RETURN_IF_ERROR(StartJobs(config));
   return Serve(config);
+}
+
+absl::Status ConvdServer::OpenAccess(const Config& config) {
+  AdmissionOptions admission;
+  admission.tokens_path = config.tokens;
+  admission.client_certificates = !config.tls_client_ca.empty();
+  admission.limits = {config.max_rate, config.max_concurrent_calls};
+  CONVD_ASSIGN_OR_RETURN(admission_, Admission::Open(fs_, clock_, std::move(admission)));
+  if (!config.tls_cert.empty()) {
+    CONVD_ASSIGN_OR_RETURN(
+        tls_, TlsFiles::Open(fs_, clock_, {config.tls_cert, config.tls_key, config.tls_client_ca}));
+  }
+  if (!config.audit_log.empty()) {
+    CONVD_ASSIGN_OR_RETURN(audit_log_, AuditLog::Open(fs_, config.audit_log));
+  }
+  call_log_ = std::make_unique<CallLog>(audit_log_.get(), clock_);
+  spdlog::info("{}; {}{}", tls_ == nullptr ? "without encryption" : "with TLS",
+               config.tokens.empty() ? "everyone may do everything" : "tokens say who may do what",
+               config.tls_client_ca.empty() ? "" : "; clients need a certificate");
+  return absl::OkStatus();
 }
 
 absl::Status ConvdServer::OpenState(const Config& config) {
@@ -267,10 +302,22 @@ absl::Status ConvdServer::Serve(const Config& config) {
   predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
   predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   inference_service_ = std::make_unique<InferenceService>(*models_, *predictor_, kVersion);
-  CONVD_ASSIGN_OR_RETURN(listening_,
-                         Listen(config, {jobs_service_.get(), datasets_service_.get(),
-                                         models_service_.get(), evaluator_service_.get(),
-                                         predictor_service_.get(), inference_service_.get()}));
+  CONVD_RETURN_IF_ERROR(
+      CheckMethodScopes({v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
+                         v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
+                         v1::Predictor::service_full_name(),
+                         inference::GRPCInferenceService::service_full_name()}));
+  ListenOptions listen;
+  listen.tls = tls_.get();
+  listen.hooks.admission = admission_.get();
+  listen.hooks.client_certificates = !config.tls_client_ca.empty();
+  listen.hooks.on_finished = [this](const FinishedCall& call) { call_log_->Finished(call); };
+  CONVD_ASSIGN_OR_RETURN(
+      listening_, Listen(config,
+                         {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
+                          evaluator_service_.get(), predictor_service_.get(),
+                           inference_service_.get()},
+                         std::move(listen)));
   // The server as a whole, "", is SERVING of itself: a full disk keeps nobody from predicting.
   grpc::HealthCheckServiceInterface& health = *listening_.server->GetHealthCheckService();
   for (const char* service :
@@ -285,6 +332,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
   maintenance_ = std::make_unique<PeriodicCall>([this] { MaintainModels(); }, kModelsInterval);
   uploads_maintenance_ =
       std::make_unique<PeriodicCall>([this] { MaintainUploads(); }, kUploadsInterval);
+  access_reload_ = std::make_unique<PeriodicCall>([this] { ReloadAccess(); }, kAccessInterval);
   const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
                                                    absl::StrCat("grpc ", listening_.address, "\n"));
   if (!written.ok()) {
@@ -314,6 +362,18 @@ void ConvdServer::MaintainUploads() {
   for (const std::string& warning : datasets_->TakeWarnings()) spdlog::warn("{}", warning);
 }
 
+void ConvdServer::ReloadAccess() {
+  const auto tell = [](const char* what, const absl::StatusOr<bool>& reloaded) {
+    if (!reloaded.ok()) {
+      spdlog::warn("{}; what counted before still does", std::string(reloaded.status().message()));
+    } else if (*reloaded) {
+      spdlog::info("{} read again", what);
+    }
+  };
+  tell("--tokens:", admission_->Reload());
+  if (tls_ != nullptr) tell("--tls-cert and --tls-key:", tls_->Reload());
+}
+
 void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
@@ -322,6 +382,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   stopping_ = true;
   maintenance_ = nullptr;
   uploads_maintenance_ = nullptr;
+  access_reload_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {

@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenConvdTarget(Session& session,
                          MakeImages(*client, request.model(), calls));
   GrpcLoad load;
   load.address = session.server();
-  load.options = session.client_options();
+  CONVD_ASSIGN_OR_RETURN(load.options, session.connection());
   load.method = "/convd.v1.Predictor/Predict";
   load.connections = calls.connections;
   load.slots = calls.slots;

@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenOipTarget(Session& session,
   CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion model, ParseModelSpec(calls.model));
   GrpcLoad load;
   load.address = session.server();
-  load.options = session.client_options();
+  CONVD_ASSIGN_OR_RETURN(load.options, session.connection());
   load.method = "/inference.GRPCInferenceService/ModelInfer";
   load.connections = calls.connections;
   load.slots = calls.slots;

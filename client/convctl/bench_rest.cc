@@ -70,7 +70,8 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
   HttpLoad load;
   load.address = session.server();
   load.slots = calls.slots;
-  load.timeout = session.client_options().timeout;
+  CONVD_ASSIGN_OR_RETURN(const ClientOptions connection, session.connection());
+  load.timeout = connection.timeout;
   CONVD_ASSIGN_OR_RETURN(load.path, PathOf(calls));
   CONVD_ASSIGN_OR_RETURN(std::vector<v1::Images> images,
                          calls.files.empty()

@@ -53,6 +53,8 @@ absl::Status WithUsualHint(absl::Status status) {
   const std::string message = Message(status);
   switch (ExitCodeFor(status)) {
     case kExitUnreachable:
+      // What was found out is better than a guess.
+      if (absl::StrContains(message, "convctl: --tls")) return status;
       return WithHint(std::move(status),
                       "start a server with `convd --state DIR`, or say where it is with "
                       "--server HOST:PORT or CONVD_SERVER");
@@ -62,6 +64,11 @@ absl::Status WithUsualHint(absl::Status status) {
       return status;
     default:
       break;
+  }
+  if (status.code() == absl::StatusCode::kUnauthenticated) {
+    return WithHint(std::move(status),
+                    "give a token with --token-file FILE, CONVD_TOKEN_FILE or CONVD_TOKEN; whoever "
+                    "runs the server makes one with `convd token`");
   }
   // gRPC refuses it before convd sees it, in words of its own.
   if (status.code() == absl::StatusCode::kResourceExhausted &&

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <clocale>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -29,8 +30,11 @@ constexpr char kFooter[] =
     "  130  Ctrl-C (a job that was followed goes on)\n"
     "\n"
     "Environment:\n"
-    "  CONVD_SERVER  the server, where --server isn't given\n"
-    "  NO_COLOR      anything: no colours";
+    "  CONVD_SERVER      the server, where --server isn't given\n"
+    "  CONVD_TOKEN       the token, where there is no --token-file or CONVD_TOKEN_FILE\n"
+    "  CONVD_TOKEN_FILE, CONVD_TLS_CA, CONVD_TLS_CERT, CONVD_TLS_KEY\n"
+    "                    as the flags of these names\n"
+    "  NO_COLOR          anything: no colours";
 
 int Report(const absl::Status& status, bool json) {
   const absl::Status hinted = WithUsualHint(status);
@@ -65,6 +69,20 @@ int Run(int argc, char** argv) {
       ->type_name("HOST:PORT")
       ->envname("CONVD_SERVER")
       ->capture_default_str();
+  app.add_option("--token-file", flags.token_file, "File with the token that is sent along")
+      ->type_name("FILE")
+      ->envname("CONVD_TOKEN_FILE");
+  app.add_flag("--tls", flags.tls, "Encrypt; https:// before the server says the same");
+  app.add_option("--tls-ca", flags.tls_ca,
+                 "PEM file of what vouches for the server [what this machine trusts]")
+      ->type_name("FILE")
+      ->envname("CONVD_TLS_CA");
+  app.add_option("--tls-cert", flags.tls_cert, "PEM file of a certificate to show the server")
+      ->type_name("FILE")
+      ->envname("CONVD_TLS_CERT");
+  app.add_option("--tls-key", flags.tls_key, "PEM file of its private key")
+      ->type_name("FILE")
+      ->envname("CONVD_TLS_KEY");
   app.add_flag("--json", flags.json,
                "Answer (and fail) in JSON: one document, or one event a line");
   app.add_option("--timeout", flags.timeout_seconds,
@@ -97,6 +115,8 @@ int Run(int argc, char** argv) {
     return Report(UsageError(std::string_view(address.message().data(), address.message().size())),
                   flags.json);
   }
+  // No flag has it: what programs were started with is for everyone on the machine to see.
+  if (const char* token = std::getenv("CONVD_TOKEN"); token != nullptr) flags.token = token;
   Session session(flags);
   absl::Status status = chosen(session);
   status.Update(session.Close());

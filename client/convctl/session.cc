@@ -5,26 +5,62 @@
 
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/convctl/exit_code.h"
 #include "core/status/status_macros.h"
+#include "core/storage/file_system.h"
 
 namespace convd {
+namespace {
+
+constexpr int64_t kMostBytes = int64_t{1} << 20;
+
+absl::Status ReadFlag(const char* flag, const std::string& path, std::string& text) {
+  if (path.empty()) return absl::OkStatus();
+  absl::StatusOr<std::string> read = FileSystem::Posix().Read(path, kMostBytes);
+  if (!read.ok()) {
+    return absl::Status(read.status().code(), absl::StrCat(flag, ": ", read.status().message()));
+  }
+  text = *std::move(read);
+  if (!absl::StripAsciiWhitespace(text).empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(flag, ": ", path, " is empty"));
+}
+
+// How the server is to be spoken to, and who speaks.
+absl::Status ReadAccess(const GlobalFlags& flags, ClientOptions& options) {
+  options.token = flags.token;
+  CONVD_RETURN_IF_ERROR(ReadFlag("--token-file", flags.token_file, options.token));
+  options.token = std::string(absl::StripAsciiWhitespace(options.token));
+  CONVD_RETURN_IF_ERROR(ReadFlag("--tls-ca", flags.tls_ca, options.tls_ca));
+  CONVD_RETURN_IF_ERROR(ReadFlag("--tls-cert", flags.tls_cert, options.tls_certificate));
+  CONVD_RETURN_IF_ERROR(ReadFlag("--tls-key", flags.tls_key, options.tls_key));
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return UsageError("--tls-cert and --tls-key: got one of them; want both, or neither");
+  }
+  options.tls = flags.tls || !options.tls_ca.empty() || !options.tls_certificate.empty();
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 Session::Session(const GlobalFlags& flags)
     : flags_(flags), terminal_(DescribeTerminal(STDOUT_FILENO)) {}
 
 int Session::width() const { return TerminalWidth(STDOUT_FILENO); }
 
-ClientOptions Session::client_options() const {
+absl::StatusOr<ClientOptions> Session::connection() const {
   ClientOptions options;
   options.timeout = absl::Seconds(flags_.timeout_seconds);
+  CONVD_RETURN_IF_ERROR(ReadAccess(flags_, options));
   return options;
 }
 
 absl::StatusOr<Client*> Session::client() {
   if (client_ == nullptr) {
-    CONVD_ASSIGN_OR_RETURN(client_, Client::Connect(flags_.server, client_options()));
+    CONVD_ASSIGN_OR_RETURN(const ClientOptions options, connection());
+    CONVD_ASSIGN_OR_RETURN(client_, Client::Connect(flags_.server, options));
   }
   return client_.get();
 }

@@ -17,6 +17,10 @@ namespace convd {
 // The flags that every command takes.
 struct GlobalFlags {
   std::string server = "127.0.0.1:8081";
+  std::string token_file;  // "": what `token` says
+  std::string token;       // of the environment; never of the command line, which others can read
+  bool tls = false;
+  std::string tls_ca, tls_cert, tls_key;  // files
   bool json = false;
   double timeout_seconds = 0;  // 0: the client's own
 };
@@ -30,8 +34,9 @@ class Session {
   const Terminal& terminal() const { return terminal_; }
   int width() const;  // of the terminal, in columns, as it is now
   const std::string& server() const { return flags_.server; }
-  ClientOptions client_options() const;  // for connections beside client()'s
 
+  // Token, TLS and time of each call, as the flags say; reads their files.
+  absl::StatusOr<ClientOptions> connection() const;
   // Connects on the first call. Owned by the session.
   absl::StatusOr<Client*> client();
 

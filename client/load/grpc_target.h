@@ -18,7 +18,7 @@ struct GrpcLoad {
   std::vector<std::string> requests;  // serialized; call i sends the i-th, from the front again
   int connections = 1;                // that the slots share evenly
   int slots = 1;
-  ClientOptions options;  // `timeout` is that of each call; 0: none
+  ClientOptions options;  // of each connection; `timeout` is that of each call, 0: none
 };
 
 // Connects; errors as Client::Connect has them. REQUIRES: there is a request, and both numbers are

@@ -65,7 +65,8 @@ struct FileStamp {
   uint64_t device = 0;
   uint64_t inode = 0;
   absl::Time modified;
-  absl::Time changed;  // its times, owner or name, too; nobody sets this one back
+  absl::Time changed;        // its times, owner or name, too; nobody sets this one back
+  uint32_t permissions = 0;  // as chmod has them, such as 0640
 
   // False while another change might leave the stamp as it is: the times of some disks are as
   // coarse as two seconds. `now` is the wall clock's, from before the stamp was taken.

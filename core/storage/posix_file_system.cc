@@ -336,8 +336,12 @@ class PosixFileSystem final : public FileSystem {
     CONVD_RETURN_IF_ERROR(CheckPath(path));
     struct stat info;
     if (stat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
-    return FileStamp{info.st_size, info.st_dev, info.st_ino, absl::TimeFromTimespec(info.st_mtim),
-                     absl::TimeFromTimespec(info.st_ctim)};
+    return FileStamp{info.st_size,
+                     info.st_dev,
+                     info.st_ino,
+                     absl::TimeFromTimespec(info.st_mtim),
+                     absl::TimeFromTimespec(info.st_ctim),
+                     info.st_mode & 07777};
   }
 
   bool Exists(const std::string& path) override {

@@ -1,10 +1,7 @@
 #ifndef CONVD_SERVER_RPC_ACTIVE_CALLS_H_
 #define CONVD_SERVER_RPC_ACTIVE_CALLS_H_
 
-#include <grpcpp/support/server_interceptor.h>
-
 #include <cstdint>
-#include <memory>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -17,17 +14,13 @@ namespace convd {
 // call.
 class ActiveCalls {
  public:
-  // Put into a server's builder, counts that server's calls.
-  static std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> NewInterceptor(
-      std::shared_ptr<ActiveCalls> calls);
+  void Begin();
+  void End();
 
   // Waits until none is active; false where some still are at `deadline`.
   bool AwaitNone(absl::Time deadline);
 
  private:
-  class Counted;
-  class Factory;
-
   absl::Mutex mu_;
   int64_t active_ ABSL_GUARDED_BY(mu_) = 0;
 };

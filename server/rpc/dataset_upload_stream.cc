@@ -6,8 +6,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/status/status_macros.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
@@ -62,6 +64,7 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
         if (upload_ != nullptr) {
           return absl::InvalidArgumentError("header: comes a second time; want it first, and once");
         }
+        NoteTarget(context_, absl::StrCat("dataset ", request_.header().name()));
         CONVD_ASSIGN_OR_RETURN(upload_, datasets_.BeginUpload(request_.header()));
         upload_->OnTakenAway([stream = weak_from_this()](const absl::Status& why) {
           if (const auto there = stream.lock()) there->TakenAway(why);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/dataset_upload_stream.h"
 #include "server/rpc/page.h"
@@ -89,6 +90,8 @@ DatasetsService::DatasetsService(DatasetRegistry& datasets, CheckUnused check_un
 grpc::ServerUnaryReactor* DatasetsService::RegisterDataset(
     grpc::CallbackServerContext* context, const v1::RegisterDatasetRequest* request,
     v1::Dataset* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("dataset ", request->name()));
   return Answer(ingests_, context, TooMany, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(*response, datasets_.Register(*request));
     spdlog::info("dataset {}: registered, SHA-256 {}", response->name(), response->sha256());
@@ -98,12 +101,14 @@ grpc::ServerUnaryReactor* DatasetsService::RegisterDataset(
 
 grpc::ServerReadReactor<v1::UploadDatasetRequest>* DatasetsService::UploadDataset(
     grpc::CallbackServerContext* context, v1::Dataset* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return NewDatasetUploadStream(context, response, datasets_, chunks_, ingests_);
 }
 
 grpc::ServerUnaryReactor* DatasetsService::GetUpload(grpc::CallbackServerContext* context,
                                                      const v1::GetUploadRequest* request,
                                                      v1::Upload* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return Answer(
       hashes_, context, TooManyHashes, [this, context, request, response]() -> absl::Status {
         CONVD_ASSIGN_OR_RETURN(*response, datasets_.GetUpload(request->upload_id(), [context] {
@@ -116,6 +121,7 @@ grpc::ServerUnaryReactor* DatasetsService::GetUpload(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* DatasetsService::ListUploads(grpc::CallbackServerContext* context,
                                                        const v1::ListUploadsRequest*,
                                                        v1::ListUploadsResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   // Not with the hashes, which may take minutes.
   return Answer(looks_, context, TooManyHashes, [this, response]() -> absl::Status {
     for (v1::Upload& upload : datasets_.ListUploads()) {
@@ -128,6 +134,8 @@ grpc::ServerUnaryReactor* DatasetsService::ListUploads(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* DatasetsService::DeleteUpload(grpc::CallbackServerContext* context,
                                                         const v1::DeleteUploadRequest* request,
                                                         v1::DeleteUploadResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("upload ", request->upload_id()));
   return Answer(hashes_, context, TooManyHashes, [this, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(datasets_.DeleteUpload(request->upload_id()));
     LogWarnings(datasets_);
@@ -159,6 +167,7 @@ absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,
 grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerContext* context,
                                                         const v1::ListDatasetsRequest* request,
                                                         v1::ListDatasetsResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(List(*request, *response)));
   return reactor;
@@ -167,6 +176,7 @@ grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContext* context,
                                                       const v1::GetDatasetRequest* request,
                                                       v1::Dataset* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   absl::Status status = CheckName("name", request->name());
   if (status.ok()) {
@@ -223,6 +233,7 @@ absl::Status DatasetsService::Samples(const v1::GetSamplesRequest& request,
 grpc::ServerUnaryReactor* DatasetsService::GetSamples(grpc::CallbackServerContext* context,
                                                       const v1::GetSamplesRequest* request,
                                                       v1::GetSamplesResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return Answer(looks_, context, TooManyLooks, [this, request, response]() -> absl::Status {
     return Samples(*request, *response);
   });
@@ -231,6 +242,8 @@ grpc::ServerUnaryReactor* DatasetsService::GetSamples(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* DatasetsService::DeleteDataset(grpc::CallbackServerContext* context,
                                                          const v1::DeleteDatasetRequest* request,
                                                          v1::DeleteDatasetResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("dataset ", request->name()));
   return Answer(ingests_, context, TooMany, [this, request]() -> absl::Status {
     CONVD_RETURN_IF_ERROR(CheckName("name", request->name()));
     {

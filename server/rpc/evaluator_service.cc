@@ -17,6 +17,7 @@
 #include "server/datasets/dataset_folder.h"
 #include "server/predict/model_loading.h"
 #include "server/predict/request_images.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
@@ -195,6 +196,7 @@ EvaluatorService::EvaluatorService(ModelRepository& models, DatasetRegistry& dat
 grpc::ServerUnaryReactor* EvaluatorService::Evaluate(grpc::CallbackServerContext* context,
                                                      const v1::EvaluateRequest* request,
                                                      v1::EvaluateResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = CheckModelVersion(request->model());
   if (status.ok() && request->data_case() == v1::EvaluateRequest::DATA_NOT_SET) {

@@ -7,6 +7,7 @@
 #include "server/inference/infer.h"
 #include "server/inference/infer_request.h"
 #include "server/inference/model_state.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
@@ -35,6 +36,7 @@ InferenceService::InferenceService(ModelRepository& models, Predictor& predictor
 grpc::ServerUnaryReactor* InferenceService::ServerLive(grpc::CallbackServerContext* context,
                                                        const inference::ServerLiveRequest*,
                                                        inference::ServerLiveResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   response->set_live(true);
   return Finished(context, absl::OkStatus());
 }
@@ -42,6 +44,7 @@ grpc::ServerUnaryReactor* InferenceService::ServerLive(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ServerReady(grpc::CallbackServerContext* context,
                                                         const inference::ServerReadyRequest*,
                                                         inference::ServerReadyResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   response->set_ready(true);  // from the signal to stop on, no call is answered
   return Finished(context, absl::OkStatus());
 }
@@ -49,6 +52,7 @@ grpc::ServerUnaryReactor* InferenceService::ServerReady(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* InferenceService::ModelReady(grpc::CallbackServerContext* context,
                                                        const inference::ModelReadyRequest* request,
                                                        inference::ModelReadyResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   const auto version = ReadNamedVersion("name", request->name(), "version", request->version());
   if (version.ok()) response->set_ready(CheckReady(models_, *version).ok());
   return Finished(context, version.status());
@@ -57,6 +61,7 @@ grpc::ServerUnaryReactor* InferenceService::ModelReady(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ServerMetadata(
     grpc::CallbackServerContext* context, const inference::ServerMetadataRequest*,
     inference::ServerMetadataResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   FillServerMetadata(version_, *response);
   return Finished(context, absl::OkStatus());
 }
@@ -64,6 +69,7 @@ grpc::ServerUnaryReactor* InferenceService::ServerMetadata(
 grpc::ServerUnaryReactor* InferenceService::ModelMetadata(
     grpc::CallbackServerContext* context, const inference::ModelMetadataRequest* request,
     inference::ModelMetadataResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   const auto version = ReadNamedVersion("name", request->name(), "version", request->version());
   return Finished(
       context, version.ok() ? FillModelMetadata(models_, *version, *response) : version.status());
@@ -72,6 +78,7 @@ grpc::ServerUnaryReactor* InferenceService::ModelMetadata(
 grpc::ServerUnaryReactor* InferenceService::ModelInfer(grpc::CallbackServerContext* context,
                                                        const inference::ModelInferRequest* request,
                                                        inference::ModelInferResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   Infer(
       predictor_, *request, *response, [context] { return CallerStillWaits(*context); },
@@ -97,6 +104,7 @@ grpc::ServerUnaryReactor* InferenceService::Run(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* InferenceService::RepositoryIndex(
     grpc::CallbackServerContext* context, const inference::RepositoryIndexRequest* request,
     inference::RepositoryIndexResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return Run(context, [this, request, response] {
     return FillRepositoryIndex(models_, *request, predictor_.queue().limits().max_response_bytes,
                                *response);
@@ -106,12 +114,16 @@ grpc::ServerUnaryReactor* InferenceService::RepositoryIndex(
 grpc::ServerUnaryReactor* InferenceService::RepositoryModelLoad(
     grpc::CallbackServerContext* context, const inference::RepositoryModelLoadRequest* request,
     inference::RepositoryModelLoadResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->model_name()));
   return Run(context, [this, request] { return LoadNamedModel(models_, *request); });
 }
 
 grpc::ServerUnaryReactor* InferenceService::RepositoryModelUnload(
     grpc::CallbackServerContext* context, const inference::RepositoryModelUnloadRequest* request,
     inference::RepositoryModelUnloadResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->model_name()));
   return Run(context, [this, request] { return UnloadNamedModel(models_, *request); });
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
 #include "server/jobs/job_id.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/job_stream.h"
 #include "server/rpc/page.h"
@@ -68,9 +69,17 @@ grpc::ServerUnaryReactor* JobsService::AnswerJob(
 
 grpc::ServerUnaryReactor* JobsService::Train(grpc::CallbackServerContext* context,
                                              const v1::TrainRequest* request, v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context,
+             absl::StrCat("model ", request->model(), ", dataset ", request->dataset().name()));
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   if (!checks_.Start([this, context, request, response, reactor] {
-        reactor->Finish(ToGrpcStatus(Queue(*context, *request, *response)));
+        const absl::Status status = Queue(*context, *request, *response);
+        if (status.ok()) {
+          NoteTarget(context, absl::StrCat("job ", response->id(), ", model ", request->model(),
+                                           ", dataset ", request->dataset().name()));
+        }
+        reactor->Finish(ToGrpcStatus(status));
       })) {
     reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(
         absl::StrCat(kChecksWaiting, " requests wait to be checked; try again in a moment"))));
@@ -103,6 +112,7 @@ absl::Status JobsService::Queue(const grpc::CallbackServerContext& context,
 
 grpc::ServerUnaryReactor* JobsService::GetJob(grpc::CallbackServerContext* context,
                                               const v1::GetJobRequest* request, v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return AnswerJob(context, response, [this, request] { return runner_.Get(request->id()); });
 }
 
@@ -132,29 +142,37 @@ absl::Status JobsService::List(const v1::ListJobsRequest& request, v1::ListJobsR
 grpc::ServerUnaryReactor* JobsService::ListJobs(grpc::CallbackServerContext* context,
                                                 const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return Answer(context, [this, request, response] { return List(*request, *response); });
 }
 
-grpc::ServerWriteReactor<v1::JobEvent>* JobsService::WatchJob(grpc::CallbackServerContext*,
+grpc::ServerWriteReactor<v1::JobEvent>* JobsService::WatchJob(grpc::CallbackServerContext* context,
                                                               const v1::WatchJobRequest* request) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return NewJobStream(runner_, request->id(), request->after_epoch());
 }
 
 grpc::ServerUnaryReactor* JobsService::CancelJob(grpc::CallbackServerContext* context,
                                                  const v1::CancelJobRequest* request,
                                                  v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("job ", request->id()));
   return AnswerJob(context, response, [this, request] { return runner_.Cancel(request->id()); });
 }
 
 grpc::ServerUnaryReactor* JobsService::PauseJob(grpc::CallbackServerContext* context,
                                                 const v1::PauseJobRequest* request,
                                                 v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("job ", request->id()));
   return AnswerJob(context, response, [this, request] { return runner_.Pause(request->id()); });
 }
 
 grpc::ServerUnaryReactor* JobsService::ResumeJob(grpc::CallbackServerContext* context,
                                                  const v1::ResumeJobRequest* request,
                                                  v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("job ", request->id()));
   return AnswerJob(context, response, [this, request] {
     return runner_.Resume(request->id(), request->allow_different_bits());
   });
@@ -163,6 +181,8 @@ grpc::ServerUnaryReactor* JobsService::ResumeJob(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* JobsService::UpdateJob(grpc::CallbackServerContext* context,
                                                  const v1::UpdateJobRequest* request,
                                                  v1::Job* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("job ", request->id()));
   return AnswerJob(context, response, [this, request] {
     return request->has_priority() ? runner_.SetPriority(request->id(), request->priority())
                                    : runner_.Get(request->id());

@@ -22,6 +22,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "core/status/status_macros.h"
+#include "server/rpc/tls_credentials.h"
 
 namespace convd {
 namespace {
@@ -104,7 +105,7 @@ absl::Status CheckCanBind(const std::string& text) {
 
 absl::StatusOr<ListeningServer> Listen(const Config& config,
                                        const std::vector<grpc::Service*>& services,
-                                       const KeepalivePolicy& keepalive) {
+                                       ListenOptions options) {
   CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config.grpc_address));
   CONVD_RETURN_IF_ERROR(CheckCanBind(config.grpc_address));
   gpr_set_log_function(LogForGrpc);
@@ -113,7 +114,10 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
 
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(config.grpc_address, grpc::InsecureServerCredentials(), &port);
+  ListeningServer listening;
+  listening.credentials =
+      options.tls != nullptr ? NewTlsCredentials(*options.tls) : grpc::InsecureServerCredentials();
+  builder.AddListeningPort(config.grpc_address, listening.credentials, &port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   const int64_t max_message = int64_t{config.max_message_mb} << 20;
   builder.SetMaxReceiveMessageSize(static_cast<int>(max_message));
@@ -133,18 +137,17 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
     return static_cast<int>(absl::ToInt64Milliseconds(duration));
   };
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             milliseconds(keepalive.min_client_interval));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(keepalive.interval));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds(keepalive.timeout));
+                             milliseconds(options.keepalive.min_client_interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds(options.keepalive.interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                             milliseconds(options.keepalive.timeout));
   // Both ways also while there is no call: without this a client could ping once in 2 hours then,
   // and one that is gone would never be noticed.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 
-  ListeningServer listening;
   listening.calls = std::make_shared<ActiveCalls>();
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(ActiveCalls::NewInterceptor(listening.calls));
-  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  options.hooks.active = listening.calls;
+  AddCallHooks(builder, std::move(options.hooks));
   listening.server = builder.BuildAndStart();
   if (listening.server == nullptr || port == 0) {
     return CantListen(config.grpc_address, "gRPC could not bind it", kInUse);

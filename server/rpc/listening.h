@@ -1,6 +1,7 @@
 #ifndef CONVD_SERVER_RPC_LISTENING_H_
 #define CONVD_SERVER_RPC_LISTENING_H_
 
+#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
 
 #include <memory>
@@ -9,8 +10,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/auth/tls_files.h"
 #include "server/config.h"
 #include "server/rpc/active_calls.h"
+#include "server/rpc/call_context.h"
 
 namespace convd {
 
@@ -29,19 +32,26 @@ struct KeepalivePolicy {
   absl::Duration timeout = absl::Seconds(20);
 };
 
+struct ListenOptions {
+  KeepalivePolicy keepalive = {};
+  const TlsFiles* tls = nullptr;  // null: without encryption
+  CallHooks hooks = {};           // `active` is Listen's own
+};
+
 // A gRPC server that listens. Services outlive it.
 struct ListeningServer {
+  std::shared_ptr<grpc::ServerCredentials> credentials;  // the server asks them, unowned
   std::unique_ptr<grpc::Server> server;
   std::string address;  // as bound
   std::shared_ptr<ActiveCalls> calls;
 };
 
 // Serves `services`, grpc.health.v1 (SERVING) and reflection on config.grpc_address, with bounds on
-// messages, memory, threads and streams. The status of a port that can't be had names the address
-// and the reason.
+// messages, memory, threads and streams. What `options` points to outlives the server. The status
+// of a port that can't be had names the address and the reason.
 absl::StatusOr<ListeningServer> Listen(const Config& config,
                                        const std::vector<grpc::Service*>& services,
-                                       const KeepalivePolicy& keepalive = {});
+                                       ListenOptions options = {});
 
 // Refuses new calls, and returns when those that were accepted have been answered, or at `deadline`
 // with the others cancelled. A connection on which nothing is asked holds it up for `farewell` at

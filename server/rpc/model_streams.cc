@@ -14,6 +14,7 @@
 #include "core/status/status_macros.h"
 #include "server/models/model_import.h"
 #include "server/models/onnx_export.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
@@ -134,6 +135,7 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
         }
         CONVD_RETURN_IF_ERROR(CheckImportHeader(request_.header()));
         header_ = request_.header();
+        NoteTarget(context_, absl::StrCat("model ", header_.name(), " of ", header_.source()));
         begun_ = true;
         return absl::OkStatus();
       case v1::ImportModelRequest::kData:
@@ -154,6 +156,8 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
       return absl::InvalidArgumentError("header: is missing; the stream ended before it");
     }
     CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion version, import_->Commit(header_));
+    NoteTarget(context_, absl::StrCat("model ", version.name(), " version ", version.version(),
+                                      " of ", header_.source()));
     spdlog::info("model {} version {}: imported", version.name(), version.version());
     CONVD_ASSIGN_OR_RETURN(*response_, models_.Get(version));
     return absl::OkStatus();

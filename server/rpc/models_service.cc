@@ -19,6 +19,7 @@
 #include "core/nn/graph.h"
 #include "core/status/status_macros.h"
 #include "server/models/served_precision.h"
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/model_streams.h"
 #include "server/rpc/page.h"
@@ -66,6 +67,13 @@ void LeaveOutDetails(v1::Model& model) {
   for (v1::Evaluation& evaluation : *model.mutable_evaluations()) {
     if (evaluation.has_metrics()) leave_out(*evaluation.mutable_metrics());
   }
+}
+
+// For the audit log.
+std::string Target(const v1::ModelVersion& model) {
+  return absl::StrCat("model ", model.name(),
+                      model.label().empty() ? absl::StrCat(" version ", model.version())
+                                            : absl::StrCat(" label ", model.label()));
 }
 
 constexpr int kChangesAtOnce = 4;
@@ -165,6 +173,7 @@ absl::Status ModelsService::List(const v1::ListModelsRequest& request,
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
                                                     const v1::ListModelsRequest* request,
                                                     v1::ListModelsResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(List(*request, *response)));
   return reactor;
@@ -173,6 +182,7 @@ grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
                                                   const v1::GetModelRequest* request,
                                                   v1::Model* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = CheckModelVersion(request->model());
   if (status.ok()) {
@@ -187,6 +197,7 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* ModelsService::ExplainModel(grpc::CallbackServerContext* context,
                                                       const v1::ExplainModelRequest* request,
                                                       v1::ExplainModelResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = CheckModelVersion(request->model());
   if (status.ok()) status = CheckBatchSize(request->batch_size());
@@ -235,6 +246,7 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
 grpc::ServerUnaryReactor* ModelsService::GetModelPolicy(grpc::CallbackServerContext* context,
                                                         const v1::GetModelPolicyRequest* request,
                                                         v1::ModelPolicy* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::StatusOr<v1::ModelPolicy> policy = models_.Policy(request->name());
   const absl::Status status = policy.status();
@@ -268,6 +280,8 @@ grpc::ServerUnaryReactor* ModelsService::Run(BlockingCalls& calls,
 grpc::ServerUnaryReactor* ModelsService::UpdateModelPolicy(
     grpc::CallbackServerContext* context, const v1::UpdateModelPolicyRequest* request,
     v1::ModelPolicy* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->name()));
   return Change(context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(*response, models_.UpdatePolicy(*request));
     return absl::OkStatus();
@@ -277,6 +291,9 @@ grpc::ServerUnaryReactor* ModelsService::UpdateModelPolicy(
 grpc::ServerUnaryReactor* ModelsService::MoveLabel(grpc::CallbackServerContext* context,
                                                    const v1::MoveLabelRequest* request,
                                                    v1::ModelPolicy* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->name(), " label ", request->label(),
+                                   " to version ", request->version()));
   return Change(context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(
         *response, models_.MoveLabel(request->name(), request->label(), request->version()));
@@ -287,6 +304,8 @@ grpc::ServerUnaryReactor* ModelsService::MoveLabel(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* ModelsService::RollBackLabel(grpc::CallbackServerContext* context,
                                                        const v1::RollBackLabelRequest* request,
                                                        v1::ModelPolicy* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->name(), " label ", request->label()));
   return Change(context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(*response, models_.RollBackLabel(request->name(), request->label()));
     return absl::OkStatus();
@@ -296,6 +315,8 @@ grpc::ServerUnaryReactor* ModelsService::RollBackLabel(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ModelsService::RemoveLabel(grpc::CallbackServerContext* context,
                                                      const v1::RemoveLabelRequest* request,
                                                      v1::ModelPolicy* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, absl::StrCat("model ", request->name(), " label ", request->label()));
   return Change(context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(*response, models_.RemoveLabel(request->name(), request->label()));
     return absl::OkStatus();
@@ -305,6 +326,8 @@ grpc::ServerUnaryReactor* ModelsService::RemoveLabel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* context,
                                                    const v1::LoadModelRequest* request,
                                                    v1::LoadModelResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, Target(request->model()));
   return Run(load_calls_, context, [this, request, response]() -> absl::Status {
     CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const LoadedModel> loaded,
                            models_.Load(request->model(), request->precision()));
@@ -317,12 +340,16 @@ grpc::ServerUnaryReactor* ModelsService::LoadModel(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* ModelsService::UnloadModel(grpc::CallbackServerContext* context,
                                                      const v1::UnloadModelRequest* request,
                                                      v1::UnloadModelResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, Target(request->model()));
   return Change(context, [this, request] { return models_.Unload(request->model()); });
 }
 
 grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
                                                      const v1::DeleteModelRequest* request,
                                                      v1::DeleteModelResponse*) {
+  if (const Refusal refusal(context); refusal) return refusal;
+  NoteTarget(context, Target(request->model()));
   return Change(context, [this, request]() -> absl::Status {
     absl::MutexLock unused(&models_.in_use());
     CONVD_RETURN_IF_ERROR(changes_.check_unused(request->model()));
@@ -335,16 +362,19 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
 
 grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportModel(
     grpc::CallbackServerContext* context, const v1::ExportModelRequest* request) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return NewModelExportStream(context, request, models_, export_calls_);
 }
 
 grpc::ServerWriteReactor<v1::ExportModelResponse>* ModelsService::ExportOnnx(
     grpc::CallbackServerContext* context, const v1::ExportOnnxRequest* request) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return NewOnnxExportStream(context, request, models_, export_calls_);
 }
 
 grpc::ServerReadReactor<v1::ImportModelRequest>* ModelsService::ImportModel(
     grpc::CallbackServerContext* context, v1::Model* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   return NewModelImportStream(context, response, models_, changes_.fs, changes_.take_room,
                               import_pieces_, import_commits_);
 }

@@ -1,5 +1,6 @@
 #include "server/rpc/predictor_service.h"
 
+#include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
 
@@ -8,6 +9,7 @@ namespace convd {
 grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext* context,
                                                     const v1::PredictRequest* request,
                                                     v1::PredictResponse* response) {
+  if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   predictor_.Predict(
       *request, *response, [context] { return CallerStillWaits(*context); },

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <thread>
@@ -110,6 +111,26 @@ TEST(StartTest, OtherAddressesNeedInsecure) {
   ASSERT_NE(allowed, nullptr);
   EXPECT_TRUE(allowed->WaitForLine([](const std::string&) { return true; }).has_value())
       << allowed->err();
+}
+
+TEST(StartTest, ATokenMadeByConvdLetsConvctlIn) {
+  const TempFolder folder;
+  const Finished made = RunProgram({CONVD_BIN_DIR "/convd", "token", "board", "--scopes", "read"});
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(made.out.size(), 44u);
+  // As `>token 2>>tokens` would.
+  WriteFile(folder / "token", made.out);
+  WriteFile(folder / "tokens", made.err);
+  for (const char* name : {"token", "tokens"}) chmod((folder / name).c_str(), 0600);
+  const auto server = ServerProcess::Start(folder / "state", {"--tokens", folder / "tokens"});
+  ASSERT_NE(server, nullptr);
+  EXPECT_EQ(server->Convctl({"health"}).code, 0);
+  const Finished refused = server->Convctl({"models"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("--token-file"));
+  EXPECT_EQ(server->Convctl({"models", "--token-file", folder / "token"}).code, 0);
+  EXPECT_THAT(server->Convctl({"cancel", "x", "--token-file", folder / "token"}).err,
+              HasSubstr("needs the scope train"));
 }
 
 TEST(StopTest, SigtermEndsAnIdleServerWithZero) {

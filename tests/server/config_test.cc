@@ -93,6 +93,35 @@ TEST(ConfigTest, EveryFlagIsTaken) {
   EXPECT_EQ(config.nice, 0);
 }
 
+TEST(ConfigTest, EncryptionWithTokensOrCertificatesNeedsNoInsecure) {
+  const auto with = [](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"--grpc-address", "0.0.0.0:1", "--tls-cert", "c",
+                                          "--tls-key",      "k",         "--state",    "s"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Parse(arguments);
+  };
+  const auto tokens = with({"--tokens", "t", "--max-rate", "2.5", "--max-concurrent-calls", "8",
+                            "--audit-log", "a", "--log-format", "json"});
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  EXPECT_EQ(tokens->config.tokens, "t");
+  EXPECT_EQ(tokens->config.tls_cert, "c");
+  EXPECT_EQ(tokens->config.tls_key, "k");
+  EXPECT_EQ(tokens->config.max_rate, 2.5);
+  EXPECT_EQ(tokens->config.max_concurrent_calls, 8);
+  EXPECT_EQ(tokens->config.audit_log, "a");
+  EXPECT_EQ(tokens->config.log_format, "json");
+  EXPECT_FALSE(tokens->new_token.has_value());
+  EXPECT_EQ(with({"--tls-client-ca", "ca"})->config.tls_client_ca, "ca");
+}
+
+TEST(ConfigTest, ATokenIsMadeOfANameAndScopes) {
+  const auto command = Parse({"token", "ci", "--scopes", "train,predict"}, {});
+  ASSERT_TRUE(command.ok()) << command.status();
+  ASSERT_TRUE(command->new_token.has_value());
+  EXPECT_EQ(command->new_token->name, "ci");
+  EXPECT_EQ(ToString(command->new_token->scopes), "predict,train");
+}
+
 TEST(ConfigTest, BytesMayHaveAUnit) {
   const auto bytes = [](const std::string& text) {
     return Parse({"--max-state-bytes", text})->config.max_state_bytes;
@@ -138,6 +167,21 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--grpc-address", "[::]:8081"}, "--grpc-address", "--insecure"},
       {{"--grpc-address", "10.0.0.1:8081"}, "--grpc-address", "--insecure"},
       {{"--grpc-address", "127.example.org:1"}, "--grpc-address", "--insecure"},
+      {{"--grpc-address", "0.0.0.0:1", "--tokens", "t"}, "--grpc-address", "tokens would travel"},
+      {{"--grpc-address", "0.0.0.0:1", "--tls-cert", "c", "--tls-key", "k"},
+       "--grpc-address",
+       "everyone who reaches it may do everything"},
+      {{"--tls-cert", "c"}, "--tls-key", "want both, or neither"},
+      {{"--tls-key", "k"}, "--tls-cert", "want both, or neither"},
+      {{"--tls-client-ca", "c"}, "--tls-client-ca", "want --tls-cert and --tls-key, too"},
+      {{"--tokens", ""}, "--tokens", "want a value"},
+      {{"--max-rate", "-1"}, "--max-rate", "-1"},
+      {{"--max-rate", "1e3"}, "--max-rate", "calls a second"},
+      {{"--max-concurrent-calls", "1.5"}, "--max-concurrent-calls", "1.5"},
+      {{"--log-format", "xml"}, "--log-format", "text, json"},
+      {{"token", "a b", "--scopes", "read"}, "name", "a b"},
+      {{"token", "ci", "--scopes", "root"}, "scopes", "read, predict, train and admin"},
+      {{"token", "ci"}, "--scopes", "--help"},
       {{"--state", ""}, "--state", "want a value"},
       {{"--state", std::string(4000, 'd')}, "--state", "3072"},
       {{"--data-dir", ""}, "--data-dir", "want a value"},

@@ -647,14 +647,14 @@ class CountCalls : public grpc::experimental::ServerInterceptorFactoryInterface 
 
 TEST_F(SlowDatasetsServiceTest, WhoGivesUpBeforeItsTurnChangesNothing) {
   CallCounts counts;
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  InterceptorFactories interceptors;
   interceptors.push_back(std::make_unique<CountCalls>(counts));
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   DatasetsService service(registry_);
   builder.RegisterService(&service);
-  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  AddCallHooks(builder, {}, std::move(interceptors));
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   stub_ = v1::Datasets::NewStub(
       grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));

@@ -30,6 +30,7 @@ class HeldModels final : public v1::Models::CallbackService {
  public:
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
                                      const v1::GetModelRequest*, v1::Model* model) override {
+    if (const Refusal refusal(context); refusal) return refusal;
     model->mutable_card()->set_job_id("the answer");
     held_ = context->DefaultReactor();
     accepted_.Notify();
@@ -38,6 +39,7 @@ class HeldModels final : public v1::Models::CallbackService {
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const v1::ListModelsRequest*,
                                        v1::ListModelsResponse*) override {
+    if (const Refusal refusal(context); refusal) return refusal;
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
     return reactor;
@@ -128,7 +130,7 @@ class ListeningTest : public ::testing::Test {
     if (listening_.server != nullptr) ShutDown(listening_, absl::Now());
     Config config;
     config.grpc_address = "127.0.0.1:0";
-    auto listening = Listen(config, {&models_}, keepalive);
+    auto listening = Listen(config, {&models_}, {.keepalive = keepalive});
     EXPECT_TRUE(listening.ok()) << listening.status();
     if (listening.ok()) listening_ = *std::move(listening);
   }

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 
+#include "server/rpc/call_context.h"
+
 namespace convd {
 
 // One service on a free port of 127.0.0.1, and a channel to it. Shut down by the destructor, which
@@ -17,6 +19,7 @@ class LoopbackServer {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service);
+    AddCallHooks(builder, {});
     server_ = builder.BuildAndStart();
     channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(port),
                                    grpc::InsecureChannelCredentials());

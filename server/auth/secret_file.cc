@@ -1,0 +1,55 @@
+#include "server/auth/secret_file.h"
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace convd {
+namespace {
+
+constexpr int64_t kMostBytes = int64_t{1} << 20;
+
+absl::Status InFlag(absl::string_view flag, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(flag, ": ", status.message()));
+}
+
+}  // namespace
+
+WatchedFiles::WatchedFiles(FileSystem& fs, const Clock& clock, std::vector<std::string> paths)
+    : fs_(fs), clock_(clock), paths_(std::move(paths)) {}
+
+bool WatchedFiles::MayHaveChanged() {
+  const absl::Time now = clock_.Now();
+  std::vector<FileStamp> stamps;
+  bool certain = true;
+  for (const std::string& path : paths_) {
+    const absl::StatusOr<FileStamp> stamp = fs_.Stamp(path);
+    certain = certain && stamp.ok() && stamp->ShowsTheNextChange(now);
+    if (stamp.ok()) stamps.push_back(*stamp);
+  }
+  const bool same = certain && stamps == stamps_;
+  stamps_ = certain ? std::move(stamps) : std::vector<FileStamp>();
+  return !same;
+}
+
+absl::StatusOr<std::string> ReadAccessFile(FileSystem& fs, absl::string_view flag,
+                                           const std::string& path, Readers readers) {
+  const absl::StatusOr<FileStamp> stamp = fs.Stamp(path);
+  if (!stamp.ok()) return InFlag(flag, stamp.status());
+  const uint32_t forbidden = readers == Readers::kEveryone ? 0022 : 0026;
+  if ((stamp->permissions & forbidden) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("%s: %s has mode %04o; want one that %s, such as 0600", flag,
+                        absl::CHexEscape(path.substr(0, 300)), stamp->permissions,
+                        readers == Readers::kEveryone
+                            ? "only its owner may write"
+                            : "only its owner may write and only owner and group may read"));
+  }
+  absl::StatusOr<std::string> text = fs.Read(path, kMostBytes);
+  if (!text.ok()) return InFlag(flag, text.status());
+  return text;
+}
+
+}  // namespace convd

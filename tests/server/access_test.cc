@@ -1,0 +1,203 @@
+// Who may call a whole server, over real connections.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/client.h"
+#include "core/storage/file_system.h"
+#include "server/auth/method_scopes.h"
+#include "server/auth/token.h"
+#include "server/auth/tokens_file.h"
+#include "server/server.h"
+#include "tests/server/auth/test_certificates.h"
+#include "tests/server/generic_call.h"
+
+namespace convd {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::UnorderedElementsAre;
+
+constexpr char kReflection[] = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+constexpr Scope kScopes[] = {Scope::kRead, Scope::kPredict, Scope::kTrain, Scope::kAdmin};
+
+class AccessTest : public ::testing::Test {
+ protected:
+  AccessTest() {
+    char name[] = "/tmp/convd-access-test-XXXXXX";
+    EXPECT_NE(mkdtemp(name), nullptr);
+    dir_ = name;
+    config_.grpc_address = "127.0.0.1:0";
+    config_.state_dir = dir_ + "/state";
+    config_.cpus = 1;
+  }
+  ~AccessTest() override { std::filesystem::remove_all(dir_); }
+
+  std::string Write(const std::string& name, const std::string& text) {
+    const std::string path = dir_ + "/" + name;
+    std::ofstream(path) << text;
+    std::filesystem::permissions(path, std::filesystem::perms(0600));
+    return path;
+  }
+  std::string Read(const std::string& name) const {
+    std::ifstream file(dir_ + "/" + name);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  }
+  static std::string Line(const std::string& name, const std::string& scopes) {
+    return TokensFileLine(name, *ParseScopes(scopes), HashToken(name + "-token")) + "\n";
+  }
+  void Start() {
+    auto server = Server::Start(config_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = grpc::CreateChannel(server_->grpc_address(), grpc::InsecureChannelCredentials());
+  }
+  grpc::Status Call(const std::string& method, const std::string& token) {
+    GenericCall call;
+    if (!token.empty()) call.context.AddMetadata("authorization", "Bearer " + token);
+    return call.Run(channel_, method);
+  }
+  void UseTls(TestAuthority& authority) {
+    const PemPair pair = authority.Issue("convd");
+    config_.tls_cert = Write("cert.pem", pair.certificate);
+    config_.tls_key = Write("key.pem", pair.key);
+  }
+  absl::Status Connect(const ClientOptions& options, const std::string& scheme = "") {
+    auto client = Client::Connect(scheme + server_->grpc_address(), options);
+    if (!client.ok()) return client.status();
+    return (*client)->ListModels().status();
+  }
+
+  std::string dir_;
+  Config config_;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+TEST_F(AccessTest, EveryMethodWantsATokenWithItsScope) {
+  std::string tokens;
+  for (const Scope scope : kScopes) {
+    const std::string name(ToString(scope));
+    tokens += Line(name, name);
+    std::string others;
+    for (const Scope other : kScopes) {
+      if (other != scope) absl::StrAppend(&others, others.empty() ? "" : ",", ToString(other));
+    }
+    tokens += Line("not-" + name, others);
+  }
+  config_.tokens = Write("tokens", tokens);
+  Start();
+  for (const MethodScope& method : MethodScopes()) {
+    const std::string name(method.method);
+    const std::string scope(ToString(method.scope));
+    EXPECT_EQ(Call(name, "").error_code(), grpc::UNAUTHENTICATED) << name;
+    EXPECT_EQ(Call(name, "other-token").error_code(), grpc::UNAUTHENTICATED) << name;
+    const grpc::Status denied = Call(name, "not-" + scope + "-token");
+    EXPECT_EQ(denied.error_code(), grpc::PERMISSION_DENIED) << name;
+    EXPECT_THAT(denied.error_message(), HasSubstr("needs the scope " + scope)) << name;
+    const grpc::Status allowed = Call(name, scope + "-token");
+    EXPECT_THAT(allowed.error_code(),
+                AllOf(Not(grpc::UNAUTHENTICATED), Not(grpc::PERMISSION_DENIED), Not(grpc::INTERNAL),
+                      Not(grpc::UNIMPLEMENTED)))
+        << name << ": " << allowed.error_message();
+  }
+  EXPECT_TRUE(Call("/grpc.health.v1.Health/Check", "").ok());
+  const grpc::Status reflection = Call(kReflection, "");
+  EXPECT_EQ(reflection.error_code(), grpc::UNAUTHENTICATED) << reflection.error_message();
+  EXPECT_THAT(reflection.error_message(), HasSubstr("no token came with the call"));
+  EXPECT_EQ(Call(kReflection, "train-token").error_code(), grpc::PERMISSION_DENIED);
+  EXPECT_TRUE(Call(kReflection, "read-token").ok());
+  EXPECT_EQ(Call("/convd.v1.Jobs/Unheard", "read-token").error_code(), grpc::UNIMPLEMENTED);
+}
+
+TEST_F(AccessTest, TheAuditLogSaysWhoChangedWhat) {
+  config_.tokens = Write("tokens", Line("ci", "train,admin") + Line("eve", "read"));
+  config_.audit_log = dir_ + "/audit";
+  Start();
+  ClientOptions options;
+  options.token = "ci-token";
+  auto ci = Client::Connect(server_->grpc_address(), options);
+  ASSERT_TRUE(ci.ok()) << ci.status();
+  EXPECT_FALSE((*ci)->DeleteDataset("a\"b\n{}").ok());
+  EXPECT_FALSE((*ci)->CancelJob("nope").ok());
+  options.token = "eve-token";
+  auto eve = Client::Connect(server_->grpc_address(), options);
+  ASSERT_TRUE(eve.ok());
+  EXPECT_TRUE((*eve)->ListModels().ok());
+  EXPECT_TRUE(absl::IsPermissionDenied((*eve)->RollBackLabel("m", "stable").status()));
+  options.token = "nobodys";
+  EXPECT_TRUE(absl::IsUnauthenticated(
+      (*Client::Connect(server_->grpc_address(), options))->DeleteDataset("x")));
+  server_ = nullptr;
+  std::vector<std::string> lines;
+  std::istringstream text(Read("audit"));
+  for (std::string line; std::getline(text, line);) lines.push_back(line);
+  // A call's line may come after its answer, and so after another's.
+  EXPECT_THAT(lines, UnorderedElementsAre(
+                         AllOf(HasSubstr(R"("principal":"ci","peer":"ipv4:127.0.0.1:)"),
+                               HasSubstr(R"("method":"/convd.v1.Datasets/DeleteDataset")"),
+                               HasSubstr(R"("target":"dataset a\"b\n{}")"),
+                               HasSubstr(R"("outcome":"INVALID_ARGUMENT")")),
+                         HasSubstr(R"("target":"job nope")"),
+                         AllOf(HasSubstr(R"("principal":"eve")"), HasSubstr("RollBackLabel"),
+                               HasSubstr(R"("outcome":"PERMISSION_DENIED")"))));
+}
+
+TEST_F(AccessTest, EncryptsAndTellsAClientWhatItIsMissing) {
+  TestAuthority authority, stranger("stranger");
+  UseTls(authority);
+  config_.tokens = Write("tokens", Line("ci", "read"));
+  Start();
+  ClientOptions options;
+  options.token = "ci-token";
+  EXPECT_THAT(Connect(options).message(), HasSubstr("wants TLS"));
+  options.tls_ca = stranger.certificate();
+  EXPECT_THAT(Connect(options, "https://").message(),
+              HasSubstr("nobody whom this client trusts vouches for"));
+  options.tls_ca = authority.certificate();
+  EXPECT_EQ(Connect(options, "https://"), absl::OkStatus());
+  options.tls = true;
+  options.token.clear();
+  EXPECT_THAT(Connect(options).message(), HasSubstr("no token came with the call"));
+  server_ = nullptr;
+  config_.tls_cert = config_.tls_key = "";
+  Start();
+  EXPECT_THAT(Connect(options).message(), HasSubstr("doesn't encrypt"));
+}
+
+TEST_F(AccessTest, KnowsClientsByTheirCertificates) {
+  TestAuthority authority, stranger("stranger");
+  UseTls(authority);
+  config_.tls_client_ca = Write("ca.pem", authority.certificate());
+  config_.tokens = Write("tokens", "board read cert\nbuilder.example train cert\n");
+  Start();
+  ClientOptions options;
+  options.tls = true;
+  options.tls_ca = authority.certificate();
+  EXPECT_THAT(Connect(options).message(), HasSubstr("wants a certificate of the client"));
+  const auto with = [&](const PemPair& pair) {
+    options.tls_certificate = pair.certificate;
+    options.tls_key = pair.key;
+    return Connect(options);
+  };
+  EXPECT_EQ(with(authority.Issue("board")), absl::OkStatus());
+  EXPECT_THAT(with(authority.Issue("x", "DNS:builder.example")).message(),
+              HasSubstr("\"builder.example\" has train"));
+  EXPECT_THAT(with(authority.Issue("who")).message(),
+              HasSubstr("the client's certificate is for who"));
+  EXPECT_THAT(with(stranger.Issue("board")).message(), HasSubstr("may not accept this client's"));
+}
+
+}  // namespace
+}  // namespace convd
