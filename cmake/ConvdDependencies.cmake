@@ -31,4 +31,7 @@ if(NOT CONVD_CORE_ONLY)
   find_package(spdlog REQUIRED)
   find_package(CLI11 REQUIRED)
   find_package(SQLite3 REQUIRED)
+  # Its headers alone.
+  find_package(Boost REQUIRED)
+  pkg_check_modules(prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 endif()

@@ -23,6 +23,7 @@
 #include "core/train/trainer.h"
 #include "server/datasets/registry.h"
 #include "server/disk_budget.h"
+#include "server/http/http_api.h"
 #include "server/jobs/runner.h"
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
@@ -38,6 +39,7 @@
 #include "server/rpc/models_service.h"
 #include "server/rpc/predictor_service.h"
 #include "server/rpc/readiness.h"
+#include "server/serving_state.h"
 #include "server/start_reserve.h"
 #include "server/state_lock.h"
 
@@ -76,6 +78,7 @@ class ConvdServer final : public Server {
   absl::Status Open(const Config& config);
 
   const std::string& grpc_address() const override { return listening_.address; }
+  const std::string& http_address() const override { return http_address_; }
   void Stop(absl::Time deadline) override;
 
  private:
@@ -83,6 +86,8 @@ class ConvdServer final : public Server {
   void StartWorkers(const Config& config);
   absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
+  absl::Status ServeHttp(const Config& config);
+  void WriteAddresses();
   void MaintainModels();
   void MaintainUploads();
 
@@ -107,6 +112,9 @@ class ConvdServer final : public Server {
   std::unique_ptr<EvaluatorService> evaluator_service_;
   std::unique_ptr<PredictorService> predictor_service_;
   ListeningServer listening_;
+  ServingState serving_;
+  std::string http_address_;
+  std::unique_ptr<HttpApi> http_;
   std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<PeriodicCall> maintenance_;  // of the models
   std::unique_ptr<PeriodicCall> uploads_maintenance_;
@@ -260,23 +268,48 @@ absl::Status ConvdServer::Serve(const Config& config) {
   for (const char* service : {v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
                               v1::Predictor::service_full_name()}) {
     health.SetServingStatus(service, true);
+    serving_.Set(service, absl::OkStatus());
   }
+  serving_.Set("", absl::OkStatus());
   readiness_ = std::make_unique<Readiness>(
-      health,
+      health, serving_,
       std::vector<std::string>{v1::Jobs::service_full_name(), v1::Datasets::service_full_name()},
       [this] { return disk_->Take(0); }, kReadinessInterval);
   maintenance_ = std::make_unique<PeriodicCall>([this] { MaintainModels(); }, kModelsInterval);
   uploads_maintenance_ =
       std::make_unique<PeriodicCall>([this] { MaintainUploads(); }, kUploadsInterval);
-  const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
-                                                   absl::StrCat("grpc ", listening_.address, "\n"));
+  if (!config.http_address.empty()) CONVD_RETURN_IF_ERROR(ServeHttp(config));
+  WriteAddresses();
+  return absl::OkStatus();
+}
+
+absl::Status ConvdServer::ServeHttp(const Config& config) {
+  HttpApi::Sources sources{
+      *models_,
+      *datasets_,
+      *runner_,
+      [](const v1::PredictRequest&, v1::PredictResponse&, std::function<absl::Status()>,
+         std::function<void(absl::Status)> done) {
+        done(absl::UnimplementedError("predictions over HTTP are not there yet"));
+      },
+      serving_,
+      [] { return std::string(); },
+      [](const HttpRequest&, Scope) { return absl::OkStatus(); },
+  };
+  CONVD_ASSIGN_OR_RETURN(http_, HttpApi::Start(config, std::move(sources)));
+  http_address_ = http_->address();
+  return absl::OkStatus();
+}
+
+void ConvdServer::WriteAddresses() {
+  std::string addresses = absl::StrCat("grpc ", listening_.address, "\n");
+  if (http_ != nullptr) absl::StrAppend(&addresses, "http ", http_address_, "\n");
+  const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses", addresses);
   if (!written.ok()) {
     // A full disk, most likely: what is there can be served all the same.
     spdlog::warn("{}; nobody can read there where this server listens: {}",
-                 std::string(written.message().data(), written.message().size()),
-                 listening_.address);
+                 std::string(written.message().data(), written.message().size()), addresses);
   }
-  return absl::OkStatus();
 }
 
 void ConvdServer::MaintainModels() {
@@ -301,6 +334,8 @@ void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   runner_->Stop();  // who sees that it isn't ready any more finds it so
+  serving_.Stop();
+  if (http_ != nullptr) http_->Drain();
   readiness_ = nullptr;
   stopping_ = true;
   maintenance_ = nullptr;
@@ -316,6 +351,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   });
   // Answers what was accepted; refuses what comes.
   ShutDown(listening_, deadline);
+  if (http_ != nullptr) http_->Stop(deadline);
   jobs_end.join();
 }
 

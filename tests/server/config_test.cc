@@ -29,6 +29,7 @@ TEST(ConfigTest, NoFlagsGiveTheDocumentedDefaults) {
   ASSERT_TRUE(command.ok()) << command.status();
   const Config& config = command->config;
   EXPECT_EQ(config.grpc_address, "127.0.0.1:8081");
+  EXPECT_EQ(config.http_address, "127.0.0.1:8080");
   EXPECT_EQ(config.state_dir, "/home/u/.local/state/convd");
   EXPECT_THAT(config.data_dirs, IsEmpty());
   EXPECT_EQ(config.cpus, 0);
@@ -79,6 +80,13 @@ TEST(ConfigTest, EveryFlagIsTaken) {
   EXPECT_EQ(config.max_message_mb, 2047);
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.nice, 0);
+}
+
+TEST(ConfigTest, HttpHasAnAddressOfItsOwnOrNone) {
+  EXPECT_EQ(Parse({"--http-address", "[::1]:0"})->config.http_address, "[::1]:0");
+  EXPECT_EQ(Parse({"--http-address", "off"})->config.http_address, "");
+  EXPECT_EQ(Parse({"--http-address", ""})->config.http_address, "");
+  EXPECT_EQ(Parse({"--http-address", "0.0.0.0:1", "--insecure"})->config.http_address, "0.0.0.0:1");
 }
 
 TEST(ConfigTest, BytesMayHaveAUnit) {
@@ -151,7 +159,9 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--nice", "20"}, "--nice", "0 to 19"},
       {{"--nice"}, "--nice", ""},
       {{"--cpus", "1", "--cpus", "2"}, "--cpus", ""},
-      {{"--http-address", "127.0.0.1:8080"}, "--http-address", "--help"},
+      {{"--http-address", "127.0.0.1"}, "--http-address", "HOST:PORT"},
+      {{"--http-address", "0.0.0.0:8080"}, "--http-address", "--insecure"},
+      {{"--web-address", "127.0.0.1:8080"}, "--web-address", "--help"},
       {{"stray"}, "stray", "--help"},
   };
   for (const BadFlag& bad : cases) {
@@ -188,7 +198,7 @@ TEST(ConfigTest, OnlyThisMachinesOwnAddressesAreLoopback) {
 
 TEST(ConfigTest, AddressesSurviveParsingAndPrinting) {
   for (const char* text : {"127.0.0.1:8081", "[::1]:0", "localhost:65535", "my-host:1"}) {
-    const auto address = ParseListenAddress(text);
+    const auto address = ParseListenAddress("--http-address", text);
     ASSERT_TRUE(address.ok()) << address.status();
     EXPECT_EQ(ToString(*address), text);
   }
