@@ -32,6 +32,8 @@
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
+#include "server/predict/predict_queue.h"
+#include "server/predict/predictor.h"
 #include "server/rpc/datasets_service.h"
 #include "server/rpc/evaluator_service.h"
 #include "server/rpc/jobs_service.h"
@@ -105,6 +107,8 @@ class ConvdServer final : public Server {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<Executor> executor_;
   JobMemory job_memory_;
+  std::unique_ptr<PredictQueue> predict_queue_;
+  std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<JobRunner> runner_;
   std::unique_ptr<JobsService> jobs_service_;
   std::unique_ptr<DatasetsService> datasets_service_;
@@ -258,7 +262,9 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
-  predictor_service_ = std::make_unique<PredictorService>(*models_, *executor_, predict);
+  predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_);
+  predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
+  predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   CONVD_ASSIGN_OR_RETURN(
       listening_,
       Listen(config, {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
@@ -288,9 +294,9 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       *models_,
       *datasets_,
       *runner_,
-      [](const v1::PredictRequest&, v1::PredictResponse&, std::function<absl::Status()>,
-         std::function<void(absl::Status)> done) {
-        done(absl::UnimplementedError("predictions over HTTP are not there yet"));
+      [this](const v1::PredictRequest& request, v1::PredictResponse& response,
+             StillWanted still_wanted, std::function<void(absl::Status)> done) {
+        predictor_->Predict(request, response, std::move(still_wanted), std::move(done));
       },
       serving_,
       [] { return std::string(); },

@@ -12,6 +12,13 @@ namespace convd {
 
 enum class ElementType { kUint8 = 1, kFloat32 = 2 };
 
+// Where one image's pixels lie: height x width x channels elements, channels innermost. A plain
+// value.
+struct ImagePixels {
+  const void* data = nullptr;
+  ElementType type = ElementType::kUint8;
+};
+
 // Labelled images in memory or mapped from a file: count x height x width x channels, channels
 // innermost (NHWC). Does not own what it points to; `owner` keeps it alive. Immutable; any thread
 // may read. A plain value: copy it.

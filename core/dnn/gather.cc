@@ -38,6 +38,12 @@ void MirrorRows(int64_t height, int64_t width, int channels, float* image) {
   }
 }
 
+// The micro-batch's sample `i`.
+ImagePixels PixelsOf(const MicroBatch& batch, size_t i) {
+  if (batch.images == nullptr) return batch.scattered[i];
+  return {batch.images->image(batch.samples[i]), batch.images->type};
+}
+
 }  // namespace
 
 absl::Status CheckAugmentation(const v1::Augmentation& augmentation, const Shape& image) {
@@ -72,7 +78,6 @@ PixelGather::PixelGather(const Shape& image, int channels, float scale, int64_t 
       augments_(augmentation.horizontal_flip() || augmentation.shift() != 0) {}
 
 void PixelGather::operator()(const MicroBatch& batch, float* to) const {
-  const ImageSet& images = *batch.images;
   const int64_t pixels = int64_t{image_.height} * image_.width;
   const auto gather = [&](const auto* image, uint32_t sample) {
     if (!augments_) return Copy(image, pixels, to);
@@ -80,12 +85,12 @@ void PixelGather::operator()(const MicroBatch& batch, float* to) const {
     Move(image, motion, to);
     if (motion.flip) Mirror(to);
   };
-  for (const uint32_t sample : batch.samples) {
-    const char* const image = images.image(sample);
-    if (images.type == ElementType::kUint8) {
-      gather(reinterpret_cast<const uint8_t*>(image), sample);
+  for (size_t i = 0; i < batch.samples.size(); ++i) {
+    const ImagePixels image = PixelsOf(batch, i);
+    if (image.type == ElementType::kUint8) {
+      gather(static_cast<const uint8_t*>(image.data), batch.samples[i]);
     } else {
-      gather(reinterpret_cast<const float*>(image), sample);
+      gather(static_cast<const float*>(image.data), batch.samples[i]);
     }
     to += pixels * channels_;
   }
@@ -149,19 +154,18 @@ ByteGather::ByteGather(const Shape& image, float scale, int64_t images, const In
 }
 
 void ByteGather::operator()(const MicroBatch& batch, uint8_t* to) const {
-  const ImageSet& images = *batch.images;
   const int64_t elements = elements_;  // bytes that are written might be the member's
-  for (const uint32_t sample : batch.samples) {
-    const char* const image = images.image(sample);
-    if (images.type == ElementType::kUint8) {
-      const uint8_t* const pixels = reinterpret_cast<const uint8_t*>(image);
+  for (size_t sample = 0; sample < batch.samples.size(); ++sample) {
+    const ImagePixels image = PixelsOf(batch, sample);
+    if (image.type == ElementType::kUint8) {
+      const uint8_t* const pixels = static_cast<const uint8_t*>(image.data);
       if (same_) {
         std::memcpy(to, pixels, elements);
       } else {
         for (int64_t i = 0; i < elements; ++i) to[i] = byte_of_[pixels[i]];
       }
     } else {
-      const float* const pixels = reinterpret_cast<const float*>(image);
+      const float* const pixels = static_cast<const float*>(image.data);
       constexpr int64_t kTogether = 256;
       float values[kTogether];
       for (int64_t i = 0; i < elements; i += kTogether) {

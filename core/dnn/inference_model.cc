@@ -57,16 +57,18 @@ class CompiledModel : public InferenceModel {
   const Graph& graph() const override { return graph_; }
   int64_t preferred_images() const override { return sizes_[0]->plan->images(); }
 
-  absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities, Executor& executor,
-                     absl::FunctionRef<bool()> cancelled) const override {
-    CONVD_RETURN_IF_ERROR(Check(images, probabilities));
+  absl::Status InferScattered(absl::Span<const ImagePixels> images, absl::Span<float> probabilities,
+                              Executor& executor,
+                              absl::FunctionRef<bool()> cancelled) const override {
     auto at_cut = [&] {
       executor.Cut();
       return !cancelled();
     };
     std::vector<uint32_t> samples(preferred_images());
-    for (int64_t done = 0; done < images.count;) {
-      const int64_t left = images.count - done;
+    std::iota(samples.begin(), samples.end(), static_cast<uint32_t>(0));
+    const int64_t count = static_cast<int64_t>(images.size());
+    for (int64_t done = 0; done < count;) {
+      const int64_t left = count - done;
       const Size* size = sizes_.back().get();
       for (const auto& candidate : sizes_) {
         if (candidate->plan->images() <= left) {
@@ -75,10 +77,8 @@ class CompiledModel : public InferenceModel {
         }
       }
       const int64_t n = std::min(size->plan->images(), left);
-      std::iota(samples.begin(), samples.begin() + n, static_cast<uint32_t>(0));
-      const ImageSet piece = images.Slice(done, n);
       MicroBatch batch;
-      batch.images = &piece;
+      batch.scattered = images.subspan(done, n);
       batch.samples = absl::MakeConstSpan(samples).subspan(0, n);
       batch.probabilities = probabilities.data() + done * graph_.classes();
       CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, size->Take());
@@ -115,28 +115,32 @@ class CompiledModel : public InferenceModel {
     }
   };
 
-  absl::Status Check(const ImageSet& images, absl::Span<float> probabilities) const {
-    const Shape want = graph_.input();
-    if (images.height != want.height || images.width != want.width ||
-        images.channels != want.channels) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("images: got ", images.height, "x", images.width, "x", images.channels,
-                       "; the model takes ", want.height, "x", want.width, "x", want.channels));
-    }
-    if (static_cast<int64_t>(probabilities.size()) != images.count * graph_.classes()) {
-      return absl::InvalidArgumentError(absl::StrCat("probabilities: got room for ",
-                                                     probabilities.size(), "; want ", images.count,
-                                                     " x ", graph_.classes()));
-    }
-    return absl::OkStatus();
-  }
-
   const Graph graph_;
   std::list<AlignedBuffer> weights_;
   std::vector<std::unique_ptr<Size>> sizes_;  // largest first
 };
 
 }  // namespace
+
+absl::Status InferenceModel::Infer(const ImageSet& images, absl::Span<float> probabilities,
+                                   Executor& executor, absl::FunctionRef<bool()> cancelled) const {
+  const Shape want = graph().input();
+  if (images.height != want.height || images.width != want.width ||
+      images.channels != want.channels) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("images: got ", images.height, "x", images.width, "x", images.channels,
+                     "; the model takes ", want.height, "x", want.width, "x", want.channels));
+  }
+  if (static_cast<int64_t>(probabilities.size()) != images.count * graph().classes()) {
+    return absl::InvalidArgumentError(absl::StrCat("probabilities: got room for ",
+                                                   probabilities.size(), "; want ", images.count,
+                                                   " x ", graph().classes()));
+  }
+  std::vector<ImagePixels> pixels;
+  pixels.reserve(images.count);
+  for (int64_t i = 0; i < images.count; ++i) pixels.push_back({images.image(i), images.type});
+  return InferScattered(pixels, probabilities, executor, cancelled);
+}
 
 std::vector<int64_t> PredictionSizes(const Graph& graph) {
   std::vector<int64_t> sizes = {MicroBatchImages(graph, int64_t{1} << 20)};

@@ -27,12 +27,18 @@ class InferenceModel {
   // this size.
   virtual int64_t preferred_images() const = 0;
 
-  // Writes images.count x classes probabilities, on the calling thread, with an executor.Cut()
-  // after each call. CANCELLED, with nothing promised about the output, once `cancelled` (asked at
-  // the cuts) says so. INVALID_ARGUMENT where the images are not of the graph's input shape. f32
-  // pixels that are not finite give probabilities that aren't: see CheckFinite.
-  virtual absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities,
-                             Executor& executor, absl::FunctionRef<bool()> cancelled) const = 0;
+  // Writes images x classes probabilities, on the calling thread, with an executor.Cut() after each
+  // call. CANCELLED, with nothing promised about the output, once `cancelled` (asked at the cuts)
+  // says so. f32 pixels that are not finite give probabilities that aren't: see CheckFinite.
+  // REQUIRES: each image has the graph's input shape, and `probabilities` the room.
+  virtual absl::Status InferScattered(absl::Span<const ImagePixels> images,
+                                      absl::Span<float> probabilities, Executor& executor,
+                                      absl::FunctionRef<bool()> cancelled) const = 0;
+
+  // The same for images that lie together. INVALID_ARGUMENT where they are not of the graph's input
+  // shape, or the room is another.
+  absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities, Executor& executor,
+                     absl::FunctionRef<bool()> cancelled) const;
 };
 
 // How many images each of the plans takes that a model is compiled into, largest first.

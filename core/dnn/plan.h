@@ -33,6 +33,8 @@ struct PlanOptions {
 struct MicroBatch {
   const ImageSet* images = nullptr;
   absl::Span<const uint32_t> samples;  // indices into `images`, at most the plan's images
+  // Predicting only, instead of `images`: what each of `samples` stands for, in their order.
+  absl::Span<const ImagePixels> scattered;
   // Training only:
   float loss_scale = 0;  // of each sample's gradient: 1 / the batch's samples
   uint64_t seed = 0;     // augmentation's and dropout's

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/data/finite.h"
@@ -17,78 +18,97 @@ std::string Text(Shape shape) {
   return absl::StrCat(shape.height, "x", shape.width, "x", shape.channels);
 }
 
-absl::Status CheckCount(const char* field, int64_t count, int64_t max_images) {
+absl::Status CheckCount(absl::string_view field, absl::string_view member, int64_t count,
+                        int64_t max_images) {
   if (count >= 1 && count <= max_images) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": got ", count, " images; want 1 to ", max_images, " in one request"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      field, member, ": got ", count, " images; want 1 to ", max_images, " in one request"));
 }
 
-absl::Status CheckRaw(const std::string& field, const v1::RawImages& raw, Shape shape,
-                      int64_t element_bytes, int64_t max_images) {
-  CONVD_RETURN_IF_ERROR(CheckCount(absl::StrCat(field, ".count").c_str(), raw.count(), max_images));
-  const Shape got{raw.height(), raw.width(), raw.channels()};
+}  // namespace
+
+absl::StatusOr<RequestImages> RequestImages::FromPixels(absl::string_view field, ElementType type,
+                                                        int64_t count, Shape got,
+                                                        absl::string_view bytes, Shape shape,
+                                                        int64_t max_images,
+                                                        std::shared_ptr<const void> owner) {
+  CONVD_RETURN_IF_ERROR(CheckCount(field, ".count", count, max_images));
   if (got != shape) {
     return absl::InvalidArgumentError(
         absl::StrCat(field, ": got images of ", Text(got),
                      " (height x width x channels); this model takes ", Text(shape)));
   }
+  const int64_t element = type == ElementType::kUint8 ? 1 : 4;
   // The shape is the model's, so the product is bounded.
-  const int64_t want = raw.count() * shape.elements() * element_bytes;
-  if (static_cast<int64_t>(raw.data().size()) != want) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ".data: got ", raw.data().size(), " bytes; ", raw.count(),
-                     " images of ", Text(shape), " with ", element_bytes,
-                     element_bytes == 1 ? " byte" : " bytes", " an element are ", want));
+  const int64_t want = count * shape.elements() * element;
+  if (static_cast<int64_t>(bytes.size()) != want) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        field, ".data: got ", bytes.size(), " bytes; ", count, " images of ", Text(shape), " with ",
+        element, element == 1 ? " byte" : " bytes", " an element are ", want));
   }
-  return absl::OkStatus();
+  RequestImages result;
+  result.shape_ = shape;
+  result.count_ = count;
+  result.request_bytes_ = want;
+  result.owner_ = std::move(owner);
+  ImageSet& raw = result.raw_;
+  raw.count = count;
+  raw.height = shape.height;
+  raw.width = shape.width;
+  raw.channels = shape.channels;
+  raw.type = type;
+  raw.pixels = bytes.data();
+  raw.owner = result.owner_;
+  if (type == ElementType::kFloat32) {
+    result.field_ = absl::StrCat(field, ".data");
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) != 0) {
+      auto copy = std::make_shared<std::vector<float>>(bytes.size() / sizeof(float));
+      std::memcpy(copy->data(), bytes.data(), bytes.size());
+      raw.pixels = copy->data();
+      raw.owner = std::move(copy);
+    }
+  }
+  return result;
 }
-
-}  // namespace
 
 absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Shape shape,
                                                     int64_t max_images, const DataLimits& files,
                                                     std::shared_ptr<const void> owner) {
-  RequestImages result;
-  result.shape_ = shape;
-  result.owner_ = std::move(owner);
-  ImageSet& raw = result.raw_;
-  raw.height = shape.height;
-  raw.width = shape.width;
-  raw.channels = shape.channels;
-  raw.owner = result.owner_;
+  const auto from_raw = [&](absl::string_view field, ElementType type, const v1::RawImages& raw) {
+    return FromPixels(field, type, raw.count(), {raw.height(), raw.width(), raw.channels()},
+                      raw.data(), shape, max_images, std::move(owner));
+  };
   switch (images.kind_case()) {
     case v1::Images::kUint8:
-      CONVD_RETURN_IF_ERROR(CheckRaw("images.uint8", images.uint8(), shape, 1, max_images));
-      raw.type = ElementType::kUint8;
-      raw.pixels = images.uint8().data().data();
-      raw.count = images.uint8().count();
-      break;
-    case v1::Images::kFloat32: {
-      CONVD_RETURN_IF_ERROR(CheckRaw("images.float32", images.float32(), shape, 4, max_images));
-      raw.type = ElementType::kFloat32;
-      raw.count = images.float32().count();
-      const std::string& data = images.float32().data();
-      raw.pixels = data.data();
-      if (reinterpret_cast<uintptr_t>(data.data()) % alignof(float) != 0) {
-        auto copy = std::make_shared<std::vector<float>>(data.size() / sizeof(float));
-        std::memcpy(copy->data(), data.data(), data.size());
-        raw.pixels = copy->data();
-        raw.owner = std::move(copy);
-      }
-      break;
-    }
+      return from_raw("images.uint8", ElementType::kUint8, images.uint8());
+    case v1::Images::kFloat32:
+      return from_raw("images.float32", ElementType::kFloat32, images.float32());
     case v1::Images::kEncoded:
-      CONVD_RETURN_IF_ERROR(
-          CheckCount("images.encoded.files", images.encoded().files_size(), max_images));
-      raw.count = images.encoded().files_size();
-      result.encoded_ = &images.encoded();
-      result.file_limits_ = files;
       break;
     case v1::Images::KIND_NOT_SET:
       return absl::InvalidArgumentError("images: got none; want uint8, float32 or encoded");
   }
-  result.count_ = raw.count;
+  CONVD_RETURN_IF_ERROR(
+      CheckCount("images.encoded", ".files", images.encoded().files_size(), max_images));
+  RequestImages result;
+  result.shape_ = shape;
+  result.count_ = images.encoded().files_size();
+  for (const std::string& file : images.encoded().files()) {
+    result.request_bytes_ += static_cast<int64_t>(file.size());
+  }
+  result.encoded_ = &images.encoded();
+  result.file_limits_ = files;
+  result.owner_ = std::move(owner);
+  ImageSet& raw = result.raw_;
+  raw.count = result.count_;
+  raw.height = shape.height;
+  raw.width = shape.width;
+  raw.channels = shape.channels;
   return result;
+}
+
+absl::Status RequestImages::CheckPixels(const ImageSet& images, int64_t first) const {
+  return CheckFinite(field_, images, first);
 }
 
 int64_t RequestImages::bytes(int64_t n) const { return n * raw_.image_bytes(); }
@@ -97,7 +117,7 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
                                              absl::FunctionRef<absl::Status()> still_wanted) const {
   if (encoded_ == nullptr) {
     ImageSet images = raw_.Slice(begin, n);
-    CONVD_RETURN_IF_ERROR(CheckFinite("images.float32.data", images, begin));
+    CONVD_RETURN_IF_ERROR(CheckPixels(images, begin));
     return images;
   }
   ImageSet images = raw_;

@@ -3,11 +3,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "convd/v1/images.pb.h"
 #include "core/data/dataset.h"
 #include "core/data/limits.h"
@@ -29,7 +30,20 @@ class RequestImages {
                                               int64_t max_images, const DataLimits& files = {},
                                               std::shared_ptr<const void> owner = nullptr);
 
+  // The same of pixels that another protocol brought: `count` images of `got`, as `bytes`. `field`
+  // names them in errors, as "inputs[0]" does.
+  static absl::StatusOr<RequestImages> FromPixels(absl::string_view field, ElementType type,
+                                                  int64_t count, Shape got, absl::string_view bytes,
+                                                  Shape shape, int64_t max_images,
+                                                  std::shared_ptr<const void> owner = nullptr);
+
   int64_t count() const { return count_; }
+  // Of the pixels or files, as the request brought them.
+  int64_t request_bytes() const { return request_bytes_; }
+  // All of them where they are pixels, not checked to be finite; null where they are files.
+  const ImageSet* pixels() const { return encoded_ == nullptr ? &raw_ : nullptr; }
+  // INVALID_ARGUMENT where one of `images`, which are this one's from `first` on, is not finite.
+  absl::Status CheckPixels(const ImageSet& images, int64_t first) const;
   // Size of `n` images as Read returns them.
   int64_t bytes(int64_t n) const;
 
@@ -43,7 +57,9 @@ class RequestImages {
   RequestImages() = default;
 
   int64_t count_ = 0;
-  ImageSet raw_;  // of uint8 and f32 requests
+  int64_t request_bytes_ = 0;
+  std::string field_;  // of f32 pixels
+  ImageSet raw_;       // of uint8 and f32 requests
   Shape shape_;
   const v1::EncodedImages* encoded_ = nullptr;  // else the files
   DataLimits file_limits_;

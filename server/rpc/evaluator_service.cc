@@ -17,7 +17,7 @@
 #include "server/datasets/dataset_folder.h"
 #include "server/predict/request_images.h"
 #include "server/rpc/caller.h"
-#include "server/rpc/model_loading.h"
+#include "server/predict/model_loading.h"
 #include "server/rpc/status.h"
 
 namespace convd {

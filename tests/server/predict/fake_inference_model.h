@@ -36,12 +36,12 @@ class FakeInferenceModel : public InferenceModel {
   explicit FakeInferenceModel(Graph graph, int64_t preferred_images = 4)
       : graph_(std::move(graph)), preferred_images_(preferred_images) {}
 
-  static int ClassOf(const ImageSet& images, int64_t i, int classes) {
+  static int ClassOf(const ImagePixels& image, int64_t elements, int classes) {
     double sum = 0;
-    for (int64_t e = 0; e < images.image_elements(); ++e) {
-      sum += images.type == ElementType::kUint8
-                 ? static_cast<double>(reinterpret_cast<const uint8_t*>(images.image(i))[e])
-                 : static_cast<double>(reinterpret_cast<const float*>(images.image(i))[e]);
+    for (int64_t e = 0; e < elements; ++e) {
+      sum += image.type == ElementType::kUint8
+                 ? static_cast<double>(static_cast<const uint8_t*>(image.data)[e])
+                 : static_cast<double>(static_cast<const float*>(image.data)[e]);
     }
     return static_cast<int>(static_cast<int64_t>(sum) % classes);
   }
@@ -51,16 +51,17 @@ class FakeInferenceModel : public InferenceModel {
 
   const Graph& graph() const override { return graph_; }
   int64_t preferred_images() const override { return preferred_images_; }
-  absl::Status Infer(const ImageSet& images, absl::Span<float> probabilities, Executor& executor,
-                     absl::FunctionRef<bool()> cancelled) const override {
+  absl::Status InferScattered(absl::Span<const ImagePixels> images, absl::Span<float> probabilities,
+                              Executor& executor,
+                              absl::FunctionRef<bool()> cancelled) const override {
     infer_calls.fetch_add(1);
     if (on_infer) {
       if (absl::Status status = on_infer(images); !status.ok()) return status;
     }
     while (until_cancelled && !cancelled()) executor.Cut();
     const int classes = graph_.classes();
-    for (int64_t i = 0; i < images.count; ++i) {
-      const int first = ClassOf(images, i, classes);
+    for (size_t i = 0; i < images.size(); ++i) {
+      const int first = ClassOf(images[i], graph_.input().elements(), classes);
       for (int rank = 0; rank < classes; ++rank) {
         probabilities[i * classes + (first + rank) % classes] = ProbabilityAt(rank, classes);
       }
@@ -73,7 +74,7 @@ class FakeInferenceModel : public InferenceModel {
 
   mutable std::atomic<int64_t> infer_calls{0};
   // Set before the model is shared.
-  std::function<absl::Status(const ImageSet&)> on_infer;
+  std::function<absl::Status(absl::Span<const ImagePixels>)> on_infer;
   std::function<void(absl::Span<float>)> on_probabilities;
   bool until_cancelled = false;  // computes until it is told to stop
 

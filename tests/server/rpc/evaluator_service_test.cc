@@ -386,10 +386,11 @@ TEST_F(EvaluatorServiceTest, StopsAtTheDeadlineAndKeepsNothing) {
 
 TEST_F(EvaluatorServiceTest, StopsWhenTheCallerGoesAway) {
   absl::Notification inside;
-  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
-    if (first->exchange(false)) inside.Notify();
-    return absl::OkStatus();
-  };
+  models_.on_infer =
+      [&, first = std::make_shared<std::atomic<bool>>(true)](absl::Span<const ImagePixels>) {
+        if (first->exchange(false)) inside.Notify();
+        return absl::OkStatus();
+      };
   models_.until_cancelled = true;
   models_.Publish("m");
   registry_.Add("d", "test", std::vector<int>(200, 1), std::vector<int32_t>(200, 1));
@@ -408,11 +409,12 @@ TEST_F(EvaluatorServiceTest, StopsWhenTheCallerGoesAway) {
 
 TEST_F(EvaluatorServiceTest, RefusesMoreAtOnceThanItHasPlacesFor) {
   absl::Notification inside, go;
-  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
-    if (first->exchange(false)) inside.Notify();
-    go.WaitForNotification();
-    return absl::OkStatus();
-  };
+  models_.on_infer =
+      [&, first = std::make_shared<std::atomic<bool>>(true)](absl::Span<const ImagePixels>) {
+        if (first->exchange(false)) inside.Notify();
+        go.WaitForNotification();
+        return absl::OkStatus();
+      };
   models_.Publish("m");
   EvaluateLimits limits;
   limits.at_once = 1;

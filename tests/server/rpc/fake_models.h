@@ -69,7 +69,7 @@ class FakeModels {
   std::set<v1::Precision> precisions = {v1::PRECISION_F32, v1::PRECISION_BF16, v1::PRECISION_INT8};
   // Set before a model is loaded.
   std::function<void()> on_compile;
-  std::function<absl::Status(const ImageSet&)> on_infer;
+  std::function<absl::Status(absl::Span<const ImagePixels>)> on_infer;
   bool until_cancelled = false;
 
  private:

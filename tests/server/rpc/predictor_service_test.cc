@@ -23,7 +23,9 @@ using ::testing::HasSubstr;
 class PredictorServiceTest : public ::testing::Test {
  protected:
   void Start(const PredictLimits& limits = {}) {
-    service_ = std::make_unique<PredictorService>(*models_.repository, *executor_, limits);
+    queue_ = std::make_unique<PredictQueue>(*executor_, limits);
+    predictor_ = std::make_unique<Predictor>(*models_.repository, *queue_);
+    service_ = std::make_unique<PredictorService>(*predictor_);
     server_ = std::make_unique<LoopbackServer>(*service_);
     stub_ = v1::Predictor::NewStub(server_->channel());
   }
@@ -41,6 +43,8 @@ class PredictorServiceTest : public ::testing::Test {
 
   FakeModels models_;
   std::unique_ptr<Executor> executor_ = NewThreadedExecutor(2);
+  std::unique_ptr<PredictQueue> queue_;
+  std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<PredictorService> service_;
   std::unique_ptr<LoopbackServer> server_;
   std::unique_ptr<v1::Predictor::Stub> stub_;
@@ -163,7 +167,7 @@ TEST_F(PredictorServiceTest, AnswersForOneModelWhileAnotherIsLoading) {
 
 TEST_F(PredictorServiceTest, TellsACallerWhoseDeadlinePassedAndStopsWorkingForIt) {
   std::atomic<int> infers{0};
-  models_.on_infer = [&](const ImageSet&) {
+  models_.on_infer = [&](absl::Span<const ImagePixels>) {
     ++infers;
     return absl::OkStatus();
   };
@@ -182,11 +186,12 @@ TEST_F(PredictorServiceTest, TellsACallerWhoseDeadlinePassedAndStopsWorkingForIt
 
 TEST_F(PredictorServiceTest, RefusesMoreThanMayWaitAndSaysToTryAgain) {
   absl::Notification inside, go;
-  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
-    if (first->exchange(false)) inside.Notify();
-    go.WaitForNotification();
-    return absl::OkStatus();
-  };
+  models_.on_infer =
+      [&, first = std::make_shared<std::atomic<bool>>(true)](absl::Span<const ImagePixels>) {
+        if (first->exchange(false)) inside.Notify();
+        go.WaitForNotification();
+        return absl::OkStatus();
+      };
   models_.Publish("m");
   PredictLimits limits;
   limits.max_images = 4;
@@ -204,11 +209,12 @@ TEST_F(PredictorServiceTest, RefusesMoreThanMayWaitAndSaysToTryAgain) {
 
 TEST_F(PredictorServiceTest, AnswersWhatItAcceptedWhenTheServerDrains) {
   absl::Notification inside, go;
-  models_.on_infer = [&, first = std::make_shared<std::atomic<bool>>(true)](const ImageSet&) {
-    if (first->exchange(false)) inside.Notify();
-    go.WaitForNotification();
-    return absl::OkStatus();
-  };
+  models_.on_infer =
+      [&, first = std::make_shared<std::atomic<bool>>(true)](absl::Span<const ImagePixels>) {
+        if (first->exchange(false)) inside.Notify();
+        go.WaitForNotification();
+        return absl::OkStatus();
+      };
   models_.Publish("m");
   Start();
   std::thread client([&] { EXPECT_TRUE(Predict(Request("m", {0, 1, 2, 3, 0, 1})).ok()); });
@@ -234,7 +240,9 @@ TEST(PredictorService, AnswersWithTheEnginesOwnBitsWhateverTheBatch) {
   card.mutable_model()->set_name("m");
   ASSERT_TRUE((*models)->Publish(graph, parameters, card).ok());
   std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
-  PredictorService service(**models, *executor);
+  PredictQueue queue(*executor);
+  Predictor predictor(**models, queue);
+  PredictorService service(predictor);
   LoopbackServer server(service);
   auto stub = v1::Predictor::NewStub(server.channel());
 

@@ -1,4 +1,4 @@
-#include "server/rpc/model_loading.h"
+#include "server/predict/model_loading.h"
 
 #include <spdlog/spdlog.h>
 

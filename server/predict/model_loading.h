@@ -1,5 +1,5 @@
-#ifndef CONVD_SERVER_RPC_MODEL_LOADING_H_
-#define CONVD_SERVER_RPC_MODEL_LOADING_H_
+#ifndef CONVD_SERVER_PREDICT_MODEL_LOADING_H_
+#define CONVD_SERVER_PREDICT_MODEL_LOADING_H_
 
 #include <memory>
 
@@ -16,4 +16,4 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> LoadModel(ModelRepository& mo
 
 }  // namespace convd
 
-#endif  // CONVD_SERVER_RPC_MODEL_LOADING_H_
+#endif  // CONVD_SERVER_PREDICT_MODEL_LOADING_H_

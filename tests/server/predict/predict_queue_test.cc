@@ -1,4 +1,4 @@
-#include "server/predict/predict.h"
+#include "server/predict/predict_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,10 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "server/predict/predictor.h"
+#include "tests/core/time/hand_clock.h"
 #include "tests/server/predict/fake_inference_model.h"
+#include "tests/server/predict/hex_bytes.h"
 
 namespace convd {
 namespace {
@@ -66,11 +69,11 @@ class PredictQueueTest : public ::testing::Test {
   std::unique_ptr<Sent> Send(v1::PredictRequest request, StillWanted still_wanted = Always()) {
     auto sent = std::make_unique<Sent>();
     sent->request = std::move(request);
-    queue_->Predict(loaded_, sent->request, sent->response, std::move(still_wanted),
-                    [sent = sent.get()](absl::Status status) {
-                      ++sent->answers;
-                      sent->status = std::move(status);
-                    });
+    PredictWith(*queue_, loaded_, sent->request, sent->response, std::move(still_wanted),
+                [sent = sent.get()](absl::Status status) {
+                  ++sent->answers;
+                  sent->status = std::move(status);
+                });
     return sent;
   }
   void RunAll() {
@@ -125,8 +128,8 @@ TEST_F(PredictQueueTest, SendsEveryProbabilityWhenAsked) {
 
 TEST_F(PredictQueueTest, SplitsIntoPiecesOfTheModelsSize) {
   std::vector<int64_t> pieces;
-  model_->on_infer = [&](const ImageSet& images) {
-    pieces.push_back(images.count);
+  model_->on_infer = [&](absl::Span<const ImagePixels> images) {
+    pieces.push_back(static_cast<int64_t>(images.size()));
     return absl::OkStatus();
   };
   Open();
@@ -202,7 +205,7 @@ TEST_F(PredictQueueTest, StopsBetweenPiecesAtTheDeadline) {
 
 TEST_F(PredictQueueTest, StopsInsideAPieceAtACut) {
   absl::Status wanted;
-  model_->on_infer = [&](const ImageSet&) {
+  model_->on_infer = [&](absl::Span<const ImagePixels>) {
     wanted = absl::DeadlineExceededError("late");
     return absl::OkStatus();
   };
@@ -215,8 +218,8 @@ TEST_F(PredictQueueTest, StopsInsideAPieceAtACut) {
 }
 
 TEST_F(PredictQueueTest, EndsTheRequestWithTheErrorOfOnePiece) {
-  model_->on_infer = [&](const ImageSet& images) -> absl::Status {
-    if (images.image(0)[0] == 2) return absl::InternalError("broken");
+  model_->on_infer = [&](absl::Span<const ImagePixels> images) -> absl::Status {
+    if (*static_cast<const uint8_t*>(images[0].data) == 2) return absl::InternalError("broken");
     return absl::OkStatus();
   };
   Open();
@@ -256,7 +259,7 @@ TEST_F(PredictQueueTest, PutsNoMorePiecesInTheLaneThanThereAreWorkers) {
   auto large = Send(Request(std::vector<int>(100, 0)));
   EXPECT_EQ(executor_->pending(Lane::kPredict), 3);
   auto small = Send(Request({0}));
-  EXPECT_EQ(executor_->pending(Lane::kPredict), 4);
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 3);
   RunAll();
   EXPECT_EQ(large->answers, 1);
 }
@@ -302,9 +305,9 @@ TEST_F(PredictQueueTest, GivesThePlaceBackBeforeItAnswers) {
   Open(1, limits);
   Sent first, second;
   first.request = second.request = Request({2});
-  queue_->Predict(loaded_, first.request, first.response, Always(), [&](absl::Status status) {
+  PredictWith(*queue_, loaded_, first.request, first.response, Always(), [&](absl::Status status) {
     first.status = std::move(status);
-    queue_->Predict(loaded_, second.request, second.response, Always(), [&](absl::Status s) {
+    PredictWith(*queue_, loaded_, second.request, second.response, Always(), [&](absl::Status s) {
       ++second.answers;
       second.status = std::move(s);
     });
@@ -349,11 +352,265 @@ TEST_F(PredictQueueTest, SendsNoAnswerLargerThanItsLimit) {
   EXPECT_GT(answered, 0);
 }
 
+// The images of each batch that was computed, by their first bytes.
+using Batches = std::vector<std::vector<int>>;
+
+class BatchingTest : public PredictQueueTest {
+ protected:
+  // As many as `preferred` images make a batch.
+  void OpenFor(int64_t preferred, int workers = 1, const PredictLimits& limits = {}) {
+    model_ = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                  preferred);
+    model_->on_infer = [this](absl::Span<const ImagePixels> images) {
+      std::vector<int> batch;
+      for (const ImagePixels& image : images) {
+        batch.push_back(image.type == ElementType::kUint8
+                            ? *static_cast<const uint8_t*>(image.data)
+                            : static_cast<int>(*static_cast<const float*>(image.data)));
+      }
+      batches_.push_back(std::move(batch));
+      return absl::OkStatus();
+    };
+    loaded_ = LoadedFake(model_);
+    executor_ = NewHandCrankedExecutor(workers);
+    queue_ = std::make_unique<PredictQueue>(*executor_, limits, clock_, nullptr, &alarms_);
+  }
+
+  // Alarms that a test lets go off when it has moved the clock.
+  class HandAlarms final : public Alarms {
+   public:
+    void Set(absl::Duration when, absl::AnyInvocable<void()> call) override {
+      set.emplace_back(when, std::move(call));
+    }
+    void GoOff() {
+      for (auto& [when, call] : std::exchange(set, {})) call();
+    }
+    std::vector<std::pair<absl::Duration, absl::AnyInvocable<void()>>> set;
+  };
+
+  HandClock clock_;
+  HandAlarms alarms_;
+  Batches batches_;
+};
+
+TEST_F(BatchingTest, ComputesTogetherWhatWaitsForAWorkerAndAnswersEachItsOwn) {
+  OpenFor(8);
+  auto first = Send(Request({1}));
+  auto second = Send(Request({2, 3}));
+  v1::PredictRequest with_probabilities = Request({0});
+  with_probabilities.set_probabilities(true);
+  auto third = Send(with_probabilities);
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 1);
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2, 3, 0)));
+  for (const auto* sent : {&first, &second, &third}) {
+    ASSERT_EQ((*sent)->answers, 1);
+    ASSERT_TRUE((*sent)->status.ok()) << (*sent)->status;
+  }
+  EXPECT_EQ(first->response.predictions(0).top(0).index(), 1);
+  EXPECT_EQ(second->response.predictions(0).top(0).index(), 2);
+  EXPECT_EQ(second->response.predictions(1).top(0).index(), 3);
+  EXPECT_THAT(third->response.predictions(0).probabilities(), ElementsAre(0.4f, 0.3f, 0.2f, 0.1f));
+  EXPECT_EQ(first->response.predictions(0).probabilities_size(), 0);
+}
+
+TEST_F(BatchingTest, GoesAtOnceWhenNobodyElseWaits) {
+  OpenFor(8);
+  auto sent = Send(Request({1}));
+  EXPECT_TRUE(alarms_.set.empty());
+  ASSERT_TRUE(executor_->RunOne());
+  EXPECT_EQ(sent->answers, 1);
+}
+
+TEST_F(BatchingTest, NeverExceedsTheLargestBatch) {
+  PredictLimits limits;
+  limits.max_batch = 3;
+  OpenFor(8, 1, limits);
+  std::vector<std::unique_ptr<Sent>> sent;
+  for (int i = 0; i < 4; ++i) sent.push_back(Send(Request({i, i})));
+  sent.push_back(Send(Request({3, 2, 1, 0, 3})));
+  RunAll();
+  size_t images = 0;
+  for (const std::vector<int>& batch : batches_) {
+    EXPECT_LE(batch.size(), 3u);
+    images += batch.size();
+  }
+  EXPECT_EQ(images, 13u);
+  for (const auto& s : sent) EXPECT_TRUE(s->status.ok() && s->answers == 1) << s->status;
+  EXPECT_EQ(sent[4]->response.predictions(4).top(0).index(), 3);
+}
+
+TEST_F(BatchingTest, SharesWhatWaitsAmongTheWorkers) {
+  OpenFor(/*preferred=*/16, /*workers=*/2);
+  std::vector<std::unique_ptr<Sent>> sent;
+  for (int i = 0; i < 10; ++i) sent.push_back(Send(Request({i % 4})));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 2);
+  RunAll();
+  // The first takes half of the ten; of five a worker takes four at least.
+  ASSERT_EQ(batches_.size(), 3u);
+  EXPECT_EQ(batches_[0].size(), 5u);
+}
+
+TEST_F(BatchingTest, LeavesOutThoseWhoAreGoneBeforeItComputes) {
+  OpenFor(8);
+  absl::Status wanted;
+  auto stays = Send(Request({1}));
+  auto leaves = Send(Request({2, 2}), [&] { return wanted; });
+  auto stays_too = Send(Request({3}));
+  wanted = absl::DeadlineExceededError("late");
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 3)));
+  EXPECT_EQ(leaves->status, absl::DeadlineExceededError("late"));
+  EXPECT_TRUE(stays->status.ok());
+  EXPECT_EQ(stays_too->response.predictions(0).top(0).index(), 3);
+}
+
+TEST_F(BatchingTest, GoesOnForThoseWhoStayWhenOneLeavesWhileItComputes) {
+  OpenFor(8);
+  absl::Status wanted;
+  auto stays = Send(Request({1}));
+  auto leaves = Send(Request({2}), [&] { return wanted; });
+  model_->on_probabilities = [&](absl::Span<float>) { wanted = absl::CancelledError("gone"); };
+  RunAll();
+  EXPECT_TRUE(stays->status.ok()) << stays->status;
+  EXPECT_EQ(stays->response.predictions(0).top(0).index(), 1);
+  EXPECT_EQ(leaves->answers, 1);
+}
+
+TEST_F(BatchingTest, RefusesOneRequestsPixelsWithoutHarmToItsBatch) {
+  OpenFor(8);
+  const auto floats = [](float value) {
+    v1::PredictRequest request;
+    v1::RawImages& raw = *request.mutable_images()->mutable_float32();
+    raw.set_count(1);
+    raw.set_height(2);
+    raw.set_width(3);
+    raw.set_channels(1);
+    std::vector<float> values(6, 0.0f);
+    values[0] = value;
+    raw.set_data(values.data(), values.size() * sizeof(float));
+    return request;
+  };
+  auto bytes = Send(Request({1}));
+  auto bad = Send(floats(std::numeric_limits<float>::infinity()));
+  auto good = Send(floats(2.0f));
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2)));
+  EXPECT_EQ(bad->status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(bad->status.message()), HasSubstr("images.float32.data: image 0"));
+  EXPECT_EQ(bytes->response.predictions(0).top(0).index(), 1);
+  EXPECT_EQ(good->response.predictions(0).top(0).index(), 2);
+}
+
+TEST_F(BatchingTest, TellsEachRequestOfItsOwnImageThatCameToNoNumber) {
+  OpenFor(8);
+  int image = 0;
+  model_->on_probabilities = [&](absl::Span<float> p) {
+    // Images 0, 1 are the first request's, 2 and 3 the second's.
+    if (++image == 4) p[3 * kClasses] = std::numeric_limits<float>::quiet_NaN();
+  };
+  auto good = Send(Request({0, 1}));
+  auto bad = Send(Request({2, 3}));
+  RunAll();
+  EXPECT_TRUE(good->status.ok()) << good->status;
+  EXPECT_THAT(std::string(bad->status.message()), HasSubstr("image 1:"));
+}
+
+TEST_F(BatchingTest, KeepsVersionsApart) {
+  OpenFor(8);
+  auto other_model =
+      std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)), 8);
+  const std::shared_ptr<LoadedModel> other = LoadedFake(other_model);
+  auto own = Send(Request({1}));
+  std::swap(loaded_, const_cast<std::shared_ptr<LoadedModel>&>(other));
+  auto others = Send(Request({2}));
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1)));
+  EXPECT_EQ(other_model->infer_calls, 1);
+  EXPECT_TRUE(own->status.ok() && others->status.ok());
+}
+
+TEST_F(BatchingTest, ForgetsAVersionThatNobodyWaitsFor) {
+  OpenFor(8);
+  auto sent = Send(Request({1}));
+  RunAll();
+  const std::weak_ptr<LoadedModel> version = loaded_;
+  loaded_ = nullptr;
+  EXPECT_TRUE(version.expired());
+}
+
+TEST_F(BatchingTest, WaitsForOthersNoLongerThanItsWindowFromTheOldestArrival) {
+  PredictLimits limits;
+  limits.max_delay = absl::Milliseconds(5);
+  OpenFor(4, 1, limits);
+  auto first = Send(Request({1}));
+  ASSERT_EQ(alarms_.set.size(), 1u);
+  EXPECT_EQ(alarms_.set[0].first, absl::Milliseconds(5));
+  clock_.Advance(absl::Milliseconds(4));
+  auto second = Send(Request({2}));
+  EXPECT_EQ(alarms_.set.size(), 1u);
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+  clock_.Advance(absl::Milliseconds(1));
+  alarms_.GoOff();
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 1);
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2)));
+  EXPECT_TRUE(first->status.ok() && second->status.ok());
+}
+
+TEST_F(BatchingTest, DoesNotWaitOnceTheBatchIsFull) {
+  PredictLimits limits;
+  limits.max_delay = absl::Milliseconds(5);
+  OpenFor(4, 1, limits);
+  auto first = Send(Request({1, 2}));
+  auto second = Send(Request({3, 0, 1}));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 1);
+  ASSERT_TRUE(executor_->RunOne());
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2, 3, 0)));
+  // The one that is left waits its own window out.
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+  clock_.Advance(absl::Milliseconds(5));
+  alarms_.GoOff();
+  RunAll();
+  EXPECT_TRUE(first->status.ok() && second->status.ok());
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2, 3, 0), ElementsAre(1)));
+  while (!alarms_.set.empty()) alarms_.GoOff();
+}
+
+// 1 x 1, grey, 255; its checksums by zlib.
+std::string WhitePng() {
+  return HexBytes(
+      "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a494441"
+      "54789c63f80f0001010100b138f6140000000049454e44ae426082");
+}
+
+TEST_F(BatchingTest, DecodesBelowTheLaneOfWhatIsDecodedAlready) {
+  OpenFor(8);
+  v1::PredictRequest files;
+  for (int i = 0; i < 2; ++i) files.mutable_images()->mutable_encoded()->add_files(WhitePng());
+  files.mutable_images()->mutable_encoded()->add_files("no image");
+  auto bad = Send(files);
+  files.mutable_images()->mutable_encoded()->mutable_files()->RemoveLast();
+  auto good = Send(files);
+  auto pixels = Send(Request({3}));
+  EXPECT_EQ(executor_->pending(Lane::kEvaluate), 2);
+  ASSERT_TRUE(executor_->RunOne());
+  EXPECT_EQ(pixels->answers, 1);
+  RunAll();
+  EXPECT_TRUE(good->status.ok()) << good->status;
+  EXPECT_EQ(bad->status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(bad->status.message()), HasSubstr("images.encoded.files[2]"));
+  EXPECT_EQ(bad->answers, 1);
+  // 2 x 3 pixels of 255 a class each: 1530 modulo 4.
+  EXPECT_EQ(good->response.predictions(1).top(0).index(), 2);
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(3), ElementsAre(255, 255)));
+}
+
 TEST(PredictQueue, AnswersEveryoneBeforeItIsGone) {
   auto model = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
                                                     /*preferred_images=*/1);
   absl::Notification go;
-  model->on_infer = [&](const ImageSet&) {
+  model->on_infer = [&](absl::Span<const ImagePixels>) {
     go.WaitForNotification();
     return absl::OkStatus();
   };
@@ -364,7 +621,7 @@ TEST(PredictQueue, AnswersEveryoneBeforeItIsGone) {
   std::vector<Sent> sent(5);
   for (Sent& s : sent) {
     s.request = Request({0, 1, 2});
-    queue->Predict(loaded, s.request, s.response, Always(), [&](absl::Status status) {
+    PredictWith(*queue, loaded, s.request, s.response, Always(), [&](absl::Status status) {
       EXPECT_TRUE(status.ok());
       ++answers;
     });
@@ -390,7 +647,7 @@ TEST(PredictQueue, AnswersManyCallersOnSeveralWorkers) {
         Sent sent;
         sent.request = Request(classes);
         absl::Notification answered;
-        queue.Predict(loaded, sent.request, sent.response, Always(), [&](absl::Status status) {
+        PredictWith(queue, loaded, sent.request, sent.response, Always(), [&](absl::Status status) {
           sent.status = std::move(status);
           answered.Notify();
         });
@@ -418,8 +675,8 @@ TEST(PredictQueue, EndsOnceWhenCallersLeaveAtAnyMoment) {
     std::atomic<int> asked{0};
     std::atomic<int> answers{0};
     absl::Notification answered;
-    queue.Predict(
-        loaded, sent.request, sent.response,
+    PredictWith(
+        queue, loaded, sent.request, sent.response,
         [&] { return asked++ < after ? absl::OkStatus() : absl::CancelledError("left"); },
         [&](absl::Status status) {
           ++answers;

@@ -1,0 +1,148 @@
+#include "server/predict/predictor.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/names/names.h"
+#include "core/status/status_macros.h"
+#include "server/predict/model_loading.h"
+#include "server/predict/top_k.h"
+
+namespace convd {
+namespace {
+
+// Different models load side by side; those who wait for one hold their request's bytes.
+constexpr int kLoadsAtOnce = 4;
+constexpr int kLoadsWaiting = 256;
+
+// An upper bound of what the answer takes on the wire: a tag and a length, at most 6 bytes, before
+// each message, string and packed array; 5 bytes a float with its tag, 11 an index.
+int64_t ResponseBytes(const v1::ModelCard& card, int64_t images, int k, bool probabilities) {
+  size_t label = 0;
+  for (const std::string& l : card.labels()) label = std::max(label, l.size());
+  const int64_t score = 6 + 11 + 6 + static_cast<int64_t>(label) + 5;
+  // The model's name and number, and the precision, come once.
+  return 128 + images * (6 + k * score + (probabilities ? 6 + int64_t{4} * card.labels_size() : 0));
+}
+
+// Fills a PredictResponse.
+class ResponseAnswer final : public PredictAnswer {
+ public:
+  ResponseAnswer(std::shared_ptr<const LoadedModel> model, int k, bool probabilities,
+                 int64_t images, v1::PredictResponse& response,
+                 std::function<void(absl::Status)> done)
+      : model_(std::move(model)),
+        k_(k),
+        probabilities_(probabilities),
+        predictions_(*response.mutable_predictions()),
+        done_(std::move(done)) {
+    *response.mutable_model() = model_->card.model();
+    response.set_precision(model_->precision);
+    // All of them now, so that batches write to their own elements only. What batches allocate is
+    // an arena's, where the response lies in one: several threads may.
+    predictions_.Reserve(static_cast<int>(images));
+    for (int64_t i = 0; i < images; ++i) predictions_.Add();
+  }
+
+  void Write(int64_t first, absl::Span<const float> probabilities) override {
+    const v1::ModelCard& card = model_->card;
+    const int64_t classes = model_->model->graph().classes();
+    const int64_t n = static_cast<int64_t>(probabilities.size()) / classes;
+    for (int64_t i = 0; i < n; ++i) {
+      const absl::Span<const float> p = probabilities.subspan(i * classes, classes);
+      v1::Prediction& prediction = *predictions_.Mutable(static_cast<int>(first + i));
+      for (int index : TopK(p, k_)) {
+        v1::ClassScore& score = *prediction.add_top();
+        score.set_index(index);
+        if (index < card.labels_size()) score.set_label(card.labels(index));
+        score.set_probability(p[index]);
+      }
+      if (probabilities_) prediction.mutable_probabilities()->Add(p.begin(), p.end());
+    }
+  }
+
+  void Done(absl::Status status) override { done_(std::move(status)); }
+
+ private:
+  const std::shared_ptr<const LoadedModel> model_;
+  const int k_;
+  const bool probabilities_;
+  google::protobuf::RepeatedPtrField<v1::Prediction>& predictions_;
+  const std::function<void(absl::Status)> done_;
+};
+
+absl::StatusOr<RequestImages> CheckRequest(const v1::PredictRequest& request,
+                                           const LoadedModel& model, const PredictLimits& limits,
+                                           int& k) {
+  const Graph& graph = model.model->graph();
+  CONVD_ASSIGN_OR_RETURN(k, ResolveTopK(request.top_k(), graph.classes()));
+  CONVD_ASSIGN_OR_RETURN(
+      RequestImages images,
+      RequestImages::Create(request.images(), graph.input(), limits.max_images, limits.files));
+  const int64_t answer = ResponseBytes(model.card, images.count(), k, request.probabilities());
+  if (answer > limits.max_response_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "images: the answer for ", images.count(), " images would take up to ", answer,
+        " bytes; this server sends at most ", limits.max_response_bytes,
+        " (--max-message-mb). Send fewer images in a request, or ask for fewer figures (top_k, "
+        "probabilities)"));
+  }
+  return images;
+}
+
+}  // namespace
+
+Predictor::Predictor(ModelRepository& models, PredictQueue& queue)
+    : models_(models), queue_(queue), loads_(kLoadsAtOnce, kLoadsWaiting) {}
+
+void Predictor::Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
+                        StillWanted still_wanted, std::function<void(absl::Status)> done) {
+  if (absl::Status status = CheckModelVersion(request.model()); !status.ok()) {
+    return done(std::move(status));
+  }
+  if (std::shared_ptr<const LoadedModel> model =
+          models_.FindLoaded(request.model(), request.precision())) {
+    return PredictWith(queue_, std::move(model), request, response, std::move(still_wanted),
+                       std::move(done));
+  }
+  WithModel(request.model(), request.precision(), still_wanted,
+            [this, &request, &response, still_wanted, done = std::move(done)](LoadedOr model) {
+              if (!model.ok()) return done(model.status());
+              PredictWith(queue_, *std::move(model), request, response, still_wanted, done);
+            });
+}
+
+void Predictor::WithModel(const v1::ModelVersion& version, v1::Precision precision,
+                          StillWanted still_wanted, std::function<void(LoadedOr)> then) {
+  if (absl::Status status = CheckModelVersion(version); !status.ok()) return then(status);
+  if (std::shared_ptr<const LoadedModel> model = models_.FindLoaded(version, precision)) {
+    return then(std::move(model));
+  }
+  // Only a load outlives this call's arguments.
+  const bool accepted =
+      loads_.Start([this, version, precision, still_wanted = std::move(still_wanted), then] {
+        if (absl::Status status = still_wanted(); !status.ok()) return then(std::move(status));
+        then(LoadModel(models_, version, precision));
+      });
+  if (!accepted) {
+    then(absl::ResourceExhaustedError(
+        "too many predictions wait for a model to be loaded; try again in a moment, with a longer "
+        "pause each time"));
+  }
+}
+
+void PredictWith(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
+                 const v1::PredictRequest& request, v1::PredictResponse& response,
+                 StillWanted still_wanted, std::function<void(absl::Status)> done) {
+  int k = 0;
+  absl::StatusOr<RequestImages> images = CheckRequest(request, *model, queue.limits(), k);
+  if (!images.ok()) return done(images.status());
+  auto answer = std::make_shared<ResponseAnswer>(model, k, request.probabilities(), images->count(),
+                                                 response, std::move(done));
+  queue.Predict(std::move(model), *std::move(images), std::move(still_wanted), std::move(answer));
+}
+
+}  // namespace convd

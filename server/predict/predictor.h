@@ -1,0 +1,52 @@
+#ifndef CONVD_SERVER_PREDICT_PREDICTOR_H_
+#define CONVD_SERVER_PREDICT_PREDICTOR_H_
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "convd/v1/model.pb.h"
+#include "convd/v1/predictor.pb.h"
+#include "server/models/repository.h"
+#include "server/predict/blocking_calls.h"
+#include "server/predict/predict_queue.h"
+
+namespace convd {
+
+// Predictions by the name of a model, whatever protocol asks: finds the version, or loads it on a
+// thread that may wait so that predictions of others go on, then queues. The destructor waits until
+// every accepted request is answered. Any thread may call; repository and queue outlive it.
+class Predictor {
+ public:
+  using LoadedOr = absl::StatusOr<std::shared_ptr<const LoadedModel>>;
+
+  Predictor(ModelRepository& models, PredictQueue& queue);
+
+  PredictQueue& queue() { return queue_; }
+
+  // Answers into `response` and calls `done` exactly once, on any thread, perhaps before this
+  // returns. INVALID_ARGUMENT names the field; NOT_FOUND; RESOURCE_EXHAUSTED where too many wait.
+  // `request` and `response` live until `done` is called; nothing here touches them afterwards.
+  void Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
+               StillWanted still_wanted, std::function<void(absl::Status)> done);
+
+  // Calls `then` exactly once with what `version` and `precision` stand for, at once where it is in
+  // memory, else on a thread that may wait.
+  void WithModel(const v1::ModelVersion& version, v1::Precision precision, StillWanted still_wanted,
+                 std::function<void(LoadedOr)> then);
+
+ private:
+  ModelRepository& models_;
+  PredictQueue& queue_;
+  BlockingCalls loads_;  // last: its calls use the rest
+};
+
+// The same with a model that is at hand.
+void PredictWith(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
+                 const v1::PredictRequest& request, v1::PredictResponse& response,
+                 StillWanted still_wanted, std::function<void(absl::Status)> done);
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_PREDICT_PREDICTOR_H_
