@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/data/limits.h"
@@ -23,12 +25,14 @@
 #include "core/train/trainer.h"
 #include "server/datasets/registry.h"
 #include "server/disk_budget.h"
+#include "server/figures.h"
 #include "server/http/http_api.h"
 #include "server/jobs/runner.h"
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
 #include "server/library_versions.h"
 #include "server/memory_ledger.h"
+#include "server/metrics/metrics.h"
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
@@ -93,6 +97,7 @@ class ConvdServer final : public Server {
   void MaintainModels();
   void MaintainUploads();
 
+  std::unique_ptr<Metrics> metrics_;  // counts what all the others do
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
@@ -126,6 +131,9 @@ class ConvdServer final : public Server {
 
 absl::Status ConvdServer::Open(const Config& config) {
   if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
+  std::map<std::string, std::string> build = LibraryVersions();
+  build["isa"] = InstructionSet();
+  metrics_ = Metrics::New(build);
   memory_ = DetectMemoryBudget(fs_);
   // The rest is for requests, what they bring, and what the allocator keeps.
   ledger_ = std::make_unique<MemoryLedger>(
@@ -214,7 +222,13 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
   options.checkpoints.interval = config.checkpoint_interval;
   options.instruction_set = InstructionSet();
   options.library_versions = LibraryVersions();
-  options.on_change = LogJob;
+  options.on_change = [this](const v1::Job& job) {
+    LogJob(job);
+    if (IsFinal(job.state())) {
+      const std::string_view state = StateName(job.state());
+      metrics_->JobEnded(absl::AsciiStrToLower(absl::string_view(state.data(), state.size())));
+    }
+  };
   options.on_warning = [](const std::string& warning) { spdlog::warn("{}", warning); };
   absl::StatusOr<std::unique_ptr<JobRunner>> runner = JobRunner::Start(
       *jobs_, *models_, fs_, state_dir_,
@@ -262,7 +276,8 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
-  predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_);
+  predict_queue_ =
+      std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict());
   predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
   predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   CONVD_ASSIGN_OR_RETURN(
@@ -290,6 +305,10 @@ absl::Status ConvdServer::Serve(const Config& config) {
 }
 
 absl::Status ConvdServer::ServeHttp(const Config& config) {
+  metrics_->SetFigures(
+      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_); });
+  metrics_->SetIsModel(
+      [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
   HttpApi::Sources sources{
       *models_,
       *datasets_,
@@ -299,8 +318,10 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
         predictor_->Predict(request, response, std::move(still_wanted), std::move(done));
       },
       serving_,
-      [] { return std::string(); },
+      [this] { return metrics_->Text(); },
       [](const HttpRequest&, Scope) { return absl::OkStatus(); },
+      [this](absl::string_view route, absl::string_view model, absl::StatusCode code,
+             absl::Duration took) { metrics_->rpc().Finished(route, code, model, took); },
   };
   CONVD_ASSIGN_OR_RETURN(http_, HttpApi::Start(config, std::move(sources)));
   http_address_ = http_->address();

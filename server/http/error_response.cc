@@ -56,6 +56,7 @@ HttpResponse ErrorResponse(const absl::Status& status) {
 HttpResponse ErrorResponse(int http_status, const absl::Status& status) {
   HttpResponse response;
   response.status = http_status;
+  response.code = status.code();
   response.content_type = "application/json";
   if (http_status == 429 || http_status == 503) response.headers.emplace_back("Retry-After", "1");
   const absl::string_view message = status.message().substr(0, kMaxMessage);

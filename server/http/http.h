@@ -31,6 +31,7 @@ struct HttpRequest {
 // One answer. A plain value; the server adds Content-Length, Date and Connection.
 struct HttpResponse {
   int status = 200;
+  absl::StatusCode code = absl::StatusCode::kOk;  // for who counts
   std::string content_type = "text/plain; charset=utf-8";
   std::vector<NameValue> headers;
   std::string body;

@@ -18,7 +18,7 @@ class Api final : public HttpApi {
  public:
   explicit Api(Sources sources)
       : metrics_(std::move(sources.metrics)),
-        router_(std::move(sources.authorize)),
+        router_(std::move(sources.authorize), std::move(sources.answered)),
         rest_(sources.models, sources.datasets, sources.jobs, std::move(sources.predict)),
         scrapes_(/*threads=*/1, kScrapesWaiting) {
     AddProbes(router_, sources.serving);

@@ -25,6 +25,7 @@ class HttpApi {
     const ServingState& serving;
     std::function<std::string()> metrics;  // in Prometheus's text format; may wait for the disk
     Authorize authorize;
+    Answered answered;
   };
 
   // Listens on config.http_address. Errors name the flag.

@@ -27,9 +27,9 @@ absl::Status TooMany() {
   return absl::ResourceExhaustedError("too many requests wait already; try again in a moment");
 }
 
-// The request that `fill` makes, answered by `call`.
+// What `call` answers, or its error.
 template <typename Response, typename Call>
-HttpResponse Answered(Call call) {
+HttpResponse ResponseOf(Call call) {
   Response response;
   const absl::Status status = call(response);
   return status.ok() ? JsonResponse(response) : ErrorResponse(status);
@@ -97,7 +97,7 @@ void Rest::AddRead(Router& router, const char* pattern, Read read) {
 }
 
 HttpResponse Rest::ListModels(const HttpRequest& http) {
-  return Answered<v1::ListModelsResponse>([&](v1::ListModelsResponse& response) -> absl::Status {
+  return ResponseOf<v1::ListModelsResponse>([&](v1::ListModelsResponse& response) -> absl::Status {
     v1::ListModelsRequest request;
     CONVD_RETURN_IF_ERROR(CheckQuery(http, {"page_size", "page_token"}));
     CONVD_RETURN_IF_ERROR(ReadPage(http, request));
@@ -107,7 +107,7 @@ HttpResponse Rest::ListModels(const HttpRequest& http) {
 }
 
 HttpResponse Rest::GetModel(const HttpRequest& http) {
-  return Answered<v1::Model>([&](v1::Model& response) -> absl::Status {
+  return ResponseOf<v1::Model>([&](v1::Model& response) -> absl::Status {
     v1::GetModelRequest request;
     CONVD_RETURN_IF_ERROR(CheckQuery(http, {"label"}));
     CONVD_RETURN_IF_ERROR(ReadModelVersion(http, *request.mutable_model()));
@@ -116,7 +116,7 @@ HttpResponse Rest::GetModel(const HttpRequest& http) {
 }
 
 HttpResponse Rest::ListJobs(const HttpRequest& http) {
-  return Answered<v1::ListJobsResponse>([&](v1::ListJobsResponse& response) -> absl::Status {
+  return ResponseOf<v1::ListJobsResponse>([&](v1::ListJobsResponse& response) -> absl::Status {
     v1::ListJobsRequest request;
     CONVD_RETURN_IF_ERROR(CheckQuery(http, {"page_size", "page_token"}));
     CONVD_RETURN_IF_ERROR(ReadPage(http, request));
@@ -125,7 +125,7 @@ HttpResponse Rest::ListJobs(const HttpRequest& http) {
 }
 
 HttpResponse Rest::GetJob(const HttpRequest& http) {
-  return Answered<v1::Job>([&](v1::Job& response) -> absl::Status {
+  return ResponseOf<v1::Job>([&](v1::Job& response) -> absl::Status {
     CONVD_RETURN_IF_ERROR(CheckQuery(http, {}));
     CONVD_ASSIGN_OR_RETURN(response, jobs_.Get(std::string(Find(http.path_values, "id"))));
     return absl::OkStatus();
@@ -133,7 +133,7 @@ HttpResponse Rest::GetJob(const HttpRequest& http) {
 }
 
 HttpResponse Rest::ListDatasets(const HttpRequest& http) {
-  return Answered<v1::ListDatasetsResponse>(
+  return ResponseOf<v1::ListDatasetsResponse>(
       [&](v1::ListDatasetsResponse& response) -> absl::Status {
         v1::ListDatasetsRequest request;
         CONVD_RETURN_IF_ERROR(CheckQuery(http, {"page_size", "page_token"}));
@@ -143,7 +143,7 @@ HttpResponse Rest::ListDatasets(const HttpRequest& http) {
 }
 
 HttpResponse Rest::GetDataset(const HttpRequest& http) {
-  return Answered<v1::Dataset>([&](v1::Dataset& response) -> absl::Status {
+  return ResponseOf<v1::Dataset>([&](v1::Dataset& response) -> absl::Status {
     v1::GetDatasetRequest request;
     CONVD_RETURN_IF_ERROR(CheckQuery(http, {}));
     request.set_name(std::string(Find(http.path_values, "name")));

@@ -1,6 +1,7 @@
 #include "server/http/router.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -8,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/time/clock.h"
 #include "server/http/error_response.h"
 #include "server/http/request_reader.h"
 
@@ -49,9 +51,42 @@ Route::Route(std::string method_in, std::string pattern_in, Scope scope_in, Http
       pattern(std::move(pattern_in)),
       scope(scope_in),
       handler(std::move(handler_in)),
-      segments(absl::StrSplit(pattern, '/')) {}
+      segments(absl::StrSplit(pattern, '/')),
+      name(absl::StrCat(method, " ", pattern)) {}
 
-void Router::Handle(HttpRequest request, const std::shared_ptr<Responder>& responder) const {
+// Tells of the answer that it passes on.
+class Router::Observed final : public Responder {
+ public:
+  Observed(std::shared_ptr<Responder> responder, const Answered& answered)
+      : responder_(std::move(responder)), answered_(answered) {}
+
+  // Before it is handed on.
+  void Set(const Route& route, absl::string_view model) {
+    route_ = route.name;
+    model_ = std::string(model);
+  }
+  void Respond(HttpResponse response) override {
+    if (!responded_.exchange(true)) {
+      answered_(route_, model_, response.code, Clock::Real().Monotonic() - begun_);
+    }
+    responder_->Respond(std::move(response));
+  }
+  absl::Status StillWanted() const override { return responder_->StillWanted(); }
+
+ private:
+  const std::shared_ptr<Responder> responder_;
+  const Answered& answered_;
+  const absl::Duration begun_ = Clock::Real().Monotonic();
+  std::string route_ = "other";
+  std::string model_;
+  std::atomic<bool> responded_{false};
+};
+
+void Router::Handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
+  std::shared_ptr<Observed> observed;
+  if (answered_ != nullptr) {
+    responder = observed = std::make_shared<Observed>(std::move(responder), answered_);
+  }
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
   const std::vector<absl::string_view> segments =
       absl::StrSplit(request.path, absl::MaxSplits('/', kMaxSegments));
@@ -63,6 +98,10 @@ void Router::Handle(HttpRequest request, const std::shared_ptr<Responder>& respo
       allowed.push_back(route.method);
       if (route.method == "GET") allowed.push_back("HEAD");
       continue;
+    }
+    if (observed != nullptr) {
+      const bool of_model = absl::StartsWith(route.pattern, "/v1/models/");
+      observed->Set(route, of_model ? Find(values, "name") : "");
     }
     if (absl::Status status = authorize_(request, route.scope); !status.ok()) {
       HttpResponse response = ErrorResponse(status);
