@@ -13,6 +13,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "core/data/limits.h"
 #include "core/dnn/engine_info.h"
@@ -335,7 +337,8 @@ void ConvdServer::WriteAddresses() {
   if (!written.ok()) {
     // A full disk, most likely: what is there can be served all the same.
     spdlog::warn("{}; nobody can read there where this server listens: {}",
-                 std::string(written.message().data(), written.message().size()), addresses);
+                 std::string(written.message().data(), written.message().size()),
+                 absl::StrJoin(absl::StrSplit(addresses, '\n', absl::SkipEmpty()), ", "));
   }
 }
 
