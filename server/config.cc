@@ -39,6 +39,7 @@ struct Flags {
   std::string grpc_address, http_address, state, cpus, isa, concurrent_jobs, drain_seconds,
       max_message_mb;
   std::string log_level, nice, max_waiting_jobs, checkpoint_seconds, max_state_bytes;
+  std::string max_batch, batch_delay_ms, train_share;
 };
 
 absl::Status ReadInteger(absl::string_view flag, const std::string& text, int low, int high,
@@ -157,6 +158,14 @@ absl::Status Check(const Flags& flags, Config& config) {
   // gRPC counts a message's bytes in an int.
   CONVD_RETURN_IF_ERROR(ReadInteger("--max-message-mb", flags.max_message_mb, 1, 2047, " of MiB",
                                     config.max_message_mb));
+  CONVD_RETURN_IF_ERROR(
+      ReadInteger("--max-batch", flags.max_batch, 0, 65'536, " of images", config.max_batch));
+  int delay = 0;
+  CONVD_RETURN_IF_ERROR(
+      ReadInteger("--batch-delay-ms", flags.batch_delay_ms, 0, 1000, " of milliseconds", delay));
+  config.batch_delay = absl::Milliseconds(delay);
+  CONVD_RETURN_IF_ERROR(
+      ReadInteger("--train-share", flags.train_share, 0, 90, " of percent", config.train_share));
   CONVD_RETURN_IF_ERROR(ReadChoice("--log-level", flags.log_level, kLogLevels, config.log_level));
   return ReadInteger("--nice", flags.nice, 0, 19, "", config.nice);
 }
@@ -210,6 +219,15 @@ absl::StatusOr<CommandLine> ParseCommandLine(
                  "Longest time from SIGTERM or SIGINT to the end [10]");
   app.add_option("--max-message-mb", flags.max_message_mb,
                  "Largest message either way, in MiB [64]");
+  app.add_option("--max-batch", flags.max_batch,
+                 "Images of predictions that are computed together at most; 0: as many as suit the "
+                 "model [0]");
+  app.add_option("--batch-delay-ms", flags.batch_delay_ms,
+                 "Longest time that a prediction waits for others to share its batch [0]");
+  app.add_option(
+      "--train-share", flags.train_share,
+      "Percent of the workers' time that training keeps while predictions and evaluations "
+      "would take all of it [10]");
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn, error or off [info]");
   app.add_option("--nice", flags.nice, "Niceness of the workers, 0 to 19 [5]");
 

@@ -28,7 +28,11 @@ struct Config {
   absl::Duration checkpoint_interval = absl::Seconds(30);
   absl::Duration drain = absl::Seconds(10);
   int max_message_mb = 64;  // both directions
+  int max_batch = 0;        // images of predictions computed together; 0: as many as suit the model
+  // How long a prediction may wait for others to share its batch.
+  absl::Duration batch_delay = absl::ZeroDuration();
   std::string log_level = "info";
+  int train_share = 10;  // percent of a worker's time that predictions leave to training at least
   int nice = 5;  // of the workers, so that threads that answer come before those that compute
 };
 

@@ -38,6 +38,7 @@
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
+#include "server/predict/alarms.h"
 #include "server/predict/predict_queue.h"
 #include "server/predict/predictor.h"
 #include "server/rpc/datasets_service.h"
@@ -114,6 +115,7 @@ class ConvdServer final : public Server {
   std::unique_ptr<JobStore> jobs_;
   std::unique_ptr<Executor> executor_;
   JobMemory job_memory_;
+  std::unique_ptr<Alarms> alarms_;  // the queue's
   std::unique_ptr<PredictQueue> predict_queue_;
   std::unique_ptr<Predictor> predictor_;
   std::unique_ptr<JobRunner> runner_;
@@ -203,7 +205,7 @@ void ConvdServer::StartWorkers(const Config& config) {
         "waiting",
         workers, budget.workers);
   }
-  executor_ = NewThreadedExecutor(workers, config.nice);
+  executor_ = NewThreadedExecutor(workers, config.nice, config.train_share / 100.0);
   job_memory_.workers = workers;
   job_memory_.bytes = ledger_->limits().jobs;
   if (memory_.bytes == 0) {
@@ -278,8 +280,11 @@ absl::Status ConvdServer::Serve(const Config& config) {
   }
   evaluator_service_ =
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
-  predict_queue_ =
-      std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict());
+  predict.max_batch = config.max_batch;
+  predict.max_delay = config.batch_delay;
+  if (predict.max_delay > absl::ZeroDuration()) alarms_ = NewThreadedAlarms(clock_);
+  predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict(),
+                                                  alarms_.get());
   predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
   predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   CONVD_ASSIGN_OR_RETURN(

@@ -17,6 +17,7 @@ void AddJobsCommands(CLI::App& app,
 void AddEvaluateCommand(CLI::App& app, Command& chosen);
 void AddExplainCommand(CLI::App& app, Command& chosen);
 void AddPredictCommand(CLI::App& app, Command& chosen);
+void AddBenchCommand(CLI::App& app, Command& chosen);
 void AddModelsCommands(CLI::App& app, Command& chosen);
 
 // Parts of `models`.

@@ -30,7 +30,8 @@ std::optional<v1::ImageSize> ParseImageSize(const std::string& text) {
   return size;
 }
 
-CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size) {
+CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size, const std::string& name,
+                              const std::string& description) {
   const auto is_size = [](std::string& text) -> std::string {
     if (ParseImageSize(text)) return "";
     return absl::StrCat("got \"", absl::Utf8SafeCEscape(text.substr(0, 80)),
@@ -39,13 +40,16 @@ CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size) {
   const auto set = [&size](const std::string& text) {
     if (const auto parsed = ParseImageSize(text)) size = *parsed;
   };
-  return app
-      .add_option_function<std::string>(
-          "--image-size", set,
-          "What PNG and JPEG files are brought to: HEIGHTxWIDTH[xCHANNELS]; without it all must "
-          "have one shape")
+  return app.add_option_function<std::string>(name, set, description)
       ->check(CLI::Validator(is_size, ""))
       ->type_name("HxW[xC]");
+}
+
+CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size) {
+  return AddImageSizeFlag(
+      app, size, "--image-size",
+      "What PNG and JPEG files are brought to: HEIGHTxWIDTH[xCHANNELS]; without it all must "
+      "have one shape");
 }
 
 }  // namespace convd

@@ -12,8 +12,12 @@ namespace convd {
 // "28x28", or "28x28x1" with the channels, as a size; none where it can't be one.
 std::optional<v1::ImageSize> ParseImageSize(const std::string& text);
 
-// --image-size, which sets `size`, which outlives the parsing. What can't be one is refused with
-// what would be right.
+// A flag that sets `size`, which outlives the parsing. What can't be one is refused with what would
+// be right.
+CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size, const std::string& name,
+                              const std::string& description);
+
+// --image-size: the same for datasets of PNG and JPEG files.
 CLI::Option* AddImageSizeFlag(CLI::App& app, v1::ImageSize& size);
 
 }  // namespace convd

@@ -79,6 +79,7 @@ int Run(int argc, char** argv) {
   AddJobsCommands(app, chosen);
   AddEvaluateCommand(app, chosen);
   AddPredictCommand(app, chosen);
+  AddBenchCommand(app, chosen);
   AddModelsCommands(app, chosen);
   AddExplainCommand(app, chosen);
   AddDatasetsCommands(app, chosen);

@@ -16,6 +16,11 @@ Session::Session(const GlobalFlags& flags)
 
 int Session::width() const { return TerminalWidth(STDOUT_FILENO); }
 
+absl::Duration Session::timeout() const {
+  return flags_.timeout_seconds > 0 ? absl::Seconds(flags_.timeout_seconds)
+                                    : absl::InfiniteDuration();
+}
+
 absl::StatusOr<Client*> Session::client() {
   if (client_ == nullptr) {
     ClientOptions options;

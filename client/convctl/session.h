@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/client.h"
 #include "client/convctl/terminal.h"
 #include "google/protobuf/message.h"
@@ -29,6 +30,8 @@ class Session {
   bool json() const { return flags_.json; }
   const Terminal& terminal() const { return terminal_; }
   int width() const;  // of the terminal, in columns, as it is now
+  const std::string& server() const { return flags_.server; }
+  absl::Duration timeout() const;  // of each call; infinite where --timeout leaves it open
 
   // Connects on the first call. Owned by the session.
   absl::StatusOr<Client*> client();

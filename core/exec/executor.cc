@@ -18,6 +18,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "core/exec/train_share.h"
 
 namespace convd {
 namespace {
@@ -31,6 +33,15 @@ struct Running {
 };
 thread_local Running running;
 
+using SteadyClock = std::chrono::steady_clock;
+
+// Of the worker that this thread is.
+struct Worker {
+  TrainShare share;
+  SteadyClock::time_point training_since;  // where something is owed to training
+};
+thread_local Worker* worker = nullptr;
+
 // One mutex guards three queues. Memory order: a task sees what was written before its Submit, and
 // the caller of a loop and its stages see what the bodies wrote, both by way of that mutex.
 // `waiting_` is only a hint that saves Cut() from taking it; it is relaxed, which still shows a
@@ -38,7 +49,8 @@ thread_local Running running;
 // to reach another core.
 class ThreadedExecutor final : public Executor {
  public:
-  ThreadedExecutor(int workers, int nice) : workers_(workers) {
+  ThreadedExecutor(int workers, int nice, double train_share)
+      : workers_(workers), train_share_(train_share) {
     threads_.reserve(workers);
     for (int i = 0; i < workers; ++i) {
       threads_.emplace_back([this, i, nice] { Work(i, nice); });
@@ -73,14 +85,23 @@ class ThreadedExecutor final : public Executor {
 
   void Cut() override {
     if (running.executor != this) return;
-    while ((waiting_.load(std::memory_order_relaxed) & LanesAbove(running.lane)) != 0) {
+    const bool training = running.lane == kTrainLane;
+    const uint32_t above = LanesAbove(running.lane);
+    if (training && worker->share.owes()) CountTraining();
+    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
+      if (training && worker->share.due()) return;
       std::optional<Claim> claim;
       {
         absl::MutexLock lock(&mu_);
         claim = Take(running.lane);
       }
       if (!claim.has_value()) return;  // another worker was faster
+      const SteadyClock::time_point begun = SteadyClock::now();
       Run(*std::move(claim));
+      if (training) {
+        worker->training_since = SteadyClock::now();
+        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
+      }
     }
   }
 
@@ -152,6 +173,14 @@ class ThreadedExecutor final : public Executor {
     int64_t index;
   };
 
+  static constexpr int kTrainLane = static_cast<int>(Lane::kTrain);
+
+  static void CountTraining() {
+    const SteadyClock::time_point now = SteadyClock::now();
+    worker->share.Trained(absl::FromChrono(now - worker->training_since));
+    worker->training_since = now;
+  }
+
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
 
   void Push(int lane, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -166,26 +195,30 @@ class ThreadedExecutor final : public Executor {
     waiting_.store(queues_[lane].empty() ? old & ~bit : old | bit, std::memory_order_relaxed);
   }
 
-  // Claims a task, or one index of a loop, from the first of the first `lanes` lanes that has one.
+  // Claims from the first of the first `lanes` lanes that has something.
   std::optional<Claim> Take(int lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     for (int lane = 0; lane < lanes; ++lane) {
-      Queue& queue = queues_[lane];
-      if (queue.empty()) continue;
-      Entry entry = queue.PopFront();
-      Claim claim{lane, std::move(entry.task), entry.loop, 0};
-      if (entry.loop != nullptr) claim.index = entry.loop->next++;
-      if (claim.index == 0) {
-        ++tasks_[lane];
-        waited_[lane] += std::chrono::steady_clock::now() - entry.queued;
-      }
-      if (entry.loop != nullptr) {
-        // To the back, so that loops and tasks of one lane take turns.
-        if (entry.loop->next < entry.loop->count) queue.PushBack(std::move(entry));
-      }
-      MarkWaiting(lane);
-      return claim;
+      if (!queues_[lane].empty()) return TakeFrom(lane);
     }
     return std::nullopt;
+  }
+
+  // Claims a task, or one index of a loop. REQUIRES: the lane has one.
+  Claim TakeFrom(int lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    Queue& queue = queues_[lane];
+    Entry entry = queue.PopFront();
+    Claim claim{lane, std::move(entry.task), entry.loop, 0};
+    if (entry.loop != nullptr) claim.index = entry.loop->next++;
+    if (claim.index == 0) {
+      ++tasks_[lane];
+      waited_[lane] += std::chrono::steady_clock::now() - entry.queued;
+    }
+    if (entry.loop != nullptr) {
+      // To the back, so that loops and tasks of one lane take turns.
+      if (entry.loop->next < entry.loop->count) queue.PushBack(std::move(entry));
+    }
+    MarkWaiting(lane);
+    return claim;
   }
 
   void RunLoop(Lane lane, bool staged, absl::FunctionRef<int64_t()> next_stage,
@@ -250,7 +283,22 @@ class ThreadedExecutor final : public Executor {
     // Linux takes a thread's id here and changes that thread alone. Without the right to (a
     // negative value) the worker runs as it is: slower answers under load, no wrong ones.
     if (nice != 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
-    while (std::optional<Claim> claim = WaitForWork()) Run(*std::move(claim));
+    Worker own{TrainShare(train_share_), {}};
+    worker = &own;
+    while (std::optional<Claim> claim = WaitForWork()) RunInItsTurn(*std::move(claim));
+  }
+
+  // Outside cuts, what is owed to training is counted here.
+  void RunInItsTurn(Claim claim) ABSL_LOCKS_EXCLUDED(mu_) {
+    const bool training = claim.lane == kTrainLane;
+    const SteadyClock::time_point begun = SteadyClock::now();
+    worker->training_since = begun;
+    Run(std::move(claim));
+    if (training) {
+      if (worker->share.owes()) CountTraining();
+    } else if ((waiting_.load(std::memory_order_relaxed) >> kTrainLane & 1) != 0) {
+      worker->share.Yielded(absl::FromChrono(SteadyClock::now() - begun));
+    }
   }
 
   // Nothing when the executor stops.
@@ -259,6 +307,7 @@ class ThreadedExecutor final : public Executor {
     while (true) {
       {
         absl::MutexLock lock(&mu_);
+        if (worker->share.due() && !queues_[kTrainLane].empty()) return TakeFrom(kTrainLane);
         std::optional<Claim> claim = Take(kLanes);
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
@@ -290,6 +339,7 @@ class ThreadedExecutor final : public Executor {
   static constexpr std::chrono::microseconds kAwaiting{100};
 
   const int workers_;
+  const double train_share_;
   mutable absl::Mutex mu_;
   absl::CondVar work_;  // an entry was queued, or stopping_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
@@ -308,8 +358,8 @@ void Executor::ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)
   ForEachInStages(lane, [&] { return std::exchange(count, 0); }, body);
 }
 
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice) {
-  return std::make_unique<ThreadedExecutor>(workers, nice);
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice, double train_share) {
+  return std::make_unique<ThreadedExecutor>(workers, nice, train_share);
 }
 
 }  // namespace convd

@@ -47,7 +47,8 @@ class Executor {
                                absl::FunctionRef<void(int64_t)> body) = 0;
 
   // The point between two calls of a task: runs what waits in the lanes above the running task's,
-  // to its end, and returns. The caller holds no lock. Does nothing on a thread that is no worker.
+  // to its end, and returns, sooner where training is due its share. The caller holds no lock. Does
+  // nothing on a thread that is no worker.
   virtual void Cut() = 0;
 
   // Nothing where an executor doesn't count.
@@ -55,9 +56,10 @@ class Executor {
 };
 
 // `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
-// running at `nice`. The destructor runs what is queued to its end, then joins. REQUIRES: workers
-// >= 1.
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0);
+// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training has at least
+// while the lanes above want all of it. The destructor runs what is queued to its end, then joins.
+// REQUIRES: workers >= 1.
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0);
 
 // For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.
 class HandCrankedExecutor : public Executor {

@@ -10,7 +10,8 @@ using namespace convd;
 
 constexpr HttpReadLimits kLimits = {.header_bytes = 1024, .body_bytes = 2048};
 
-// What one way of cutting the bytes comes to: requests, one after another, or a refusal.
+// The requests that one way of cutting the bytes comes to, up to a refusal. A header that isn't
+// whole may be refused already, or later, so that there was one says nothing.
 std::string ReadIn(std::string_view bytes, size_t step) {
   std::string read;
   std::string in;
@@ -28,7 +29,7 @@ std::string ReadIn(std::string_view bytes, size_t step) {
       if (reader->state() == HttpRequestReader::State::kRefused) {
         Promise(reader->refusal().status >= 400 && reader->refusal().body.size() < 8192,
                 "a refusal is a short error");
-        return read + "refused";
+        return read;
       }
       if (reader->state() != HttpRequestReader::State::kWhole) {
         Promise(in.size() < kLimits.header_bytes + 2 + step, "what waits is bounded");

@@ -38,6 +38,9 @@ TEST(ConfigTest, NoFlagsGiveTheDocumentedDefaults) {
   EXPECT_EQ(config.max_state_bytes, 0);
   EXPECT_EQ(config.drain, absl::Seconds(10));
   EXPECT_EQ(config.max_message_mb, 64);
+  EXPECT_EQ(config.max_batch, 0);
+  EXPECT_EQ(config.batch_delay, absl::ZeroDuration());
+  EXPECT_EQ(config.train_share, 10);
   EXPECT_EQ(config.log_level, "info");
   EXPECT_EQ(config.nice, 5);
   EXPECT_FALSE(config.insecure);
@@ -63,6 +66,12 @@ TEST(ConfigTest, EveryFlagIsTaken) {
                               "30",
                               "--max-message-mb",
                               "2047",
+                              "--max-batch",
+                              "8",
+                              "--batch-delay-ms",
+                              "2",
+                              "--train-share",
+                              "25",
                               "--log-level",
                               "debug",
                               "--nice",
@@ -78,6 +87,9 @@ TEST(ConfigTest, EveryFlagIsTaken) {
   EXPECT_EQ(config.concurrent_jobs, 2);
   EXPECT_EQ(config.drain, absl::Seconds(30));
   EXPECT_EQ(config.max_message_mb, 2047);
+  EXPECT_EQ(config.max_batch, 8);
+  EXPECT_EQ(config.batch_delay, absl::Milliseconds(2));
+  EXPECT_EQ(config.train_share, 25);
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.nice, 0);
 }
@@ -155,6 +167,9 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--concurrent-jobs", "0"}, "--concurrent-jobs", "1 to 64"},
       {{"--drain-seconds", "0"}, "--drain-seconds", "1 to 3600"},
       {{"--max-message-mb", "2048"}, "--max-message-mb", "2047"},
+      {{"--max-batch", "-1"}, "--max-batch", "0 to 65536"},
+      {{"--batch-delay-ms", "1001"}, "--batch-delay-ms", "of milliseconds, 0 to 1000"},
+      {{"--train-share", "91"}, "--train-share", "percent, 0 to 90"},
       {{"--log-level", "loud"}, "--log-level", "trace, debug, info, warn, error, off"},
       {{"--nice", "20"}, "--nice", "0 to 19"},
       {{"--nice"}, "--nice", ""},
@@ -181,7 +196,7 @@ TEST(ConfigTest, HelpAndVersionAreTextToPrint) {
   const std::string help = Parse({"--help"})->text;
   for (const char* flag : {"--grpc-address", "--state", "--data-dir", "--cpus", "--isa",
                            "--concurrent-jobs", "--drain-seconds", "--insecure", "--max-message-mb",
-                           "--log-level", "--nice", "--version"}) {
+                           "--max-batch", "--batch-delay-ms", "--train-share", "--log-level", "--nice", "--version"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }
 }

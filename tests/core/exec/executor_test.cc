@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -456,6 +457,29 @@ TEST(ForEach, RunsWholeInsideACutOfALowerLane) {
   executor->ForEach(Lane::kPredict, 4, [&](int64_t i) { order.push_back(i); });
   predicted.Notify();
   EXPECT_THAT(order, ElementsAre(0, 1, 2, 3));
+}
+
+TEST(ThreadedExecutor, FloodOfPredictionsLeavesTrainingItsShare) {
+  for (int workers : {1, 2}) {
+    std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, 0, /*train_share=*/0.1);
+    std::atomic<bool> flood{true};
+    std::atomic<int64_t> predictions{0};
+    // The lane is never empty: each task leaves another one.
+    std::function<void()> predict = [&] {
+      predictions.fetch_add(1);
+      if (flood.load()) executor->Submit(Lane::kPredict, predict);
+    };
+    for (int i = 0; i < 2 * workers; ++i) executor->Submit(Lane::kPredict, predict);
+    int64_t trained = 0;
+    executor->ForEachInStages(
+        Lane::kTrain, [&] { return ++trained <= 5 ? int64_t{4} : int64_t{0}; },
+        [&](int64_t) {
+          for (int call = 0; call < 10; ++call) executor->Cut();
+        });
+    EXPECT_EQ(trained, 6);
+    EXPECT_GT(predictions.load(), 0);
+    flood.store(false);
+  }
 }
 
 TEST(ThreadedExecutor, WorkersAreAloneInOpenMpNamedAndNice) {
