@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "convd/v1/predictor.grpc.pb.h"
-#include "server/rpc/active_calls.h"
 #include "server/rpc/arena_messages.h"
 
 namespace convd {
@@ -27,7 +26,6 @@ namespace {
 
 struct Options {
   std::string address = "127.0.0.1:0";
-  bool interceptors = false;
   bool arenas = false;
   int busy = 0;
   int nice = 0;
@@ -94,11 +92,6 @@ int Serve(const Options& options) {
   builder.SetResourceQuota(quota);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1000);
-  if (options.interceptors) {
-    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-    creators.push_back(ActiveCalls::NewInterceptor(std::make_shared<ActiveCalls>()));
-    builder.experimental().SetInterceptorCreators(std::move(creators));
-  }
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     std::fprintf(stderr, "echo: can't listen on %s\n", options.address.c_str());
@@ -129,7 +122,6 @@ int main(int argc, char** argv) {
       "Answers Predict without computing anything, until SIGTERM; prints its address first.");
   app.add_option("--address", options.address, "HOST:PORT; port 0 takes a free one")
       ->capture_default_str();
-  app.add_flag("--interceptors", options.interceptors, "count calls as convd does");
   app.add_flag("--arenas", options.arenas, "each call's messages on an arena");
   app.add_option("--busy", options.busy, "threads that burn CPU beside the calls")
       ->check(CLI::Range(0, 1024));

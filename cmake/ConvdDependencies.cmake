@@ -33,4 +33,5 @@ if(NOT CONVD_CORE_ONLY)
   find_package(SQLite3 REQUIRED)
   # Its headers alone.
   find_package(Boost REQUIRED)
+  pkg_check_modules(prometheus REQUIRED IMPORTED_TARGET prometheus-cpp-core)
 endif()

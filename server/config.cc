@@ -38,7 +38,8 @@ absl::Status FlagError(absl::string_view flag, std::string_view got, absl::strin
 
 // Flags arrive as text, so that every error is this file's own sentence.
 struct Flags {
-  std::string grpc_address, state, cpus, isa, concurrent_jobs, drain_seconds, max_message_mb;
+  std::string grpc_address, http_address, state, cpus, isa, concurrent_jobs, drain_seconds,
+      max_message_mb;
   std::string log_level, nice, max_waiting_jobs, checkpoint_seconds, max_state_bytes;
   std::string max_rate, max_concurrent_calls, log_format;
   std::string max_batch, batch_delay_ms, train_share;
@@ -159,13 +160,34 @@ absl::Status CheckProtected(absl::string_view flag, const std::string& address,
                                                  " or add --insecure if the network is trusted"));
 }
 
+absl::Status ReadAddress(absl::string_view flag, const std::string& text, std::string& value,
+                         bool& beyond_this_machine) {
+  if (!text.empty()) value = text;
+  CONVD_ASSIGN_OR_RETURN(const ListenAddress address,
+                         ParseListenAddress({flag.data(), flag.size()}, value));
+  value = ToString(address);
+  beyond_this_machine = !IsLoopback(address.host);
+  return absl::OkStatus();
+}
+
 absl::Status Check(const Flags& flags, Config& config) {
-  if (!flags.grpc_address.empty()) config.grpc_address = flags.grpc_address;
-  CONVD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(config.grpc_address));
-  config.grpc_address = ToString(address);
+  bool beyond = false;
+  CONVD_RETURN_IF_ERROR(
+      ReadAddress("--grpc-address", flags.grpc_address, config.grpc_address, beyond));
   CONVD_RETURN_IF_ERROR(CheckTls(config));
-  if (!IsLoopback(address.host)) {
-    CONVD_RETURN_IF_ERROR(CheckProtected("--grpc-address", config.grpc_address, config));
+  if (beyond) CONVD_RETURN_IF_ERROR(CheckProtected("--grpc-address", config.grpc_address, config));
+  if (flags.http_address == "off") {
+    config.http_address.clear();
+  } else {
+    CONVD_RETURN_IF_ERROR(
+        ReadAddress("--http-address", flags.http_address, config.http_address, beyond));
+    if (beyond && !config.insecure) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--http-address: ", config.http_address,
+          " can be reached from other machines, and HTTP isn't encrypted, whether or not --tokens "
+          "asks who calls; listen on 127.0.0.1, put a proxy that encrypts before it, or add "
+          "--insecure if the network is trusted"));
+    }
   }
   CONVD_RETURN_IF_ERROR(CheckPath("--state", config.state_dir));
   for (const std::string& dir : config.data_dirs) {
@@ -232,6 +254,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   app.set_version_flag("--version", std::string("convd ") + kVersion, "Print the version");
   app.add_option("--grpc-address", flags.grpc_address,
                  "HOST:PORT to listen on; port 0 takes a free one [127.0.0.1:8081]");
+  app.add_option("--http-address", flags.http_address,
+                 "The same for HTTP: health, metrics, REST; off: none [127.0.0.1:8080]");
   app.add_flag("--insecure", config.insecure,
                "Allow an address that other machines reach, without encryption or tokens");
   app.add_option("--tls-cert", config.tls_cert,
@@ -312,7 +336,13 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   if (state->count() == 0) {
     CONVD_ASSIGN_OR_RETURN(config.state_dir, DefaultStateDir(environment));
   }
+  // An empty address is none, as scripts write it.
+  if (const CLI::Option* http = app.get_option("--http-address");
+      http->count() > 0 && flags.http_address.empty()) {
+    flags.http_address = "off";
+  }
   for (const CLI::Option* option : app.get_options()) {
+    if (option->get_name() == "--http-address") continue;
     if (option->count() > 0 && option->get_expected_max() > 0 && option->results()[0].empty()) {
       return FlagError(option->get_name(), "", "a value");
     }
@@ -321,9 +351,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   return command;
 }
 
-absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
-  const auto wrong = [text] {
-    return FlagError("--grpc-address", text,
+absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view flag, std::string_view text) {
+  const auto wrong = [flag, text] {
+    return FlagError({flag.data(), flag.size()}, text,
                      "HOST:PORT or [IPV6]:PORT with a port from 0 (a free one) to 65535");
   };
   const size_t colon = text.rfind(':');

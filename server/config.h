@@ -18,6 +18,7 @@ namespace convd {
 // What the command line says, checked. A plain value.
 struct Config {
   std::string grpc_address = "127.0.0.1:8081";  // port 0: a free one
+  std::string http_address = "127.0.0.1:8080";  // likewise; "": none
   // Addresses beyond this machine are allowed without encryption, or without asking who calls.
   bool insecure = false;
   std::string tls_cert, tls_key;  // both, or neither
@@ -64,12 +65,12 @@ absl::StatusOr<CommandLine> ParseCommandLine(
     const std::vector<std::string>& arguments,
     const std::function<std::string(std::string_view)>& environment);
 
-// HOST:PORT or [IPV6]:PORT, taken apart. HOST is a name or a number.
+// HOST:PORT or [IPV6]:PORT, taken apart. HOST is a name or a number. Errors begin with `flag`.
 struct ListenAddress {
   std::string host;  // without brackets
   int port = 0;
 };
-absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
+absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view flag, std::string_view text);
 std::string ToString(const ListenAddress& address);
 
 // True for localhost, 127.0.0.0/8 and ::1. Another name may lead anywhere, so it is none.

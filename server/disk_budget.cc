@@ -30,6 +30,12 @@ absl::Status DiskBudget::Take(int64_t bytes) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<DiskBudget::Room> DiskBudget::room() {
+  absl::MutexLock lock(&mu_);
+  if (clock_.Monotonic() - looked_ >= kLookAgainAfter) CONVD_RETURN_IF_ERROR(Look());
+  return room_;
+}
+
 absl::Status DiskBudget::Look() {
   CONVD_ASSIGN_OR_RETURN(room_.free, fs_.FreeBytes(folder_));
   if (max_bytes_ > 0) {

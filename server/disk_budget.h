@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/storage/file_system.h"
@@ -33,12 +34,15 @@ class DiskBudget {
   // far as it has come.
   absl::Status Take(int64_t bytes);
 
- private:
   struct Room {
     int64_t taken = 0;  // by the folder; only known where there is a limit
     int64_t free = 0;   // on the disk
   };
+  // As it was a second ago at most.
+  absl::StatusOr<Room> room();
+  int64_t max_bytes() const { return max_bytes_; }
 
+ private:
   absl::Status Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Check(int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -83,9 +83,11 @@ int Main(int argc, char** argv) {
   const absl::Notification& stop = WatchStopSignals(config.drain);
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(config);
   if (!server.ok()) return Fail(server.status());
-  std::printf("listening on grpc %s\n", (*server)->grpc_address().c_str());
+  std::string listening = "listening on grpc " + (*server)->grpc_address();
+  if (!(*server)->http_address().empty()) listening += " http " + (*server)->http_address();
+  std::printf("%s\n", listening.c_str());
   std::fflush(stdout);
-  spdlog::info("listening on grpc {}", (*server)->grpc_address());
+  spdlog::info("{}", listening);
 
   stop.WaitForNotification();
   // A little less than the watchdog allows, so that the end is an orderly one.

@@ -19,6 +19,16 @@ std::string Megabytes(int64_t bytes) {
 
 }  // namespace
 
+MemoryLedger::Taken MemoryLedger::taken() const {
+  absl::MutexLock lock(&mu_);
+  Taken taken;
+  for (const auto& [number, holder] : holders_) {
+    int64_t& bytes = holder.job.empty() ? taken.models : taken.jobs;
+    bytes = Sum(bytes, holder.bytes);
+  }
+  return taken;
+}
+
 absl::StatusOr<MemoryLedger::Share> MemoryLedger::TakeForJob(const std::string& id, int64_t bytes) {
   return Take({id, bytes});
 }

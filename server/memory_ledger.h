@@ -53,6 +53,12 @@ class MemoryLedger {
 
   const Limits& limits() const { return limits_; }
 
+  struct Taken {
+    int64_t jobs = 0;
+    int64_t models = 0;
+  };
+  Taken taken() const;
+
  private:
   struct Holder {
     std::string job;  // "" is a model
@@ -64,7 +70,7 @@ class MemoryLedger {
 
   const Limits limits_;
 
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   std::map<int64_t, Holder> holders_ ABSL_GUARDED_BY(mu_);  // in the order in which they came
   int64_t next_number_ ABSL_GUARDED_BY(mu_) = 1;
 };

@@ -5,12 +5,17 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "core/data/limits.h"
 #include "core/dnn/engine_info.h"
@@ -28,11 +33,14 @@
 #include "server/call_log.h"
 #include "server/datasets/registry.h"
 #include "server/disk_budget.h"
+#include "server/figures.h"
+#include "server/http/http_api.h"
 #include "server/jobs/runner.h"
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
 #include "server/library_versions.h"
 #include "server/memory_ledger.h"
+#include "server/metrics/metrics.h"
 #include "server/models/repository.h"
 #include "server/models/warm_up.h"
 #include "server/periodic_call.h"
@@ -47,6 +55,7 @@
 #include "server/rpc/models_service.h"
 #include "server/rpc/predictor_service.h"
 #include "server/rpc/readiness.h"
+#include "server/serving_state.h"
 #include "server/start_reserve.h"
 #include "server/state_lock.h"
 #include "server/version.h"
@@ -88,6 +97,7 @@ class ConvdServer final : public Server {
   absl::Status Open(const Config& config);
 
   const std::string& grpc_address() const override { return listening_.address; }
+  const std::string& http_address() const override { return http_address_; }
   void Stop(absl::Time deadline) override;
 
  private:
@@ -96,10 +106,14 @@ class ConvdServer final : public Server {
   void StartWorkers(const Config& config);
   absl::Status StartJobs(const Config& config);
   absl::Status Serve(const Config& config);
+  absl::Status ServeHttp(const Config& config);
+  void Finished(const FinishedCall& call);  // of gRPC and HTTP
+  void WriteAddresses();
   void MaintainModels();
   void MaintainUploads();
   void ReloadAccess();
 
+  std::unique_ptr<Metrics> metrics_;  // counts what all the others do
   FileSystem& fs_ = FileSystem::Posix();
   const Clock& clock_ = Clock::Real();
   bool stopped_ = false;
@@ -129,6 +143,9 @@ class ConvdServer final : public Server {
   std::unique_ptr<PredictorService> predictor_service_;
   std::unique_ptr<InferenceService> inference_service_;
   ListeningServer listening_;
+  ServingState serving_;
+  std::string http_address_;
+  std::unique_ptr<HttpApi> http_;
   std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<PeriodicCall> maintenance_;  // of the models
   std::unique_ptr<PeriodicCall> uploads_maintenance_;
@@ -137,6 +154,9 @@ class ConvdServer final : public Server {
 
 absl::Status ConvdServer::Open(const Config& config) {
   if (absl::Status set = SetInstructionSet(config.isa); !set.ok()) return InFlag("--isa", set);
+  std::map<std::string, std::string> build = LibraryVersions();
+  build["isa"] = InstructionSet();
+  metrics_ = Metrics::New(build);
   memory_ = DetectMemoryBudget(fs_);
   // The rest is for requests, what they bring, and what the allocator keeps.
   ledger_ = std::make_unique<MemoryLedger>(
@@ -246,7 +266,13 @@ absl::Status ConvdServer::StartJobs(const Config& config) {
   options.checkpoints.interval = config.checkpoint_interval;
   options.instruction_set = InstructionSet();
   options.library_versions = LibraryVersions();
-  options.on_change = LogJob;
+  options.on_change = [this](const v1::Job& job) {
+    LogJob(job);
+    if (IsFinal(job.state())) {
+      const std::string_view state = StateName(job.state());
+      metrics_->JobEnded(absl::AsciiStrToLower(absl::string_view(state.data(), state.size())));
+    }
+  };
   options.on_warning = [](const std::string& warning) { spdlog::warn("{}", warning); };
   absl::StatusOr<std::unique_ptr<JobRunner>> runner = JobRunner::Start(
       *jobs_, *models_, fs_, state_dir_,
@@ -297,51 +323,87 @@ absl::Status ConvdServer::Serve(const Config& config) {
   predict.max_batch = config.max_batch;
   predict.max_delay = config.batch_delay;
   if (predict.max_delay > absl::ZeroDuration()) alarms_ = NewThreadedAlarms(clock_);
-  predict_queue_ =
-      std::make_unique<PredictQueue>(*executor_, predict, clock_, nullptr, alarms_.get());
+  predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict(),
+                                                  alarms_.get());
   predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
   predictor_service_ = std::make_unique<PredictorService>(*predictor_);
   inference_service_ = std::make_unique<InferenceService>(*models_, *predictor_, kVersion);
-  CONVD_RETURN_IF_ERROR(
-      CheckMethodScopes({v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
-                         v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
-                         v1::Predictor::service_full_name(),
-                         inference::GRPCInferenceService::service_full_name()}));
+  CONVD_RETURN_IF_ERROR(CheckMethodScopes(
+      {v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
+       v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
+       v1::Predictor::service_full_name(), inference::GRPCInferenceService::service_full_name()}));
   ListenOptions listen;
   listen.tls = tls_.get();
   listen.hooks.admission = admission_.get();
   listen.hooks.client_certificates = !config.tls_client_ca.empty();
-  listen.hooks.on_finished = [this](const FinishedCall& call) { call_log_->Finished(call); };
-  CONVD_ASSIGN_OR_RETURN(
-      listening_, Listen(config,
-                         {jobs_service_.get(), datasets_service_.get(), models_service_.get(),
-                          evaluator_service_.get(), predictor_service_.get(),
-                           inference_service_.get()},
-                         std::move(listen)));
+  listen.hooks.on_finished = [this](const FinishedCall& call) { Finished(call); };
+  CONVD_ASSIGN_OR_RETURN(listening_, Listen(config,
+                                            {jobs_service_.get(), datasets_service_.get(),
+                                             models_service_.get(), evaluator_service_.get(),
+                                             predictor_service_.get(), inference_service_.get()},
+                                            std::move(listen)));
   // The server as a whole, "", is SERVING of itself: a full disk keeps nobody from predicting.
   grpc::HealthCheckServiceInterface& health = *listening_.server->GetHealthCheckService();
   for (const char* service :
        {v1::Models::service_full_name(), v1::Evaluator::service_full_name(),
         v1::Predictor::service_full_name(), inference::GRPCInferenceService::service_full_name()}) {
     health.SetServingStatus(service, true);
+    serving_.Set(service, absl::OkStatus());
   }
+  serving_.Set("", absl::OkStatus());
   readiness_ = std::make_unique<Readiness>(
-      health,
+      health, serving_,
       std::vector<std::string>{v1::Jobs::service_full_name(), v1::Datasets::service_full_name()},
       [this] { return disk_->Take(0); }, kReadinessInterval);
   maintenance_ = std::make_unique<PeriodicCall>([this] { MaintainModels(); }, kModelsInterval);
   uploads_maintenance_ =
       std::make_unique<PeriodicCall>([this] { MaintainUploads(); }, kUploadsInterval);
   access_reload_ = std::make_unique<PeriodicCall>([this] { ReloadAccess(); }, kAccessInterval);
-  const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses",
-                                                   absl::StrCat("grpc ", listening_.address, "\n"));
+  if (!config.http_address.empty()) CONVD_RETURN_IF_ERROR(ServeHttp(config));
+  WriteAddresses();
+  return absl::OkStatus();
+}
+
+absl::Status ConvdServer::ServeHttp(const Config& config) {
+  metrics_->SetFigures(
+      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_); });
+  metrics_->SetIsModel(
+      [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
+  HttpApi::Sources sources{
+      *models_,
+      *datasets_,
+      *runner_,
+      *predictor_,
+      kVersion,
+      serving_,
+      [this] { return metrics_->Text(); },
+      [this](const HttpRequest& request, Scope scope) {
+        return admission_->Admit(scope, Find(request.headers, "authorization"), Peer{});
+      },
+      [this](const FinishedCall& call) { Finished(call); },
+  };
+  CONVD_ASSIGN_OR_RETURN(http_, HttpApi::Start(config, std::move(sources)));
+  http_address_ = http_->address();
+  return absl::OkStatus();
+}
+
+void ConvdServer::Finished(const FinishedCall& call) {
+  call_log_->Finished(call);
+  metrics_->rpc().Finished(absl::StripPrefix({call.method.data(), call.method.size()}, "/"),
+                           call.status.code(), {call.model.data(), call.model.size()},
+                           call.duration);
+}
+
+void ConvdServer::WriteAddresses() {
+  std::string addresses = absl::StrCat("grpc ", listening_.address, "\n");
+  if (http_ != nullptr) absl::StrAppend(&addresses, "http ", http_address_, "\n");
+  const absl::Status written = WriteFileAtomically(fs_, state_dir_ + "/addresses", addresses);
   if (!written.ok()) {
     // A full disk, most likely: what is there can be served all the same.
     spdlog::warn("{}; nobody can read there where this server listens: {}",
                  std::string(written.message().data(), written.message().size()),
-                 listening_.address);
+                 absl::StrJoin(absl::StrSplit(addresses, '\n', absl::SkipEmpty()), ", "));
   }
-  return absl::OkStatus();
 }
 
 void ConvdServer::MaintainModels() {
@@ -378,6 +440,8 @@ void ConvdServer::Stop(absl::Time deadline) {
   if (std::exchange(stopped_, true) || listening_.server == nullptr) return;
   fs_.Remove(state_dir_ + "/addresses").IgnoreError();
   runner_->Stop();  // who sees that it isn't ready any more finds it so
+  serving_.Stop();
+  if (http_ != nullptr) http_->Drain();
   readiness_ = nullptr;
   stopping_ = true;
   maintenance_ = nullptr;
@@ -394,6 +458,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   });
   // Answers what was accepted; refuses what comes.
   ShutDown(listening_, deadline);
+  if (http_ != nullptr) http_->Stop(deadline);
   jobs_end.join();
 }
 

@@ -22,6 +22,7 @@ class Server {
 
   // As bound: HOST:PORT, never port 0.
   virtual const std::string& grpc_address() const = 0;
+  virtual const std::string& http_address() const = 0;  // "": it has none
 
   // From now on it isn't ready, and new calls are refused. Running jobs end at their next cut and
   // are saved, then watches end; calls that were accepted are answered, those that aren't by

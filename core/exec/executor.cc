@@ -70,7 +70,7 @@ class ThreadedExecutor final : public Executor {
 
   void Submit(Lane lane, absl::AnyInvocable<void()> task) override {
     absl::MutexLock lock(&mu_);
-    Push(static_cast<int>(lane), Entry{std::move(task), nullptr});
+    Push(static_cast<int>(lane), Entry{std::move(task), nullptr, {}});
     work_.Signal();
   }
 
@@ -123,6 +123,17 @@ class ThreadedExecutor final : public Executor {
     }
   }
 
+  ExecutorUse Use() const override {
+    ExecutorUse use;
+    absl::MutexLock lock(&mu_);
+    use.tasks = tasks_;
+    for (int lane = 0; lane < kLanes; ++lane) {
+      use.busy[lane] = busy_[lane].load(std::memory_order_relaxed);
+      use.wait_seconds[lane] = std::chrono::duration<double>(waited_[lane]).count();
+    }
+    return use;
+  }
+
  private:
   // A loop whose caller waits. It lies on the caller's stack; mu_ guards all but the functions.
   struct Loop {
@@ -139,10 +150,11 @@ class ThreadedExecutor final : public Executor {
     bool ended = false;
     absl::CondVar end;
   };
-  // One of the two. A loop stays queued until its stage's last index is claimed.
+  // A task or a loop. A loop stays queued until its stage's last index is claimed.
   struct Entry {
     absl::AnyInvocable<void()> task;
     Loop* loop = nullptr;
+    std::chrono::steady_clock::time_point queued{};
   };
   // First in, first out. Memory that it once took it keeps, so that a steady state allocates
   // nothing.
@@ -190,6 +202,7 @@ class ThreadedExecutor final : public Executor {
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
 
   void Push(int lane, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    entry.queued = std::chrono::steady_clock::now();
     queues_[lane].PushBack(std::move(entry));
     MarkWaiting(lane);
   }
@@ -213,8 +226,12 @@ class ThreadedExecutor final : public Executor {
     Queue& queue = queues_[lane];
     Entry entry = queue.PopFront();
     Claim claim{lane, std::move(entry.task), entry.loop, 0};
+    if (entry.loop != nullptr) claim.index = entry.loop->next++;
+    if (claim.index == 0) {
+      ++tasks_[lane];
+      waited_[lane] += std::chrono::steady_clock::now() - entry.queued;
+    }
     if (entry.loop != nullptr) {
-      claim.index = entry.loop->next++;
       // To the back, so that loops and tasks of one lane take turns.
       if (entry.loop->next < entry.loop->count) queue.PushBack(std::move(entry));
     }
@@ -239,12 +256,15 @@ class ThreadedExecutor final : public Executor {
     loop.count = count;
     loop.next = 0;
     loop.unfinished = count;
-    Push(lane, Entry{nullptr, &loop});
+    Push(lane, Entry{nullptr, &loop, {}});
     for (int64_t i = std::min<int64_t>(count, workers()); i > 0; --i) work_.Signal();
   }
 
   void Run(Claim claim) ABSL_LOCKS_EXCLUDED(mu_) {
     const Running outer = std::exchange(running, Running{this, claim.lane});
+    // At a cut the worker leaves its own task's lane meanwhile.
+    if (outer.lane < kLanes) busy_[outer.lane].fetch_sub(1, std::memory_order_relaxed);
+    busy_[claim.lane].fetch_add(1, std::memory_order_relaxed);
     if (claim.loop == nullptr) {
       claim.task();
       claim.task = nullptr;  // what it holds is released in its own lane too
@@ -262,6 +282,8 @@ class ThreadedExecutor final : public Executor {
         }
       }
     }
+    busy_[claim.lane].fetch_sub(1, std::memory_order_relaxed);
+    if (outer.lane < kLanes) busy_[outer.lane].fetch_add(1, std::memory_order_relaxed);
     running = outer;
   }
 
@@ -303,7 +325,13 @@ class ThreadedExecutor final : public Executor {
     while (true) {
       {
         absl::MutexLock lock(&mu_);
-        if (worker->share.due() && !queues_[kTrainLane].empty()) return TakeFrom(kTrainLane);
+        if (worker->share.due() && !queues_[kTrainLane].empty()) {
+          // Whoever sleeps may be there for what is passed over.
+          if ((waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane)) != 0) {
+            work_.Signal();
+          }
+          return TakeFrom(kTrainLane);
+        }
         std::optional<Claim> claim = Take(kLanes);
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
@@ -338,7 +366,7 @@ class ThreadedExecutor final : public Executor {
 
   const int workers_;
   const double train_share_;
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   absl::CondVar work_;  // an entry was queued, or stopping_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended
@@ -347,6 +375,9 @@ class ThreadedExecutor final : public Executor {
   // such a task takes there is one thread more.
   int lent_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::array<int64_t, kLanes> tasks_ ABSL_GUARDED_BY(mu_){};
+  std::array<std::chrono::steady_clock::duration, kLanes> waited_ ABSL_GUARDED_BY(mu_){};
+  std::array<std::atomic<int64_t>, kLanes> busy_{};
   std::atomic<uint32_t> waiting_ = 0;  // bit i: lane i has an entry; written under mu_
   std::vector<std::thread> threads_;   // last: they use everything above
 };

@@ -1,6 +1,7 @@
 #ifndef CONVD_CORE_EXEC_EXECUTOR_H_
 #define CONVD_CORE_EXEC_EXECUTOR_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -12,6 +13,13 @@ namespace convd {
 // The order in which a free worker, or one at a cut, looks for work.
 enum class Lane { kPredict = 0, kEvaluate = 1, kTrain = 2 };
 inline constexpr int kLanes = 3;
+
+// What the workers have done and do, by lane. A plain value.
+struct ExecutorUse {
+  std::array<int64_t, kLanes> tasks{};        // begun; a loop's stage counts as one
+  std::array<int64_t, kLanes> busy{};         // workers that are at one
+  std::array<double, kLanes> wait_seconds{};  // from being queued to being begun, together
+};
 
 // Runs tasks on the server's budget of cores. Every computation of training, evaluation and
 // prediction goes through one of these. Any thread may call, unless said otherwise.
@@ -48,6 +56,9 @@ class Executor {
   // to its end, and returns, sooner where training is due its share. The caller holds no lock. Does
   // nothing on a thread that is no worker.
   virtual void Cut() = 0;
+
+  // Nothing where an executor doesn't count.
+  virtual ExecutorUse Use() const { return {}; }
 };
 
 // `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and

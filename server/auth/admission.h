@@ -34,6 +34,8 @@ struct Peer {
 class Admitted {
  public:
   Admitted() = default;
+  // What is decided elsewhere, such as by tests; takes no place.
+  explicit Admitted(absl::Status status) : status_(std::move(status)) {}
   Admitted(Admitted&& other) = default;
   Admitted& operator=(Admitted&& other) {
     std::swap(status_, other.status_);

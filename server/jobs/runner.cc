@@ -213,6 +213,20 @@ absl::StatusOr<std::vector<v1::Job>> JobRunner::List(const std::string& before_i
   return jobs;
 }
 
+JobRunner::Overview JobRunner::overview() {
+  absl::MutexLock lock(&mu_);
+  Overview overview;
+  for (const auto& [id, job] : live_) ++overview.states[job.state];
+  for (const auto& [id, run] : running_) {
+    v1::Job& job = overview.running.emplace_back();
+    job.set_id(id);
+    job.mutable_request()->set_model(run->begun().job.request().model());
+    JobRun::Latest latest = run->latest();
+    if (latest.count > 0) *job.mutable_progress() = std::move(latest.progress);
+  }
+  return overview;
+}
+
 void JobRunner::ShowLive(v1::Job& job) {
   if (job.state() == v1::JOB_STATE_QUEUED) {
     job.set_queue_position(QueuePosition(job.id()));

@@ -95,6 +95,14 @@ class JobRunner {
   // Newest first; see JobStore::List.
   absl::StatusOr<std::vector<v1::Job>> List(const std::string& before_id, int64_t limit);
 
+  // What hasn't ended: how many jobs are in each state, and the running ones with their id, model
+  // and progress.
+  struct Overview {
+    std::map<v1::JobState, int64_t> states;
+    std::vector<v1::Job> running;
+  };
+  Overview overview();
+
   // As jobs.proto has them. What a running job is asked for is on disk when they return, so that it
   // comes to pass also where the server ends before the job comes to its next cut.
   absl::StatusOr<v1::Job> Cancel(const std::string& id);

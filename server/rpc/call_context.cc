@@ -29,6 +29,7 @@ using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 constexpr char kNotAsked[] = "the server answered without asking whether the call is allowed";
 
 constexpr size_t kMostTarget = 400;
+constexpr size_t kMostModel = 64;  // of a name that may be one
 
 absl::string_view Header(const Metadata& metadata, const char* name) {
   const auto found = metadata.find(name);
@@ -81,6 +82,7 @@ class CallContext final : public grpc::CallbackServerContext {
         .request_id = std::string_view(request_id_.text().data(), request_id_.text().size()),
         .trace_id = std::string_view(trace_id_.data(), has_trace_id_ ? trace_id_.size() : 0),
         .target = target_,
+        .model = model_,
         .peer = address,
     };
     hooks_.on_finished(call);
@@ -121,6 +123,7 @@ class CallContext final : public grpc::CallbackServerContext {
   }
 
   void set_target(std::string target) { target_ = std::move(target); }
+  void set_model(absl::string_view model) { model_ = std::string(model.substr(0, kMostModel)); }
   absl::string_view request_id() const { return request_id_.text(); }
 
  private:
@@ -133,7 +136,7 @@ class CallContext final : public grpc::CallbackServerContext {
   bool has_trace_id_ = false;
   std::array<char, 32> trace_id_;
   RequestId request_id_;
-  std::string target_;
+  std::string target_, model_;
   absl::Status answer_ = absl::CancelledError("the call ended without an answer");
 };
 
@@ -268,6 +271,12 @@ void NoteTarget(grpc::CallbackServerContext* context, std::string target) {
   // Names that are none may be as long as a message.
   if (target.size() > kMostTarget) target.resize(kMostTarget);
   call->set_target(std::move(target));
+}
+
+void NoteModel(grpc::CallbackServerContext* context, absl::string_view model) {
+  if (auto* const call = dynamic_cast<CallContext*>(context); call != nullptr) {
+    call->set_model(model);
+  }
 }
 
 std::string RequestIdOf(const grpc::CallbackServerContext& context) {

@@ -78,6 +78,9 @@ class [[nodiscard]] Refusal {
 // reactor is finished, by one thread at a time.
 void NoteTarget(grpc::CallbackServerContext* context, std::string target);
 
+// Notes which model a prediction or evaluation asks for, as NoteTarget does.
+void NoteModel(grpc::CallbackServerContext* context, absl::string_view model);
+
 // By which logs name this call; empty where the server has no AddCallHooks.
 std::string RequestIdOf(const grpc::CallbackServerContext& context);
 

@@ -7,14 +7,13 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "server/datasets/dataset_list.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/dataset_upload_stream.h"
-#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
@@ -31,16 +30,6 @@ constexpr int kHashesWaiting = 64;
 constexpr int64_t kMaxSamples = 64;
 // What a client receives that has gRPC's usual limit of 4 MiB.
 constexpr int64_t kSamplesBytes = int64_t{3} << 20;
-
-absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
-  std::string name;
-  // A token is 88 bytes at most; whatever is longer isn't worth decoding.
-  if (token.size() <= 128 && absl::WebSafeBase64Unescape(token, &name) &&
-      CheckName("name", name).ok()) {
-    return name;
-  }
-  return UnknownPageToken();
-}
 
 absl::Status TooMany() {
   return absl::ResourceExhaustedError(absl::StrCat(
@@ -143,33 +132,12 @@ grpc::ServerUnaryReactor* DatasetsService::DeleteUpload(grpc::CallbackServerCont
   });
 }
 
-absl::Status DatasetsService::List(const v1::ListDatasetsRequest& request,
-                                   v1::ListDatasetsResponse& response) {
-  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  std::string after;
-  if (!request.page_token().empty()) {
-    CONVD_ASSIGN_OR_RETURN(after, ParsePageToken(request.page_token()));
-  }
-  size_t bytes = 0;
-  for (v1::Dataset& dataset : datasets_.List()) {
-    if (dataset.name() <= after) continue;
-    bytes += dataset.ByteSizeLong();
-    const int shown = response.datasets_size();
-    if (shown == page_size || (bytes > kPageBytes && shown > 0)) {
-      response.set_next_page_token(absl::WebSafeBase64Escape(response.datasets(shown - 1).name()));
-      break;
-    }
-    *response.add_datasets() = std::move(dataset);
-  }
-  return absl::OkStatus();
-}
-
 grpc::ServerUnaryReactor* DatasetsService::ListDatasets(grpc::CallbackServerContext* context,
                                                         const v1::ListDatasetsRequest* request,
                                                         v1::ListDatasetsResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(List(*request, *response)));
+  reactor->Finish(ToGrpcStatus(convd::ListDatasets(datasets_, *request, *response)));
   return reactor;
 }
 
@@ -178,13 +146,7 @@ grpc::ServerUnaryReactor* DatasetsService::GetDataset(grpc::CallbackServerContex
                                                       v1::Dataset* response) {
   if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  absl::Status status = CheckName("name", request->name());
-  if (status.ok()) {
-    absl::StatusOr<v1::Dataset> dataset = datasets_.Get(request->name());
-    status = dataset.status();
-    if (dataset.ok()) *response = *std::move(dataset);
-  }
-  reactor->Finish(ToGrpcStatus(status));
+  reactor->Finish(ToGrpcStatus(convd::GetDataset(datasets_, *request, *response)));
   return reactor;
 }
 

@@ -52,7 +52,6 @@ class DatasetsService final : public v1::Datasets::CallbackService {
 
  private:
   absl::Status Samples(const v1::GetSamplesRequest& request, v1::GetSamplesResponse& response);
-  absl::Status List(const v1::ListDatasetsRequest& request, v1::ListDatasetsResponse& response);
 
   DatasetRegistry& datasets_;
   const CheckUnused check_unused_;

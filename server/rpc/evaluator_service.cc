@@ -197,6 +197,7 @@ grpc::ServerUnaryReactor* EvaluatorService::Evaluate(grpc::CallbackServerContext
                                                      const v1::EvaluateRequest* request,
                                                      v1::EvaluateResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
+  NoteModel(context, request->model().name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   absl::Status status = CheckModelVersion(request->model());
   if (status.ok() && request->data_case() == v1::EvaluateRequest::DATA_NOT_SET) {

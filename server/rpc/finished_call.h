@@ -22,6 +22,7 @@ struct FinishedCall {
   std::string_view request_id;  // 1 to 64 of A-Z a-z 0-9 . _ -, the client's or made here
   std::string_view trace_id;    // 32 hex digits of its traceparent, or empty
   std::string_view target;      // of an audited call: what it changed, such as "model m version 3"
+  std::string_view model;       // that a prediction or evaluation named, cut at 64 bytes
   absl::FunctionRef<std::string()> peer;  // the client's address, as gRPC writes it
 };
 

@@ -79,6 +79,7 @@ grpc::ServerUnaryReactor* InferenceService::ModelInfer(grpc::CallbackServerConte
                                                        const inference::ModelInferRequest* request,
                                                        inference::ModelInferResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
+  NoteModel(context, request->model_name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   Infer(
       predictor_, *request, *response, [context] { return CallerStillWaits(*context); },

@@ -1,19 +1,15 @@
 #include "server/rpc/jobs_service.h"
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
-#include "server/jobs/job_id.h"
+#include "server/jobs/job_list.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/job_stream.h"
-#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
@@ -24,14 +20,6 @@ constexpr int kChecksWaiting = 64;
 // One commits while others read; more would wait for one another.
 constexpr int kCallsAtOnce = 2;
 constexpr int kCallsWaiting = 1024;
-
-absl::StatusOr<std::string> ParsePageToken(const std::string& token) {
-  std::string id;
-  if (token.size() <= 64 && absl::WebSafeBase64Unescape(token, &id) && CheckJobId(id).ok()) {
-    return id;
-  }
-  return UnknownPageToken();
-}
 
 }  // namespace
 
@@ -116,34 +104,12 @@ grpc::ServerUnaryReactor* JobsService::GetJob(grpc::CallbackServerContext* conte
   return AnswerJob(context, response, [this, request] { return runner_.Get(request->id()); });
 }
 
-absl::Status JobsService::List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
-  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  std::string before;
-  if (!request.page_token().empty()) {
-    CONVD_ASSIGN_OR_RETURN(before, ParsePageToken(request.page_token()));
-  }
-  // One more than the page holds, to know whether another follows.
-  CONVD_ASSIGN_OR_RETURN(std::vector<v1::Job> jobs, runner_.List(before, page_size + 1));
-  size_t bytes = 0;
-  for (v1::Job& job : jobs) {
-    bytes += job.ByteSizeLong();
-    const bool full =
-        response.jobs_size() == page_size || (bytes > kPageBytes && response.jobs_size() > 0);
-    if (full) {
-      const std::string& last = response.jobs(response.jobs_size() - 1).id();
-      response.set_next_page_token(absl::WebSafeBase64Escape(last));
-      break;
-    }
-    *response.add_jobs() = std::move(job);
-  }
-  return absl::OkStatus();
-}
-
 grpc::ServerUnaryReactor* JobsService::ListJobs(grpc::CallbackServerContext* context,
                                                 const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
-  return Answer(context, [this, request, response] { return List(*request, *response); });
+  return Answer(
+      context, [this, request, response] { return convd::ListJobs(runner_, *request, *response); });
 }
 
 grpc::ServerWriteReactor<v1::JobEvent>* JobsService::WatchJob(grpc::CallbackServerContext* context,

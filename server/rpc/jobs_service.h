@@ -24,8 +24,6 @@ class JobsService final : public v1::Jobs::CallbackService {
                                   const v1::TrainRequest* request, v1::Job* response) override;
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
                                    const v1::GetJobRequest* request, v1::Job* response) override;
-  // A page ends at page_size jobs or about a megabyte. Its token names the last job shown, so jobs
-  // that come and go meanwhile make no other one appear twice or never.
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
                                      const v1::ListJobsRequest* request,
                                      v1::ListJobsResponse* response) override;
@@ -54,7 +52,6 @@ class JobsService final : public v1::Jobs::CallbackService {
                                       absl::AnyInvocable<absl::StatusOr<v1::Job>()> call);
   absl::Status Queue(const grpc::CallbackServerContext& context, const v1::TrainRequest& request,
                      v1::Job& response);
-  absl::Status List(const v1::ListJobsRequest& request, v1::ListJobsResponse& response);
 
   JobRunner& runner_;
   DatasetRegistry& datasets_;

@@ -6,22 +6,16 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server_builder.h>
-#include <netdb.h>
 #include <spdlog/spdlog.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <thread>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "core/status/status_macros.h"
+#include "server/listening_socket.h"
 #include "server/rpc/tls_credentials.h"
 
 namespace convd {
@@ -38,76 +32,16 @@ void LogForGrpc(gpr_log_func_args* message) {
       "gRPC: {}", message->message);
 }
 
-absl::Status CantListen(const std::string& address, const char* why, const char* what_to_do) {
-  return absl::UnavailableError(
-      absl::StrCat("--grpc-address: can't listen on ", address, ": ", why, what_to_do));
-}
-
-constexpr char kInUse[] =
-    "; is another program using it? Give another address, or port 0 for a free one";
-
-absl::Status CantListen(const std::string& address, int error) {
-  const char* what_to_do = "";
-  switch (error) {
-    case EADDRINUSE:
-      what_to_do = kInUse;
-      break;
-    case EADDRNOTAVAIL:
-      what_to_do = "; this machine has no such address. 0.0.0.0 or [::] stands for all that it has";
-      break;
-    case EACCES:
-    case EPERM:
-      what_to_do = "; a port below 1024 may want a right of its own. Give another one";
-      break;
-    default:
-      break;
-  }
-  return CantListen(address, std::strerror(error), what_to_do);
-}
-
-// Binds and lets go again, since gRPC keeps to itself why it can't. Whoever takes the port in
-// between is found by gRPC.
-absl::Status CheckCanBind(const std::string& text) {
-  CONVD_ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(text));
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  const int resolved =
-      getaddrinfo(address.host.c_str(), absl::StrCat(address.port).c_str(), &hints, &found);
-  if (resolved != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--grpc-address: ", address.host,
-                     ": not the name or number of an address here: ", gai_strerror(resolved)));
-  }
-  const auto free_found = absl::MakeCleanup([found] { freeaddrinfo(found); });
-  absl::Status error;
-  // A name may stand for several; gRPC serves those that it can.
-  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-    const int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-    if (fd < 0) {
-      error = CantListen(text, errno);
-      continue;
-    }
-    const auto close_fd = absl::MakeCleanup([fd] { close(fd); });
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    // Listening, too: two sockets may be bound alike until one listens.
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1) == 0) return absl::OkStatus();
-    const int bind_errno = errno;
-    // In use beats whatever another of the name's addresses says.
-    if (error.ok() || bind_errno == EADDRINUSE) error = CantListen(text, bind_errno);
-  }
-  return error;
-}
-
 }  // namespace
 
 absl::StatusOr<ListeningServer> Listen(const Config& config,
                                        const std::vector<grpc::Service*>& services,
                                        ListenOptions options) {
-  CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(config.grpc_address));
-  CONVD_RETURN_IF_ERROR(CheckCanBind(config.grpc_address));
+  constexpr char kFlag[] = "--grpc-address";
+  CONVD_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(kFlag, config.grpc_address));
+  // Let go again at once, since gRPC keeps to itself why it can't have it. Whoever takes the port
+  // in between is found by gRPC.
+  CONVD_RETURN_IF_ERROR(ListeningSocket::Open(kFlag, config.grpc_address).status());
   gpr_set_log_function(LogForGrpc);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -150,7 +84,7 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   AddCallHooks(builder, std::move(options.hooks));
   listening.server = builder.BuildAndStart();
   if (listening.server == nullptr || port == 0) {
-    return CantListen(config.grpc_address, "gRPC could not bind it", kInUse);
+    return PortInUse(kFlag, config.grpc_address, "gRPC could not bind it");
   }
   address.port = port;
   listening.address = ToString(address);

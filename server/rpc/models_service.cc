@@ -2,15 +2,10 @@
 
 #include <spdlog/spdlog.h>
 
-#include <algorithm>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/dnn/explain.h"
 #include "core/dnn/gather.h"
@@ -18,56 +13,15 @@
 #include "core/names/names.h"
 #include "core/nn/graph.h"
 #include "core/status/status_macros.h"
+#include "server/models/model_list.h"
 #include "server/models/served_precision.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/model_streams.h"
-#include "server/rpc/page.h"
 #include "server/rpc/status.h"
 
 namespace convd {
 namespace {
-
-std::string PageToken(const v1::ModelVersion& last) {
-  return absl::WebSafeBase64Escape(absl::StrCat(last.name(), "/", last.version()));
-}
-
-absl::StatusOr<v1::ModelVersion> ParsePageToken(const std::string& token) {
-  std::string text;
-  v1::ModelVersion last;
-  int64_t number = 0;
-  // A token is 88 bytes at most; whatever is longer isn't worth decoding.
-  if (token.size() <= 128 && absl::WebSafeBase64Unescape(token, &text)) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('/', 1));
-    if (CheckName("name", parts.first).ok() && absl::SimpleAtoi(parts.second, &number) &&
-        number > 0) {
-      last.set_name(parts.first);
-      last.set_version(number);
-      return last;
-    }
-  }
-  return UnknownPageToken();
-}
-
-// Name by name, the newest version first.
-bool Before(const v1::ModelVersion& a, const v1::ModelVersion& b) {
-  return a.name() != b.name() ? a.name() < b.name() : a.version() > b.version();
-}
-
-// What a list is read for stays: who, when, and how good.
-void LeaveOutDetails(v1::Model& model) {
-  model.clear_summary();
-  model.mutable_card()->clear_history();
-  model.mutable_card()->clear_quantization();
-  const auto leave_out = [](v1::Metrics& metrics) {
-    metrics.clear_classes();
-    metrics.clear_confusion();
-  };
-  if (model.card().has_validation()) leave_out(*model.mutable_card()->mutable_validation());
-  for (v1::Evaluation& evaluation : *model.mutable_evaluations()) {
-    if (evaluation.has_metrics()) leave_out(*evaluation.mutable_metrics());
-  }
-}
 
 // For the audit log.
 std::string Target(const v1::ModelVersion& model) {
@@ -141,41 +95,12 @@ ModelsService::ModelsService(ModelRepository& models, Executor& executor,
       import_pieces_(kPiecesAtOnce, kStreamsWaiting),
       import_commits_(kCommitsAtOnce, kStreamsWaiting) {}
 
-absl::Status ModelsService::List(const v1::ListModelsRequest& request,
-                                 v1::ListModelsResponse& response) {
-  if (!request.name().empty()) CONVD_RETURN_IF_ERROR(CheckName("name", request.name()));
-  CONVD_ASSIGN_OR_RETURN(const int page_size, PageSize(request.page_size()));
-  const std::vector<v1::ModelVersion> versions = models_.Versions(request.name());
-  auto next = versions.begin();
-  if (!request.page_token().empty()) {
-    CONVD_ASSIGN_OR_RETURN(const v1::ModelVersion last, ParsePageToken(request.page_token()));
-    next = std::upper_bound(versions.begin(), versions.end(), last, Before);
-  }
-  size_t bytes = 0;
-  const v1::ModelVersion* shown = nullptr;
-  for (; next != versions.end() && response.models_size() < page_size; ++next) {
-    absl::StatusOr<v1::Model> model = models_.Get(*next);
-    if (!model.ok()) continue;  // found damaged since
-    LeaveOutDetails(*model);
-    bytes += model->ByteSizeLong();
-    if (bytes > kPageBytes && response.models_size() > 0) break;
-    *response.add_models() = *std::move(model);
-    shown = &*next;
-  }
-  if (next != versions.end() && shown != nullptr) response.set_next_page_token(PageToken(*shown));
-  if (!request.page_token().empty()) return absl::OkStatus();
-  for (v1::Model& damaged : models_.Damaged(request.name())) {
-    *response.add_damaged() = std::move(damaged);
-  }
-  return absl::OkStatus();
-}
-
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
                                                     const v1::ListModelsRequest* request,
                                                     v1::ListModelsResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(List(*request, *response)));
+  reactor->Finish(ToGrpcStatus(convd::ListModels(models_, *request, *response)));
   return reactor;
 }
 
@@ -184,13 +109,7 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
                                                   v1::Model* response) {
   if (const Refusal refusal(context); refusal) return refusal;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::Status status = CheckModelVersion(request->model());
-  if (status.ok()) {
-    absl::StatusOr<v1::Model> model = models_.Get(request->model());
-    status = model.status();
-    if (model.ok()) *response = *std::move(model);
-  }
-  reactor->Finish(ToGrpcStatus(status));
+  reactor->Finish(ToGrpcStatus(convd::GetModel(models_, *request, *response)));
   return reactor;
 }
 

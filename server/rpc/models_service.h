@@ -39,8 +39,6 @@ class ModelsService final : public v1::Models::CallbackService {
   ModelsService(ModelRepository& models, Executor& executor, const ExplainLimits& limits = {},
                 const Clock& clock = Clock::Real(), ModelChanges changes = {});
 
-  // A page ends at page_size models or about a megabyte. Its token names the last model shown, so
-  // versions published meanwhile make no other one appear twice or never.
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
                                        const v1::ListModelsRequest* request,
                                        v1::ListModelsResponse* response) override;
@@ -88,7 +86,6 @@ class ModelsService final : public v1::Models::CallbackService {
                                 std::function<absl::Status()> run);
   grpc::ServerUnaryReactor* Change(grpc::CallbackServerContext* context,
                                    std::function<absl::Status()> run);
-  absl::Status List(const v1::ListModelsRequest& request, v1::ListModelsResponse& response);
   absl::Status Explain(const grpc::CallbackServerContext& context,
                        const v1::ExplainModelRequest& request, v1::ExplainModelResponse& response);
 

@@ -10,6 +10,7 @@ grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext*
                                                     const v1::PredictRequest* request,
                                                     v1::PredictResponse* response) {
   if (const Refusal refusal(context); refusal) return refusal;
+  NoteModel(context, request->model().name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   predictor_.Predict(
       *request, *response, [context] { return CallerStillWaits(*context); },

@@ -8,9 +8,11 @@
 
 namespace convd {
 
-Readiness::Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std::string> services,
-                     std::function<absl::Status()> check, absl::Duration interval)
+Readiness::Readiness(grpc::HealthCheckServiceInterface& health, ServingState& state,
+                     std::vector<std::string> services, std::function<absl::Status()> check,
+                     absl::Duration interval)
     : health_(health),
+      state_(state),
       services_(std::move(services)),
       check_(std::move(check)),
       checks_([this] { Check(); }, interval) {
@@ -21,6 +23,7 @@ Readiness::Readiness(grpc::HealthCheckServiceInterface& health, std::vector<std:
 void Readiness::Check() {
   absl::MutexLock lock(&mu_);
   const absl::Status status = check_();
+  for (const std::string& service : services_) state_.Set(service, status);
   if (status.ok() == ready_) return;
   ready_ = status.ok();
   for (const std::string& service : services_) health_.SetServingStatus(service, ready_);

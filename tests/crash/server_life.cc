@@ -59,7 +59,8 @@ std::string ServerLife::AwaitAddress() {
   const auto line = process_->WaitForLine([](const std::string&) { return true; });
   const std::string text = line.value_or("");
   if (text.rfind(kBefore, 0) != 0) return "";
-  return text.substr(sizeof(kBefore) - 1);
+  const size_t begin = sizeof(kBefore) - 1;
+  return text.substr(begin, text.find(' ', begin) - begin);
 }
 
 bool ServerLife::AwaitEnd(absl::Duration patience) { return process_->Wait(patience).has_value(); }

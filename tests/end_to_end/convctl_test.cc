@@ -373,7 +373,7 @@ TEST_F(ConvctlTest, AFollowerGoesOnWithTheJobAfterTheServersEnd) {
   RefuseConnections(server_->address(), 2);
   const std::unique_ptr<Subprocess> again =
       Subprocess::Start({CONVD_BIN_DIR "/convd", "--state", state(), "--data-dir", data_dir(),
-                         "--grpc-address", server_->address()});
+                         "--http-address", "off", "--grpc-address", server_->address()});
   ASSERT_NE(again, nullptr);
   EXPECT_EQ(following->Wait(), 0) << following->out() << following->err();
   EXPECT_EQ(following->err(), "Lost the server; trying for it again for up to 1m.\n");

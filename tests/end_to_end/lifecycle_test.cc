@@ -79,8 +79,9 @@ TEST(StartTest, APortInUseIsNamed) {
   const TempFolder folder;
   const auto server = ServerProcess::Start(folder / "one");
   ASSERT_NE(server, nullptr);
-  const Finished second = RunProgram(
-      {CONVD_BIN_DIR "/convd", "--state", folder / "two", "--grpc-address", server->address()});
+  const Finished second =
+      RunProgram({CONVD_BIN_DIR "/convd", "--state", folder / "two", "--http-address", "off",
+                  "--grpc-address", server->address()});
   EXPECT_GT(second.code, 0);
   EXPECT_LT(second.code, 126);
   EXPECT_THAT(second.err, HasSubstr(server->address()));
@@ -100,8 +101,9 @@ TEST(StartTest, AStateFolderThatCannotBeWrittenIsNamed) {
 
 TEST(StartTest, OtherAddressesNeedInsecure) {
   const TempFolder folder;
-  std::vector<std::string> arguments = {CONVD_BIN_DIR "/convd", "--state", folder / "state",
-                                        "--grpc-address", "0.0.0.0:0"};
+  std::vector<std::string> arguments = {
+      CONVD_BIN_DIR "/convd", "--state",  folder / "state", "--http-address", "off",
+      "--grpc-address",       "0.0.0.0:0"};
   const Finished refused = RunProgram(arguments);
   EXPECT_GT(refused.code, 0);
   EXPECT_LT(refused.code, 126);

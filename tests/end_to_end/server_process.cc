@@ -5,11 +5,24 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
 namespace convd {
+
+namespace {
+
+// The loopback address behind `word`; "" where there is none.
+std::string AddressIn(const std::string& line, const std::string& word) {
+  const std::string before = word + "127.0.0.1:";
+  const size_t begin = line.find(before);
+  if (begin == line.npos) return "";
+  const size_t end = line.find_first_not_of("0123456789", begin + before.size());
+  if (end == begin + before.size()) return "";
+  return line.substr(begin + word.size(), end - begin - word.size());
+}
+
+}  // namespace
 
 TempFolder::TempFolder() {
   std::string name = ::testing::TempDir() + "/convd_e2e_XXXXXX";
@@ -28,6 +41,9 @@ std::vector<std::string> ServerProcess::CommandLine(const std::string& state,
   if (std::find(more_flags.begin(), more_flags.end(), "--grpc-address") == more_flags.end()) {
     arguments.insert(arguments.end(), {"--grpc-address", "127.0.0.1:0"});
   }
+  if (std::find(more_flags.begin(), more_flags.end(), "--http-address") == more_flags.end()) {
+    arguments.insert(arguments.end(), {"--http-address", "127.0.0.1:0"});
+  }
   arguments.insert(arguments.end(), more_flags.begin(), more_flags.end());
   return arguments;
 }
@@ -37,19 +53,16 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(const std::string& state,
   std::unique_ptr<Subprocess> process = Subprocess::Start(CommandLine(state, more_flags));
   if (process == nullptr) return nullptr;
   const auto line = process->WaitForLine([](const std::string&) { return true; });
-  constexpr std::string_view kLoopback = "127.0.0.1:";
   const std::string text = line.value_or("");
-  const size_t begin = text.find(kLoopback);
-  const size_t end =
-      begin == text.npos ? begin : text.find_first_not_of("0123456789", begin + kLoopback.size());
-  if (begin == text.npos || end == begin + kLoopback.size()) {
+  const std::string grpc = AddressIn(text, " grpc ");
+  if (grpc.empty()) {
     process->Wait(absl::Seconds(1));
     ADD_FAILURE() << "convd's first line on stdout is no address: \"" << text << "\"; stderr:\n"
                   << process->err();
     return nullptr;
   }
   return std::unique_ptr<ServerProcess>(
-      new ServerProcess(std::move(process), text.substr(begin, end - begin)));
+      new ServerProcess(std::move(process), grpc, AddressIn(text, " http ")));
 }
 
 std::unique_ptr<Client> ServerProcess::Connect() const {

@@ -22,7 +22,7 @@ class TempFolder {
   std::string path_;
 };
 
-// The real convd, on a free port unless the flags say which. Killed in the destructor.
+// The real convd, on free ports unless the flags say which. Killed in the destructor.
 class ServerProcess {
  public:
   // Fails the test, and returns null, where it doesn't come up.
@@ -33,6 +33,7 @@ class ServerProcess {
                                               const std::vector<std::string>& more_flags = {});
 
   const std::string& address() const { return address_; }
+  const std::string& http_address() const { return http_address_; }  // "": it has none
   Subprocess& process() { return *process_; }
 
   // A new connection. Fails the test where there is none.
@@ -43,11 +44,14 @@ class ServerProcess {
   std::unique_ptr<Subprocess> StartConvctl(std::vector<std::string> arguments) const;
 
  private:
-  ServerProcess(std::unique_ptr<Subprocess> process, std::string address)
-      : process_(std::move(process)), address_(std::move(address)) {}
+  ServerProcess(std::unique_ptr<Subprocess> process, std::string address, std::string http_address)
+      : process_(std::move(process)),
+        address_(std::move(address)),
+        http_address_(std::move(http_address)) {}
 
   std::unique_ptr<Subprocess> process_;
   const std::string address_;
+  const std::string http_address_;
 };
 
 }  // namespace convd

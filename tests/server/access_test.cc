@@ -6,9 +6,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "core/storage/file_system.h"
@@ -18,6 +20,7 @@
 #include "server/server.h"
 #include "tests/server/auth/test_certificates.h"
 #include "tests/server/generic_call.h"
+#include "tests/server/http/raw_client.h"
 
 namespace convd {
 namespace {
@@ -37,6 +40,7 @@ class AccessTest : public ::testing::Test {
     EXPECT_NE(mkdtemp(name), nullptr);
     dir_ = name;
     config_.grpc_address = "127.0.0.1:0";
+    config_.http_address = "127.0.0.1:0";
     config_.state_dir = dir_ + "/state";
     config_.cpus = 1;
   }
@@ -68,6 +72,15 @@ class AccessTest : public ::testing::Test {
     if (!token.empty()) call.context.AddMetadata("authorization", "Bearer " + token);
     return call.Run(channel_, method);
   }
+  void WriteTokenOfEachScope();
+  // The answer to "METHOD /path" over HTTP.
+  std::string Ask(const std::string& route, const std::string& token) {
+    RawClient client(server_->http_address());
+    client.Send(absl::StrCat(
+        route, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n",
+        token.empty() ? "" : absl::StrCat("Authorization: Bearer ", token, "\r\n"), "\r\n"));
+    return client.Rest();
+  }
   void UseTls(TestAuthority& authority) {
     const PemPair pair = authority.Issue("convd");
     config_.tls_cert = Write("cert.pem", pair.certificate);
@@ -85,7 +98,8 @@ class AccessTest : public ::testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
 };
 
-TEST_F(AccessTest, EveryMethodWantsATokenWithItsScope) {
+// A token for each scope, and one for all others.
+void AccessTest::WriteTokenOfEachScope() {
   std::string tokens;
   for (const Scope scope : kScopes) {
     const std::string name(ToString(scope));
@@ -97,10 +111,86 @@ TEST_F(AccessTest, EveryMethodWantsATokenWithItsScope) {
     tokens += Line("not-" + name, others);
   }
   config_.tokens = Write("tokens", tokens);
+}
+
+TEST_F(AccessTest, EveryRouteOverHttpWantsATokenWithItsScope) {
+  const std::map<std::string, Scope> kRoutes = {
+      {"GET /healthz", Scope::kNone},
+      {"GET /readyz", Scope::kNone},
+      {"GET /metrics", Scope::kRead},
+      {"GET /v1/datasets", Scope::kRead},
+      {"GET /v1/datasets/{name}", Scope::kRead},
+      {"GET /v1/jobs", Scope::kRead},
+      {"GET /v1/jobs/{id}", Scope::kRead},
+      {"GET /v1/models", Scope::kRead},
+      {"GET /v1/models/{name}", Scope::kRead},
+      {"GET /v1/models/{name}/versions", Scope::kRead},
+      {"GET /v1/models/{name}/versions/{version}", Scope::kRead},
+      {"POST /v1/models/{name}/versions/{version}:predict", Scope::kPredict},
+      {"POST /v1/models/{name}:predict", Scope::kPredict},
+      {"GET /v2", Scope::kRead},
+      {"GET /v2/health/live", Scope::kNone},
+      {"GET /v2/health/ready", Scope::kNone},
+      {"GET /v2/models/{name}", Scope::kRead},
+      {"GET /v2/models/{name}/ready", Scope::kRead},
+      {"GET /v2/models/{name}/versions/{version}", Scope::kRead},
+      {"GET /v2/models/{name}/versions/{version}/ready", Scope::kRead},
+      {"POST /v2/models/{name}/infer", Scope::kPredict},
+      {"POST /v2/models/{name}/versions/{version}/infer", Scope::kPredict},
+      {"POST /v2/repository/index", Scope::kRead},
+      {"POST /v2/repository/models/{name}/load", Scope::kAdmin},
+      {"POST /v2/repository/models/{name}/unload", Scope::kAdmin},
+  };
+  WriteTokenOfEachScope();
+  Start();
+  // What is at none of its paths, the server says itself.
+  std::string there = Ask("GET /nothing", "");
+  there = there.substr(there.find("there are ") + 10);
+  there = there.substr(0, there.find('"'));
+  for (const absl::string_view route : absl::StrSplit(there, ", ")) {
+    EXPECT_EQ(kRoutes.count(std::string(route)), 1u) << route << " is not in this test's table";
+  }
+  EXPECT_EQ(std::vector<std::string>(absl::StrSplit(there, ", ")).size(), kRoutes.size());
+  for (const auto& [route, scope_of] : kRoutes) {
+    const std::string scope(ToString(scope_of));
+    const std::string open = Ask(route, "");
+    if (scope_of == Scope::kNone) {
+      EXPECT_THAT(open, HasSubstr("HTTP/1.1 200 ")) << route;
+      continue;
+    }
+    EXPECT_THAT(open, AllOf(HasSubstr("HTTP/1.1 401 "), HasSubstr("WWW-Authenticate: Bearer\r\n")))
+        << route;
+    EXPECT_THAT(Ask(route, "other-token"), HasSubstr("HTTP/1.1 401 ")) << route;
+    EXPECT_THAT(Ask(route, "not-" + scope + "-token"),
+                AllOf(HasSubstr("HTTP/1.1 403 "), HasSubstr("needs the scope " + scope)))
+        << route;
+    EXPECT_THAT(Ask(route, scope + "-token"),
+                AllOf(Not(HasSubstr("HTTP/1.1 401 ")), Not(HasSubstr("HTTP/1.1 403 "))))
+        << route;
+  }
+}
+
+TEST_F(AccessTest, APrincipalsLimitsAreOneForGrpcAndHttp) {
+  config_.tokens =
+      Write("tokens", TokensFileLine("slow", *ParseScopes("read"), HashToken("slow-token")) +
+                          " rate=0.001\n");
+  Start();
+  EXPECT_EQ(Call("/convd.v1.Models/ListModels", "slow-token").error_code(), grpc::OK);
+  EXPECT_THAT(Ask("GET /v1/models", "slow-token"),
+              AllOf(HasSubstr("HTTP/1.1 429 "), HasSubstr("Retry-After: ")));
+  EXPECT_THAT(Ask("GET /healthz", ""), HasSubstr("HTTP/1.1 200 "));
+}
+
+TEST_F(AccessTest, EveryMethodWantsATokenWithItsScope) {
+  WriteTokenOfEachScope();
   Start();
   for (const MethodScope& method : MethodScopes()) {
     const std::string name(method.method);
     const std::string scope(ToString(method.scope));
+    if (method.scope == Scope::kNone) {
+      EXPECT_EQ(Call(name, "").error_code(), grpc::OK) << name;
+      continue;
+    }
     EXPECT_EQ(Call(name, "").error_code(), grpc::UNAUTHENTICATED) << name;
     EXPECT_EQ(Call(name, "other-token").error_code(), grpc::UNAUTHENTICATED) << name;
     const grpc::Status denied = Call(name, "not-" + scope + "-token");

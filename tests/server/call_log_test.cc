@@ -53,6 +53,7 @@ class CallLogTest : public ::testing::Test {
                   .request_id = "id7",
                   .trace_id = "",
                   .target = "model m\nlabel x",
+                  .model = "",
                   .peer = peer_});
   }
 

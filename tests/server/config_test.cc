@@ -29,6 +29,7 @@ TEST(ConfigTest, NoFlagsGiveTheDocumentedDefaults) {
   ASSERT_TRUE(command.ok()) << command.status();
   const Config& config = command->config;
   EXPECT_EQ(config.grpc_address, "127.0.0.1:8081");
+  EXPECT_EQ(config.http_address, "127.0.0.1:8080");
   EXPECT_EQ(config.state_dir, "/home/u/.local/state/convd");
   EXPECT_THAT(config.data_dirs, IsEmpty());
   EXPECT_EQ(config.cpus, 0);
@@ -122,6 +123,13 @@ TEST(ConfigTest, ATokenIsMadeOfANameAndScopes) {
   EXPECT_EQ(ToString(command->new_token->scopes), "predict,train");
 }
 
+TEST(ConfigTest, HttpHasAnAddressOfItsOwnOrNone) {
+  EXPECT_EQ(Parse({"--http-address", "[::1]:0"})->config.http_address, "[::1]:0");
+  EXPECT_EQ(Parse({"--http-address", "off"})->config.http_address, "");
+  EXPECT_EQ(Parse({"--http-address", ""})->config.http_address, "");
+  EXPECT_EQ(Parse({"--http-address", "0.0.0.0:1", "--insecure"})->config.http_address, "0.0.0.0:1");
+}
+
 TEST(ConfigTest, BytesMayHaveAUnit) {
   const auto bytes = [](const std::string& text) {
     return Parse({"--max-state-bytes", text})->config.max_state_bytes;
@@ -210,7 +218,9 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--nice", "20"}, "--nice", "0 to 19"},
       {{"--nice"}, "--nice", ""},
       {{"--cpus", "1", "--cpus", "2"}, "--cpus", ""},
-      {{"--http-address", "127.0.0.1:8080"}, "--http-address", "--help"},
+      {{"--http-address", "127.0.0.1"}, "--http-address", "HOST:PORT"},
+      {{"--http-address", "0.0.0.0:8080"}, "--http-address", "--insecure"},
+      {{"--web-address", "127.0.0.1:8080"}, "--web-address", "--help"},
       {{"stray"}, "stray", "--help"},
   };
   for (const BadFlag& bad : cases) {
@@ -228,9 +238,10 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
 TEST(ConfigTest, HelpAndVersionAreTextToPrint) {
   EXPECT_EQ(Parse({"--version"})->text, "convd " CONVD_VERSION "\n");
   const std::string help = Parse({"--help"})->text;
-  for (const char* flag : {"--grpc-address", "--state", "--data-dir", "--cpus", "--isa",
-                           "--concurrent-jobs", "--drain-seconds", "--insecure", "--max-message-mb",
-                           "--max-batch", "--batch-delay-ms", "--train-share", "--log-level", "--nice", "--version"}) {
+  for (const char* flag :
+       {"--grpc-address", "--state", "--data-dir", "--cpus", "--isa", "--concurrent-jobs",
+        "--drain-seconds", "--insecure", "--max-message-mb", "--max-batch", "--batch-delay-ms",
+        "--train-share", "--log-level", "--nice", "--version"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }
 }
@@ -247,7 +258,7 @@ TEST(ConfigTest, OnlyThisMachinesOwnAddressesAreLoopback) {
 
 TEST(ConfigTest, AddressesSurviveParsingAndPrinting) {
   for (const char* text : {"127.0.0.1:8081", "[::1]:0", "localhost:65535", "my-host:1"}) {
-    const auto address = ParseListenAddress(text);
+    const auto address = ParseListenAddress("--http-address", text);
     ASSERT_TRUE(address.ok()) << address.status();
     EXPECT_EQ(ToString(*address), text);
   }

@@ -22,6 +22,7 @@ TEST(MemoryLedger, GivesWhatIsLeftAndTakesItBack) {
   EXPECT_THAT(b.status().message(),
               HasSubstr("takes about 41 MB of memory, and jobs may take 100 MB together; taken by "
                         "job a 60 MB"));
+  EXPECT_EQ(ledger.taken().jobs, 60 * kMegabyte);
   EXPECT_TRUE(ledger.TakeForJob("b", 40 * kMegabyte).ok());
   a.reset();
   EXPECT_TRUE(ledger.TakeForJob("b", 100 * kMegabyte).ok());
@@ -37,6 +38,7 @@ TEST(MemoryLedger, LeavesModelsWhatJobsMayNotTake) {
     ASSERT_TRUE(model.ok()) << model.status();
     models.push_back(*std::move(model));
   }
+  EXPECT_EQ(ledger.taken().models, 20 * kMegabyte);
   const auto third = ledger.TakeForModel(1);
   EXPECT_TRUE(absl::IsResourceExhausted(third.status()));
   EXPECT_THAT(third.status().message(),

@@ -32,6 +32,7 @@ class ServerTest : public ::testing::Test {
     EXPECT_NE(mkdtemp(name), nullptr);
     dir_ = name;
     config_.grpc_address = "127.0.0.1:0";
+    config_.http_address = "127.0.0.1:0";
     config_.state_dir = dir_ + "/a/state";
     config_.cpus = 1;
   }
@@ -65,7 +66,8 @@ TEST_F(ServerTest, ServesOnAFreePortAndSaysWhereInItsStateFolder) {
   ASSERT_TRUE(server.ok()) << server.status();
   const std::string address = (*server)->grpc_address();
   EXPECT_THAT(address, ::testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
-  EXPECT_EQ(Read(config_.state_dir + "/addresses"), "grpc " + address + "\n");
+  EXPECT_EQ(Read(config_.state_dir + "/addresses"),
+            "grpc " + address + "\nhttp " + (*server)->http_address() + "\n");
   EXPECT_EQ(Health(address), grpc::health::v1::HealthCheckResponse::SERVING);
   EXPECT_EQ(Health(address, "convd.v1.Jobs"), grpc::health::v1::HealthCheckResponse::SERVING);
 
@@ -186,7 +188,8 @@ TEST_F(ServerTest, AnAddressFileLeftByACrashIsReplaced) {
   std::ofstream(config_.state_dir + "/addresses") << "grpc 127.0.0.1:1\n";
   auto server = Server::Start(config_);
   ASSERT_TRUE(server.ok()) << server.status();
-  EXPECT_EQ(Read(config_.state_dir + "/addresses"), "grpc " + (*server)->grpc_address() + "\n");
+  EXPECT_EQ(Read(config_.state_dir + "/addresses"),
+            "grpc " + (*server)->grpc_address() + "\nhttp " + (*server)->http_address() + "\n");
 }
 
 // As on a full disk: models can be served all the same.

@@ -148,6 +148,27 @@ TEST(ThreadedExecutor, TaskThatRunsInsideACutCutsInItsOwnLane) {
                           "predict 2", "evaluate 1 ends", "evaluate 2", "train ends"));
 }
 
+// One worker, so the figures are exact at each point.
+TEST(ThreadedExecutor, SaysWhatItsWorkersAreAt) {
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1);
+  ExecutorUse training, predicting;
+  absl::Notification ended;
+  executor->ForEach(Lane::kTrain, 3, [&](int64_t i) {
+    if (i != 1) return;
+    training = executor->Use();
+    executor->Submit(Lane::kPredict, [&] { predicting = executor->Use(); });
+    executor->Cut();
+  });
+  executor->Submit(Lane::kEvaluate, [&] { ended.Notify(); });
+  ended.WaitForNotification();
+  EXPECT_THAT(training.busy, ::testing::ElementsAre(0, 0, 1));
+  EXPECT_THAT(training.tasks, ::testing::ElementsAre(0, 0, 1));  // a loop is one
+  EXPECT_THAT(predicting.busy, ::testing::ElementsAre(1, 0, 0));
+  EXPECT_THAT(predicting.tasks, ::testing::ElementsAre(1, 0, 1));
+  EXPECT_THAT(executor->Use().tasks, ::testing::ElementsAre(1, 1, 1));
+  for (double seconds : executor->Use().wait_seconds) EXPECT_GT(seconds, 0);
+}
+
 TEST(ThreadedExecutor, CutOnAThreadThatIsNoWorkerDoesNothing) {
   Record record;
   std::unique_ptr<Executor> executor = NewThreadedExecutor(1);

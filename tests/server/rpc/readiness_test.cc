@@ -51,12 +51,14 @@ class ReadinessTest : public ::testing::Test {
   ListeningServer listening_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<grpc::health::v1::Health::Stub> stub_;
+  ServingState state_;
   absl::Mutex mu_;
   absl::Status status_ ABSL_GUARDED_BY(mu_);
 };
 
 TEST_F(ReadinessTest, ServicesFollowTheCheckAndTheServerAsAWholeDoesnt) {
-  Readiness readiness(health(), {"a", "b"}, [this] { return Status(); }, absl::InfiniteDuration());
+  Readiness readiness(
+      health(), state_, {"a", "b"}, [this] { return Status(); }, absl::InfiniteDuration());
   EXPECT_EQ(Ask("a"), HealthCheckResponse::SERVING);
   EXPECT_EQ(Ask("b"), HealthCheckResponse::SERVING);
   Fail(absl::ResourceExhaustedError("no room"));
@@ -64,6 +66,7 @@ TEST_F(ReadinessTest, ServicesFollowTheCheckAndTheServerAsAWholeDoesnt) {
   EXPECT_EQ(Ask("a"), HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(Ask("b"), HealthCheckResponse::NOT_SERVING);
   EXPECT_EQ(Ask(""), HealthCheckResponse::SERVING);
+  EXPECT_EQ(state_.All()["b"], absl::ResourceExhaustedError("no room"));
   Fail(absl::OkStatus());
   readiness.Check();
   EXPECT_EQ(Ask("a"), HealthCheckResponse::SERVING);
@@ -71,12 +74,14 @@ TEST_F(ReadinessTest, ServicesFollowTheCheckAndTheServerAsAWholeDoesnt) {
 
 TEST_F(ReadinessTest, WhatFailsFromTheStartIsNeverServed) {
   Fail(absl::ResourceExhaustedError("no room"));
-  const Readiness readiness(health(), {"a"}, [this] { return Status(); }, absl::InfiniteDuration());
+  const Readiness readiness(
+      health(), state_, {"a"}, [this] { return Status(); }, absl::InfiniteDuration());
   EXPECT_EQ(Ask("a"), HealthCheckResponse::NOT_SERVING);
 }
 
 TEST_F(ReadinessTest, ChecksAgainByItself) {
-  const Readiness readiness(health(), {"a"}, [this] { return Status(); }, absl::Milliseconds(1));
+  const Readiness readiness(
+      health(), state_, {"a"}, [this] { return Status(); }, absl::Milliseconds(1));
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckRequest request;
   request.set_service("a");

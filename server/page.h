@@ -1,5 +1,5 @@
-#ifndef CONVD_SERVER_RPC_PAGE_H_
-#define CONVD_SERVER_RPC_PAGE_H_
+#ifndef CONVD_SERVER_PAGE_H_
+#define CONVD_SERVER_PAGE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -22,4 +22,4 @@ absl::Status UnknownPageToken();
 
 }  // namespace convd
 
-#endif  // CONVD_SERVER_RPC_PAGE_H_
+#endif  // CONVD_SERVER_PAGE_H_

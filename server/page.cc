@@ -1,4 +1,4 @@
-#include "server/rpc/page.h"
+#include "server/page.h"
 
 #include <algorithm>
 

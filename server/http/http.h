@@ -1,0 +1,59 @@
+#ifndef CONVD_SERVER_HTTP_HTTP_H_
+#define CONVD_SERVER_HTTP_HTTP_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace convd {
+
+using NameValue = std::pair<std::string, std::string>;
+
+// The first value of `name`; "" where there is none.
+absl::string_view Find(const std::vector<NameValue>& values, absl::string_view name);
+
+// One request as it came. A plain value.
+struct HttpRequest {
+  std::string method;              // "GET"
+  std::string path;                // "/v1/models", still percent-encoded, without the query
+  std::vector<NameValue> query;    // decoded, in the order in which they came
+  std::vector<NameValue> headers;  // names in lower case
+  std::string body;
+  std::string peer;                    // "127.0.0.1:40312"
+  std::vector<NameValue> path_values;  // what stood where the route has {name}; Router sets it
+};
+
+// One answer. A plain value; the server adds Content-Length, Date and Connection.
+struct HttpResponse {
+  int status = 200;
+  absl::StatusCode code = absl::StatusCode::kOk;  // for who counts
+  std::string content_type = "text/plain; charset=utf-8";
+  std::vector<NameValue> headers;
+  std::string body;
+};
+
+// Where the answer to one request goes. Any thread may call, also when the server is gone.
+class Responder {
+ public:
+  virtual ~Responder() = default;
+
+  // The first answer is sent, others are dropped. A responder that is destroyed without one answers
+  // 500.
+  virtual void Respond(HttpResponse response) = 0;
+
+  // CANCELLED once the client has hung up or the server has given up on the request.
+  virtual absl::Status StillWanted() const = 0;
+};
+
+// Called on the server's only I/O thread, so it neither computes nor waits there; it may answer
+// later.
+using HttpHandler = std::function<void(HttpRequest, std::shared_ptr<Responder>)>;
+
+}  // namespace convd
+
+#endif  // CONVD_SERVER_HTTP_HTTP_H_

@@ -1,0 +1,335 @@
+#include "server/http/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "server/http/error_response.h"
+#include "tests/server/http/raw_client.h"
+
+namespace convd {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr char kHost[] = " HTTP/1.1\r\nHost: x\r\n";
+
+std::string Get(const std::string& path) { return absl::StrCat("GET ", path, kHost, "\r\n"); }
+
+// "/wait" is kept for the test to answer; all else is answered at once with what came.
+class HttpServerTest : public ::testing::Test {
+ protected:
+  struct Waiting {
+    HttpRequest request;
+    std::shared_ptr<Responder> responder;
+  };
+
+  ~HttpServerTest() override { waiting_.clear(); }
+
+  void Start() {
+    auto server = HttpServer::Start(options_, [this](HttpRequest request,
+                                                     std::shared_ptr<Responder> responder) {
+      if (request.path == "/wait") {
+        absl::MutexLock lock(&mu_);
+        waiting_.push_back({std::move(request), std::move(responder)});
+        return;
+      }
+      if (request.path == "/drop") return;
+      HttpResponse response;
+      response.body = absl::StrCat(request.method, " ", request.path);
+      for (const NameValue& value : request.query) {
+        absl::StrAppend(&response.body, " ", value.first, "=", value.second);
+      }
+      absl::StrAppend(&response.body, " ", request.body.size(), " ", request.body.substr(0, 100));
+      responder->Respond(response);
+    });
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  Waiting TakeWaiting() {
+    absl::MutexLock lock(&mu_);
+    const auto some = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return !waiting_.empty(); };
+    mu_.Await(absl::Condition(&some));
+    Waiting first = std::move(waiting_.front());
+    waiting_.pop_front();
+    return first;
+  }
+  static HttpResponse Text(const std::string& text) {
+    HttpResponse response;
+    response.body = text;
+    return response;
+  }
+
+  HttpServerOptions options_;
+  absl::Mutex mu_;
+  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpServerTest, AnswersOneRequestAfterAnotherOnAConnection) {
+  Start();
+  EXPECT_THAT(server_->address(), ::testing::MatchesRegex("127\\.0\\.0\\.1:[1-9][0-9]*"));
+  RawClient client(server_->address());
+  client.Send(Get("/a%20b?x=1%2B1&y=a+b&z"));
+  EXPECT_THAT(client.Response(), AllOf(StartsWith("HTTP/1.1 200 OK\r\nDate: "),
+                                       HasSubstr("\r\nContent-Length: 28\r\n"),
+                                       HasSubstr("\r\nConnection: keep-alive\r\n"),
+                                       EndsWith("\r\n\r\nGET /a%20b x=1+1 y=a b z= 0 ")));
+  client.Send(absl::StrCat("POST /p", kHost, "Content-Length: 5\r\n\r\nhello"));
+  EXPECT_THAT(client.Response(), EndsWith("\r\n\r\nPOST /p 5 hello"));
+  // Without a body, but with its length.
+  client.Send(absl::StrCat("HEAD /h", kHost, "\r\n"));
+  EXPECT_THAT(client.Response(false),
+              AllOf(HasSubstr("Content-Length: 10\r\n"), EndsWith("\r\n\r\n")));
+  client.Send(absl::StrCat("GET http://x/abs?q=1", kHost, "Connection: close\r\n\r\n"));
+  EXPECT_THAT(client.Rest(), AllOf(HasSubstr("Connection: close"), EndsWith("GET /abs q=1 0 ")));
+  RawClient old(server_->address());
+  old.Send("GET /old HTTP/1.0\r\n\r\n");
+  EXPECT_THAT(old.Rest(), EndsWith("GET /old 0 "));
+}
+
+TEST_F(HttpServerTest, AnswersPipelinedRequestsInTheirOrder) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(Get("/wait") + Get("/2") + absl::StrCat("POST /3", kHost) +
+              "Content-Length: 2\r\n\r\nab" + Get("/4"));
+  TakeWaiting().responder->Respond(Text("one"));
+  EXPECT_THAT(client.Response(), EndsWith("\r\n\r\none"));
+  EXPECT_THAT(client.Response(), EndsWith("GET /2 0 "));
+  EXPECT_THAT(client.Response(), EndsWith("POST /3 2 ab"));
+  EXPECT_THAT(client.Response(), EndsWith("GET /4 0 "));
+}
+
+TEST_F(HttpServerTest, ReadsChunkedBodiesByteByByte) {
+  Start();
+  RawClient client(server_->address());
+  for (char c : absl::StrCat("POST /c", kHost, "Transfer-Encoding: chunked\r\n\r\n",
+                             "5;x=y\r\nhello\r\n3\r\n, w\r\n0\r\nTrailer: t\r\n\r\n")) {
+    ASSERT_TRUE(client.Send(std::string(1, c)));
+  }
+  EXPECT_THAT(client.Response(), EndsWith("\r\n\r\nPOST /c 8 hello, w"));
+}
+
+TEST_F(HttpServerTest, RefusesBodiesThatAreTooLongBeforeTheyCome) {
+  options_.read.body_bytes = 10;
+  Start();
+  RawClient announced(server_->address());
+  announced.Send(
+      absl::StrCat("POST /", kHost, "Content-Length: 11\r\nExpect: 100-continue\r\n\r\n"));
+  EXPECT_THAT(announced.Rest(),
+              AllOf(StartsWith("HTTP/1.1 413 Content Too Large\r\n"), HasSubstr("--max-message-mb"),
+                    HasSubstr("\"code\":\"INVALID_ARGUMENT\"")));
+  RawClient chunked(server_->address());
+  chunked.Send(
+      absl::StrCat("POST /", kHost, "Transfer-Encoding: chunked\r\n\r\n", "6\r\nabcdef\r\n6\r\n"));
+  EXPECT_THAT(chunked.Rest(), StartsWith("HTTP/1.1 413 "));
+  RawClient whole(server_->address());
+  whole.Send(absl::StrCat("POST /", kHost, "Content-Length: 10\r\n\r\n0123456789"));
+  EXPECT_THAT(whole.Response(), EndsWith("POST / 10 0123456789"));
+}
+
+TEST_F(HttpServerTest, LetsAClientThatAsksFirstSendItsBody) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(absl::StrCat("POST /e", kHost, "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"));
+  EXPECT_EQ(client.Response(), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send("body");
+  EXPECT_THAT(client.Response(), AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("POST /e 4 body")));
+}
+
+TEST_F(HttpServerTest, SaysWhatIsWrongWithARequestAndClosesTheConnection) {
+  options_.read.header_bytes = 1024;
+  Start();
+  const std::pair<std::string, std::string> kCases[] = {
+      {Get("/" + std::string(2000, 'x')), "431 Request Header Fields Too Large"},
+      {absl::StrCat("GET /", kHost, "A: ", std::string(2000, 'x'), "\r\n\r\n"), "431 "},
+      {"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"},  // no Host
+      {absl::StrCat("GET /", kHost, "Host: y\r\n\r\n"), "400 "},
+      {Get("no-path"), "400 "},
+      {Get("/?x=%4"), "400 "},
+      {"\x16\x03\x01\x02 TLS, for example\r\n\r\n", "400 "},
+      {std::string("\0\0\0\0\r\n\r\n", 8), "400 "},
+      {absl::StrCat("POST /", kHost, "Content-Length: -1\r\n\r\n"), "400 "},
+      {absl::StrCat("POST /", kHost, "Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), "400 "},
+      {absl::StrCat("POST /", kHost, "Content-Length: 99999999999999999999\r\n\r\n"), "400 "},
+      {absl::StrCat("POST /", kHost, "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), "400 "},
+      {absl::StrCat("POST /", kHost, "Transfer-Encoding: chunked\r\n\r\n5;",
+                    std::string(2000, 'x')),
+       "400 "},
+      {absl::StrCat("POST /", kHost,
+                    "Transfer-Encoding: chunked\r\n\r\n0\r\nA: ", std::string(2000, 'x')),
+       "400 "},
+      {absl::StrCat("POST /", kHost, "Transfer-Encoding: gzip, chunked\r\n\r\n"),
+       "501 Not Implemented"},
+      {absl::StrCat("POST /", kHost, "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+       "501 "},
+      {absl::StrCat("POST /", kHost, "Expect: wonders\r\nContent-Length: 1\r\n\r\nx"),
+       "417 Expectation Failed"},
+  };
+  for (const auto& [request, status] : kCases) {
+    RawClient client(server_->address());
+    client.Send(request);
+    EXPECT_THAT(client.Rest(),
+                AllOf(StartsWith("HTTP/1.1 " + status), HasSubstr("Connection: close\r\n"),
+                      HasSubstr("{\"error\":{\"code\":")))
+        << request;
+  }
+}
+
+TEST_F(HttpServerTest, DoesNotWaitForSlowClientsForever) {
+  options_.header_time = options_.body_time = options_.idle_time = absl::Milliseconds(20);
+  Start();
+  RawClient idle(server_->address());
+  RawClient header(server_->address());
+  RawClient body(server_->address());
+  RawClient second(server_->address());
+  header.Send("GET / HT");
+  body.Send(absl::StrCat("POST /", kHost, "Content-Length: 5\r\n\r\nab"));
+  second.Send(Get("/first"));
+  EXPECT_EQ(idle.Rest(), "");
+  EXPECT_THAT(header.Rest(), AllOf(StartsWith("HTTP/1.1 408 Request Timeout\r\n"),
+                                   HasSubstr("the header didn't come within 20ms")));
+  EXPECT_THAT(body.Rest(), AllOf(StartsWith("HTTP/1.1 408 "), HasSubstr("the body")));
+  EXPECT_THAT(second.Rest(), EndsWith("GET /first 0 "));
+}
+
+TEST_F(HttpServerTest, SlowAndIdleClientsHoldUpNobody) {
+  Start();
+  std::vector<std::unique_ptr<RawClient>> others;
+  for (int i = 0; i < 80; ++i) {
+    others.push_back(std::make_unique<RawClient>(server_->address()));
+    if (i < 16) {
+      others.back()->Send("GET /slow HTTP/1.1\r\nHost: ");
+    } else {
+      others.back()->Send(Get("/keep-alive"));
+      others.back()->Response();
+    }
+  }
+  RawClient client(server_->address());
+  client.Send(Get("/healthz"));
+  EXPECT_THAT(client.Response(), EndsWith("GET /healthz 0 "));
+}
+
+TEST_F(HttpServerTest, RefusesConnectionsBeyondItsLimit) {
+  options_.max_connections = 1;
+  Start();
+  RawClient first(server_->address());
+  first.Send(Get("/1"));
+  EXPECT_THAT(first.Response(), EndsWith("GET /1 0 "));
+  RawClient second(server_->address());
+  second.Send(Get("/2"));
+  EXPECT_THAT(second.Rest(),
+              AllOf(StartsWith("HTTP/1.1 503 Service Unavailable\r\n"),
+                    HasSubstr("Retry-After: 1\r\n"), HasSubstr("1 connections are open")));
+  first.Send(Get("/1"));
+  EXPECT_THAT(first.Response(), EndsWith("GET /1 0 "));
+}
+
+TEST_F(HttpServerTest, RefusesRequestsBeyondItsLimitButForUrgentOnes) {
+  options_.max_requests = 1;
+  options_.urgent_paths = {"/healthz"};
+  Start();
+  RawClient first(server_->address());
+  first.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  RawClient second(server_->address());
+  second.Send(Get("/2"));
+  EXPECT_THAT(second.Response(),
+              AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("1 requests wait already")));
+  second.Send(Get("/healthz"));
+  EXPECT_THAT(second.Response(), EndsWith("GET /healthz 0 "));
+  waiting.responder->Respond(Text("one"));
+  EXPECT_THAT(first.Response(), EndsWith("one"));
+  second.Send(Get("/2"));
+  EXPECT_THAT(second.Response(), EndsWith("GET /2 0 "));
+}
+
+TEST_F(HttpServerTest, AnswersTheFirstAnswerOnceAndDroppedRequestsWith500) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  waiting.responder->Respond(Text("first"));
+  waiting.responder->Respond(Text("second"));
+  EXPECT_THAT(client.Response(), EndsWith("first"));
+  client.Send(Get("/drop"));
+  EXPECT_THAT(client.Response(), StartsWith("HTTP/1.1 500 Internal Server Error"));
+}
+
+TEST_F(HttpServerTest, TellsWhenAClientHasGone) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  EXPECT_TRUE(waiting.responder->StillWanted().ok());
+  client.Close();
+  while (waiting.responder->StillWanted().ok()) std::this_thread::yield();
+  EXPECT_EQ(waiting.responder->StillWanted().code(), absl::StatusCode::kCancelled);
+  waiting.responder->Respond(Text("for nobody"));
+  // Whoever has only said that nothing more will come is answered.
+  RawClient half(server_->address());
+  half.Send(Get("/wait"));
+  half.EndSending();
+  TakeWaiting().responder->Respond(Text("for you"));
+  EXPECT_THAT(half.Rest(), EndsWith("for you"));
+}
+
+TEST_F(HttpServerTest, DrainsThenStops) {
+  options_.urgent_paths = {"/healthz"};
+  Start();
+  const std::string address = server_->address();
+  RawClient first(address);
+  RawClient second(address);
+  RawClient third(address);
+  first.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  server_->Drain();
+  second.Send(Get("/2"));
+  EXPECT_THAT(second.Rest(), AllOf(StartsWith("HTTP/1.1 503 "), HasSubstr("stopping")));
+  third.Send(Get("/healthz"));
+  EXPECT_THAT(third.Rest(), EndsWith("GET /healthz 0 "));
+  std::thread stop([&] { server_->Stop(absl::InfiniteFuture()); });
+  waiting.responder->Respond(Text("accepted"));
+  EXPECT_THAT(first.Rest(), AllOf(HasSubstr("Connection: close"), EndsWith("accepted")));
+  stop.join();
+}
+
+TEST_F(HttpServerTest, GivesUpAtItsDeadline) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  server_->Stop(absl::Now());
+  EXPECT_EQ(client.Rest(), "");
+  EXPECT_EQ(waiting.responder->StillWanted().code(), absl::StatusCode::kCancelled);
+  server_ = nullptr;
+  waiting.responder->Respond(Text("too late"));
+}
+
+TEST_F(HttpServerTest, AnAddressThatCannotBeHadIsAnErrorThatNamesIt) {
+  Start();
+  options_.address = server_->address();
+  const absl::Status status = HttpServer::Start(options_, nullptr).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(StartsWith("--http-address: "), HasSubstr(options_.address),
+                    HasSubstr("another program")));
+}
+
+}  // namespace
+}  // namespace convd
