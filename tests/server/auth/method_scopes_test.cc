@@ -29,8 +29,8 @@ std::vector<std::string> Services() {
   v1::EvaluateRequest evaluate;
   v1::PredictRequest predict;
   inference::ServerLiveRequest live;
-  return {"convd.v1.Datasets", "convd.v1.Evaluator", "convd.v1.Jobs", "convd.v1.Models",
-          "convd.v1.Predictor", "inference.GRPCInferenceService"};
+  return {"convd.v1.Datasets", "convd.v1.Evaluator", "convd.v1.Jobs",
+          "convd.v1.Models",   "convd.v1.Predictor", "inference.GRPCInferenceService"};
 }
 
 TEST(MethodScopesTest, EveryMethodOfTheServicesIsThereAndNoOther) {
