@@ -295,7 +295,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(
   app.add_option("--max-message-mb", flags.max_message_mb,
                  "Largest message either way, in MiB [64]");
   app.add_option("--max-batch", flags.max_batch,
-                 "Images of predictions that are computed together at most; 0: as many as suit the "
+                 "Images of predictions that are computed together at most; 0, and beyond it: as "
+                 "many as suit the "
                  "model [0]");
   app.add_option("--batch-delay-ms", flags.batch_delay_ms,
                  "Longest time that a prediction waits for others to share its batch [0]");

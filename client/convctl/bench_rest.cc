@@ -71,7 +71,9 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
   load.address = session.server();
   load.slots = calls.slots;
   CONVD_ASSIGN_OR_RETURN(const ClientOptions connection, session.connection());
+  if (connection.tls) return UsageError("--protocol rest has no TLS yet");
   load.timeout = connection.timeout;
+  load.token = connection.token;
   CONVD_ASSIGN_OR_RETURN(load.path, PathOf(calls));
   CONVD_ASSIGN_OR_RETURN(std::vector<v1::Images> images,
                          calls.files.empty()

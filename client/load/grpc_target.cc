@@ -51,6 +51,7 @@ class GrpcTarget final : public LoadTarget {
 
   void Start(int index, int64_t call, LoadObserver& observer) override {
     Slot& slot = slots_[index];
+    slot.call = nullptr;  // lies in the memory of the context's call
     slot.index = index;
     slot.observer = &observer;
     grpc::ClientContext* context = nullptr;

@@ -87,9 +87,11 @@ class HttpTarget final : public LoadTarget {
  public:
   HttpTarget(const HttpLoad& load, const tcp::endpoint& endpoint)
       : endpoint_(endpoint), timeout_(load.timeout) {
+    const std::string authorization =
+        load.token.empty() ? "" : absl::StrCat("\r\nAuthorization: Bearer ", load.token);
     for (const std::string& body : load.bodies) {
       requests_.push_back(absl::StrCat(
-          "POST ", load.path, " HTTP/1.1\r\nHost: ", load.address,
+          "POST ", load.path, " HTTP/1.1\r\nHost: ", load.address, authorization,
           "\r\nContent-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
     }
     for (int i = 0; i < load.slots; ++i) slots_.push_back(std::make_unique<Slot>(i, io_));

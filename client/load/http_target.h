@@ -18,6 +18,7 @@ struct HttpLoad {
   std::vector<std::string> bodies;  // call i sends the i-th, from the front again
   int slots = 1;                    // each has a connection of its own, made when it is first used
   absl::Duration timeout;           // of a call; 0: none
+  std::string token = {};           // sent with each; "": none
 };
 
 // Each call's status is what the answer's status stands for (docs/http.md), with the message in its

@@ -75,6 +75,7 @@ class ThreadedExecutor final : public Executor {
   }
 
   bool TryRunHere(Lane lane, absl::FunctionRef<void()> task) override {
+    assert(lane == Lane::kPredict);
     {
       absl::MutexLock lock(&mu_);
       if (idle_ - lent_ <= 0 || stopping_ || waiting_.load(std::memory_order_relaxed) != 0) {

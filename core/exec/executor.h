@@ -33,9 +33,9 @@ class Executor {
   virtual void Submit(Lane lane, absl::AnyInvocable<void()> task) = 0;
 
   // Runs `task` before returning, on the calling thread in place of a worker that has nothing to
-  // do; false, and nothing is run, where all are busy or something waits. For tasks that take less
-  // than to wake a worker. REQUIRES: the caller is not a worker of this executor, and holds no
-  // lock.
+  // do; false, and nothing is run, where all are busy or something waits. For predictions that take
+  // no longer than to wake a worker. REQUIRES: `lane` is kPredict; the caller is not a worker of
+  // this executor, and holds no lock.
   virtual bool TryRunHere(Lane, absl::FunctionRef<void()> /*task*/) { return false; }
 
   // Calls body(i) once for each i in [0, count), on the workers, in the order of i, each worker
@@ -63,8 +63,8 @@ class Executor {
 
 // `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
 // running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training has at least
-// while the lanes above want all of it. The destructor runs what is queued to its end, then joins.
-// REQUIRES: workers >= 1.
+// while the lanes above want all of it, in tasks of some milliseconds at most. The destructor runs
+// what is queued to its end, then joins. REQUIRES: workers >= 1.
 std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0);
 
 // For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.

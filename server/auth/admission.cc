@@ -29,7 +29,10 @@ absl::Status TooFast(const std::string& principal, const CallLimits& limits, con
   absl::Status status = absl::ResourceExhaustedError(
       absl::StrFormat("\"%s\" makes more than %g calls a second (%s); try again in %d ms",
                       principal, limits.rate, from, ms));
-  status.SetPayload(kRetryPayload, absl::Cord(absl::StrCat(ms)));
+  const std::string text = absl::StrCat(ms);
+  // Not of a temporary string: Debian 12's Abseil, built by gcc, has that one under another name than
+  // clang 19 looks for.
+  status.SetPayload(kRetryPayload, absl::Cord(absl::string_view(text)));
   return status;
 }
 

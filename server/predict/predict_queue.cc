@@ -12,14 +12,21 @@
 
 namespace convd {
 
+namespace {
+
+// Bytes of files: small ones are decoded a batch a task, photos one by one, so that other requests
+// have their turn.
+constexpr int64_t kDecodedTogether = int64_t{32} << 10;
+
+}  // namespace
+
 // One accepted request. Held by its images' parts and by the tasks that decode them.
 class PredictQueue::Call {
  public:
-  Call(std::shared_ptr<const LoadedModel> model, RequestImages images, int workers,
-       StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer, absl::Duration arrived)
+  Call(std::shared_ptr<const LoadedModel> model, RequestImages images, StillWanted still_wanted,
+       std::shared_ptr<PredictAnswer> answer, absl::Duration arrived)
       : model_(std::move(model)),
         images_(std::move(images)),
-        piece_images_(PieceImages(*model_->model, images_.count(), workers)),
         arrived_(arrived),
         still_wanted_(std::move(still_wanted)),
         answer_(std::move(answer)),
@@ -29,15 +36,23 @@ class PredictQueue::Call {
   const RequestImages& images() const { return images_; }
   absl::Duration arrived() const { return arrived_; }
   PredictAnswer& answer() const { return *answer_; }
-  int64_t pieces() const { return (images_.count() + piece_images_ - 1) / piece_images_; }
 
-  // Images of the next piece to decode, or none of them.
-  struct Piece {
-    int64_t first, count;
+  // The next files to decode together, at least one and at most `most`; none where there are no
+  // more.
+  struct Files {
+    int64_t first = 0, count = 0;
   };
-  Piece NextPiece() {
-    const int64_t first = next_.fetch_add(piece_images_, std::memory_order_relaxed);
-    return {first, std::clamp<int64_t>(images_.count() - first, 0, piece_images_)};
+  Files NextFiles(int64_t most) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    Files files{next_, 0};
+    int64_t bytes = 0;
+    while (next_ < images_.count() && files.count < most) {
+      bytes += images_.file_bytes(next_);
+      if (files.count > 0 && bytes > kDecodedTogether) break;
+      ++files.count;
+      ++next_;
+    }
+    return files;
   }
 
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
@@ -73,16 +88,15 @@ class PredictQueue::Call {
  private:
   const std::shared_ptr<const LoadedModel> model_;
   const RequestImages images_;
-  const int64_t piece_images_;
   const absl::Duration arrived_;
   const StillWanted still_wanted_;
   const std::shared_ptr<PredictAnswer> answer_;
 
-  std::atomic<int64_t> next_{0};
   std::atomic<bool> failed_{false};
   std::atomic<int64_t> left_;  // neither answered nor dropped
 
   absl::Mutex mu_;
+  int64_t next_ ABSL_GUARDED_BY(mu_) = 0;  // file to decode
   int64_t error_image_ ABSL_GUARDED_BY(mu_) = std::numeric_limits<int64_t>::max();
   absl::Status error_ ABSL_GUARDED_BY(mu_);
 };
@@ -100,8 +114,11 @@ struct PredictQueue::Line {
   std::shared_ptr<const LoadedModel> model;
   std::deque<Part> parts;
   int64_t images = 0;
-  int submitted = 0;   // batches in the lane that have not begun
-  bool alarm = false;  // one will look again
+  int submitted = 0;  // batches in the lane that have not begun
+  int running = 0;
+  // Where there is a window: alarms that will look again, and when the first of them will.
+  int alarms = 0;
+  absl::Duration alarm_at = absl::InfiniteDuration();
 };
 
 // A call's images in a batch.
@@ -128,14 +145,17 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImag
   absl::Status status = still_wanted();
   if (status.ok()) status = Admit(images.count(), images.request_bytes());
   if (!status.ok()) return answer->Done(std::move(status));
-  auto call =
-      std::make_shared<Call>(std::move(model), std::move(images), executor_.workers(),
-                             std::move(still_wanted), std::move(answer), clock_.Monotonic());
+  auto call = std::make_shared<Call>(std::move(model), std::move(images), std::move(still_wanted),
+                                     std::move(answer), clock_.Monotonic());
   if (const ImageSet* pixels = call->images().pixels(); pixels != nullptr) {
     Part part{call, *pixels};
     return Enqueue(std::move(part));
   }
-  const int64_t decoders = std::min<int64_t>(call->pieces(), executor_.workers());
+  const int64_t decoders = std::min<int64_t>(call->images().count(), executor_.workers());
+  {
+    absl::MutexLock lock(&mu_);
+    decoders_ += decoders;
+  }
   for (int64_t i = 0; i < decoders; ++i) SubmitDecoding(call);
 }
 
@@ -146,23 +166,29 @@ void PredictQueue::SubmitDecoding(std::shared_ptr<Call> call) {
 }
 
 void PredictQueue::DecodeNext(std::shared_ptr<Call> call) {
-  const Call::Piece piece = call->NextPiece();
-  if (piece.count == 0) return;
+  const Call::Files files = call->NextFiles(
+      PieceImages(*call->model()->model, call->images().count(), executor_.workers()));
+  if (files.count == 0) {
+    call = nullptr;
+    absl::MutexLock lock(&mu_);
+    --decoders_;
+    return;
+  }
   if (!call->failed()) {
     const absl::Duration begun = clock_.Monotonic();
-    absl::StatusOr<ImageSet> images = call->images().Read(piece.first, piece.count, [&] {
+    absl::StatusOr<ImageSet> images = call->images().Read(files.first, files.count, [&] {
       executor_.Cut();
-      return call->StillWantedFor(piece.first);
+      return call->StillWantedFor(files.first);
     });
-    if (observer_ != nullptr) observer_->Decoded(piece.count, clock_.Monotonic() - begun);
+    if (observer_ != nullptr) observer_->Decoded(files.count, clock_.Monotonic() - begun);
     if (images.ok()) {
-      Part part{call, *std::move(images), piece.first};
+      Part part{call, *std::move(images), files.first};
       Enqueue(std::move(part));
       return SubmitDecoding(std::move(call));
     }
-    call->Fail(piece.first, std::move(images).status());
+    call->Fail(files.first, std::move(images).status());
   }
-  Finish(*call, piece.count);
+  Finish(*call, files.count);
   SubmitDecoding(std::move(call));
 }
 
@@ -191,43 +217,58 @@ void PredictQueue::Enqueue(Part part) {
   SubmitBatches(line, batches);
 }
 
-int64_t PredictQueue::BatchImages(const Line& line) const {
-  const int64_t images = PieceImages(*line.model->model, line.images, executor_.workers());
+int64_t PredictQueue::BatchImages(const Line& line, int sharers) const {
+  const int64_t images = PieceImages(*line.model->model, line.images, sharers);
   return limits_.max_batch > 0 ? std::min(images, limits_.max_batch) : images;
 }
 
 int PredictQueue::NewBatches(Line& line, const std::shared_ptr<Line>& shared) {
   if (line.images == 0) return 0;
-  if (limits_.max_delay > absl::ZeroDuration() && alarms_ != nullptr) {
-    const int64_t preferred = line.model->model->preferred_images();
-    const int64_t full = limits_.max_batch > 0 ? std::min(limits_.max_batch, preferred) : preferred;
-    absl::Duration due = absl::InfiniteDuration();
-    if (line.images < full) {
+  // Workers that are at this version's batches come back for more by themselves.
+  const int free = windowed() ? 1 : std::max(1, executor_.workers() - line.running);
+  const int64_t batch = BatchImages(line, free);
+  int64_t wanted = std::min<int64_t>((line.images + batch - 1) / batch, free);
+  if (windowed()) {
+    const int64_t full = FullBatch(line);
+    wanted = line.images / full;
+    if (line.images % full != 0) {
+      // As few as make no batch, but the oldest may be anywhere among them.
+      absl::Duration due = absl::InfiniteDuration();
       for (const Part& part : line.parts) {
         due = std::min(due, part.call->arrived() + limits_.max_delay);
       }
-    }
-    if (line.images < full && clock_.Monotonic() < due) {
-      if (!std::exchange(line.alarm, true)) {
-        alarms_->Set(due, [this, line = shared] {
-          int batches = 0;
-          {
-            absl::MutexLock lock(&mu_);
-            line->alarm = false;
-            batches = NewBatches(*line, line);
-            RemoveIfIdle(*line);
-          }
-          SubmitBatches(line, batches);
-        });
+      if (clock_.Monotonic() >= due) {
+        ++wanted;
+      } else if (due < line.alarm_at) {
+        SetAlarm(line, shared, due);
       }
-      return 0;
     }
+    wanted = std::min<int64_t>(wanted, executor_.workers());
   }
-  const int64_t batch = BatchImages(line);
-  const int64_t wanted = std::min<int64_t>((line.images + batch - 1) / batch, executor_.workers());
   const int more = static_cast<int>(std::max<int64_t>(0, wanted - line.submitted));
   line.submitted += more;
   return more;
+}
+
+int64_t PredictQueue::FullBatch(const Line& line) const {
+  const int64_t preferred = line.model->model->preferred_images();
+  return limits_.max_batch > 0 ? std::min(limits_.max_batch, preferred) : preferred;
+}
+
+void PredictQueue::SetAlarm(Line& line, const std::shared_ptr<Line>& shared, absl::Duration due) {
+  line.alarm_at = due;
+  ++line.alarms;
+  alarms_->Set(due, [this, line = shared] {
+    int batches = 0;
+    {
+      absl::MutexLock lock(&mu_);
+      --line->alarms;
+      if (clock_.Monotonic() >= line->alarm_at) line->alarm_at = absl::InfiniteDuration();
+      batches = NewBatches(*line, line);
+      RemoveIfIdle(*line);
+    }
+    SubmitBatches(line, batches);
+  });
 }
 
 void PredictQueue::SubmitBatches(const std::shared_ptr<Line>& line, int count) {
@@ -242,20 +283,26 @@ void PredictQueue::RunBatch(const std::shared_ptr<Line>& line) {
   {
     absl::MutexLock lock(&mu_);
     --line->submitted;
+    ++line->running;
     slices = TakeBatch(*line);
     batches = NewBatches(*line, line);
-    RemoveIfIdle(*line);
   }
   // Before it computes, so that another worker may compute beside it.
   SubmitBatches(line, batches);
-  if (slices.empty()) return;
-  Compute(*line->model, slices);
+  if (!slices.empty()) Compute(*line->model, slices);
+  {
+    absl::MutexLock lock(&mu_);
+    --line->running;
+    RemoveIfIdle(*line);
+  }
   for (const Slice& slice : slices) Finish(*slice.call, slice.images.count);
 }
 
 std::vector<PredictQueue::Slice> PredictQueue::TakeBatch(Line& line) {
   std::vector<Slice> slices;
-  for (int64_t room = BatchImages(line); room > 0 && !line.parts.empty();) {
+  // Those that were submitted with it share what waits.
+  const int sharers = windowed() ? 1 : line.submitted + 1;
+  for (int64_t room = BatchImages(line, sharers); room > 0 && !line.parts.empty();) {
     Part& part = line.parts.front();
     const bool dropped = part.call->failed();
     const int64_t left = part.images.count - part.taken;
@@ -273,7 +320,8 @@ std::vector<PredictQueue::Slice> PredictQueue::TakeBatch(Line& line) {
 }
 
 void PredictQueue::RemoveIfIdle(Line& line) {
-  if (line.images == 0 && line.submitted == 0 && !line.alarm) lines_.erase(line.model.get());
+  if (line.images == 0 && line.submitted == 0 && line.running == 0 && line.alarms == 0)
+    lines_.erase(line.model.get());
 }
 
 void PredictQueue::Compute(const LoadedModel& model, std::vector<Slice>& slices) {
@@ -321,6 +369,8 @@ void PredictQueue::Deliver(const Slice& slice, absl::Span<const float> probabili
                            int64_t classes, const absl::Status& computed) {
   Call& call = *slice.call;
   if (!computed.ok()) {
+    // Another image's error may be why nobody wanted the rest of the batch.
+    if (call.failed()) return;
     // What the caller is told is why, not the model's own word for it.
     if (absl::IsCancelled(computed) && !call.StillWantedFor(slice.first).ok()) return;
     return call.Fail(slice.first, computed);

@@ -45,8 +45,8 @@ class PredictAnswer {
   // The images from `first` on: n x classes probabilities, all finite. Several workers may call at
   // once, each with other images.
   virtual void Write(int64_t first, absl::Span<const float> probabilities) = 0;
-  // Exactly once, after the last Write: OK where all images were written, else the error of the
-  // first image that has one.
+  // Exactly once, after the last Write: OK where all images were written, else the error of an
+  // image, the first of those that were found.
   virtual void Done(absl::Status status) = 0;
 };
 
@@ -94,7 +94,12 @@ class PredictQueue {
   void SubmitDecoding(std::shared_ptr<Call> call);
   void DecodeNext(std::shared_ptr<Call> call);
   void Enqueue(Part part) ABSL_LOCKS_EXCLUDED(mu_);
-  int64_t BatchImages(const Line& line) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool windowed() const { return limits_.max_delay > absl::ZeroDuration() && alarms_ != nullptr; }
+  // How many of the images that wait a batch takes where `sharers` batches share them.
+  int64_t BatchImages(const Line& line, int sharers) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  int64_t FullBatch(const Line& line) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetAlarm(Line& line, const std::shared_ptr<Line>& shared, absl::Duration due)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // How many batches are to be submitted now, so that whatever waits and is due has one coming.
   int NewBatches(Line& line, const std::shared_ptr<Line>& shared)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -116,6 +121,7 @@ class PredictQueue {
   absl::Mutex mu_;
   absl::flat_hash_map<const LoadedModel*, std::shared_ptr<Line>> lines_ ABSL_GUARDED_BY(mu_);
   int64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t decoders_ ABSL_GUARDED_BY(mu_) = 0;  // tasks that may still look at the queue
   int64_t images_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };

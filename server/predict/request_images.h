@@ -40,6 +40,10 @@ class RequestImages {
   int64_t count() const { return count_; }
   // Of the pixels or files, as the request brought them.
   int64_t request_bytes() const { return request_bytes_; }
+  // REQUIRES: they are files, and `i` is one of them.
+  int64_t file_bytes(int64_t i) const {
+    return static_cast<int64_t>(encoded_->files(static_cast<int>(i)).size());
+  }
   // All of them where they are pixels, not checked to be finite; null where they are files.
   const ImageSet* pixels() const { return encoded_ == nullptr ? &raw_ : nullptr; }
   // INVALID_ARGUMENT where one of `images`, which are this one's from `first` on, is not finite.

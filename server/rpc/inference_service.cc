@@ -31,7 +31,9 @@ InferenceService::InferenceService(ModelRepository& models, Predictor& predictor
     : models_(models),
       predictor_(predictor),
       version_(std::move(version)),
-      calls_(kCallsAtOnce, kCallsWaiting) {}
+      calls_(kCallsAtOnce, kCallsWaiting) {
+  SetMessageAllocatorFor_ModelInfer(&messages_);
+}
 
 grpc::ServerUnaryReactor* InferenceService::ServerLive(grpc::CallbackServerContext* context,
                                                        const inference::ServerLiveRequest*,

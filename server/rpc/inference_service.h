@@ -8,6 +8,7 @@
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predictor.h"
+#include "server/rpc/arena_messages.h"
 
 namespace convd {
 
@@ -53,6 +54,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
 
   ModelRepository& models_;
   Predictor& predictor_;
+  ArenaMessages<inference::ModelInferRequest, inference::ModelInferResponse> messages_;
   const std::string version_;
   BlockingCalls calls_;  // of the repository; last: they use the rest
 };

@@ -352,6 +352,13 @@ TEST_F(PredictQueueTest, SendsNoAnswerLargerThanItsLimit) {
   EXPECT_GT(answered, 0);
 }
 
+// 1 x 1, grey, 255; its checksums by zlib.
+std::string WhitePng() {
+  return HexBytes(
+      "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a494441"
+      "54789c63f80f0001010100b138f6140000000049454e44ae426082");
+}
+
 // The images of each batch that was computed, by their first bytes.
 using Batches = std::vector<std::vector<int>>;
 
@@ -446,9 +453,9 @@ TEST_F(BatchingTest, SharesWhatWaitsAmongTheWorkers) {
   for (int i = 0; i < 10; ++i) sent.push_back(Send(Request({i % 4})));
   EXPECT_EQ(executor_->pending(Lane::kPredict), 2);
   RunAll();
-  // The first takes half of the ten; of five a worker takes four at least.
-  ASSERT_EQ(batches_.size(), 3u);
+  ASSERT_EQ(batches_.size(), 2u);
   EXPECT_EQ(batches_[0].size(), 5u);
+  EXPECT_EQ(batches_[1].size(), 5u);
 }
 
 TEST_F(BatchingTest, LeavesOutThoseWhoAreGoneBeforeItComputes) {
@@ -558,6 +565,41 @@ TEST_F(BatchingTest, WaitsForOthersNoLongerThanItsWindowFromTheOldestArrival) {
   EXPECT_TRUE(first->status.ok() && second->status.ok());
 }
 
+TEST_F(BatchingTest, DoesNotCutAFullBatchInPiecesThatWaitAgain) {
+  PredictLimits limits;
+  limits.max_delay = absl::Milliseconds(5);
+  OpenFor(/*preferred=*/16, /*workers=*/2, limits);
+  std::vector<std::unique_ptr<Sent>> sent;
+  for (int i = 0; i < 16; ++i) sent.push_back(Send(Request({i % 4})));
+  RunAll();
+  ASSERT_EQ(batches_.size(), 1u);
+  EXPECT_EQ(batches_[0].size(), 16u);
+  for (const auto& s : sent) EXPECT_TRUE(s->status.ok());
+  clock_.Advance(absl::Milliseconds(5));
+  while (!alarms_.set.empty()) alarms_.GoOff();
+}
+
+TEST_F(BatchingTest, CountsTheWindowOfAFileFromItsArrivalNotFromItsDecoding) {
+  PredictLimits limits;
+  limits.max_delay = absl::Milliseconds(5);
+  OpenFor(8, 1, limits);
+  v1::PredictRequest file;
+  file.mutable_images()->mutable_encoded()->add_files(WhitePng());
+  auto first = Send(file);
+  clock_.Advance(absl::Milliseconds(3));
+  auto second = Send(Request({1}));
+  clock_.Advance(absl::Milliseconds(1));
+  RunAll();  // decodes
+  clock_.Advance(absl::Milliseconds(1));
+  alarms_.GoOff();
+  RunAll();
+  EXPECT_EQ(first->answers, 1) << "it waited for the window of the one that came later";
+  EXPECT_TRUE(first->status.ok()) << first->status;
+  EXPECT_EQ(second->answers, 1);
+  clock_.Advance(absl::Milliseconds(5));
+  while (!alarms_.set.empty()) alarms_.GoOff();
+}
+
 TEST_F(BatchingTest, DoesNotWaitOnceTheBatchIsFull) {
   PredictLimits limits;
   limits.max_delay = absl::Milliseconds(5);
@@ -575,13 +617,6 @@ TEST_F(BatchingTest, DoesNotWaitOnceTheBatchIsFull) {
   EXPECT_TRUE(first->status.ok() && second->status.ok());
   EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2, 3, 0), ElementsAre(1)));
   while (!alarms_.set.empty()) alarms_.GoOff();
-}
-
-// 1 x 1, grey, 255; its checksums by zlib.
-std::string WhitePng() {
-  return HexBytes(
-      "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a494441"
-      "54789c63f80f0001010100b138f6140000000049454e44ae426082");
 }
 
 TEST_F(BatchingTest, DecodesBelowTheLaneOfWhatIsDecodedAlready) {
@@ -661,6 +696,33 @@ TEST(PredictQueue, AnswersManyCallersOnSeveralWorkers) {
     });
   }
   for (std::thread& caller : callers) caller.join();
+}
+
+// While one batch of a request computes, another one finds what is wrong with it.
+TEST(PredictQueue, TellsWhatWasWrongNotThatItThereforeStopped) {
+  auto model = std::make_shared<FakeInferenceModel>(*Graph::Create(DenseNetwork(2, 3, 1, kClasses)),
+                                                    /*preferred_images=*/4);
+  model->until_cancelled = true;  // the first batch ends only when the second has failed
+  auto loaded = LoadedFake(model);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(2);
+  PredictQueue queue(*executor);
+  Sent sent;
+  v1::RawImages& raw = *sent.request.mutable_images()->mutable_float32();
+  raw.set_count(8);
+  raw.set_height(2);
+  raw.set_width(3);
+  raw.set_channels(1);
+  std::vector<float> values(8 * 6, 1.0f);
+  values[5 * 6] = std::numeric_limits<float>::infinity();
+  raw.set_data(values.data(), values.size() * sizeof(float));
+  absl::Notification answered;
+  PredictWith(queue, loaded, sent.request, sent.response, Always(), [&](absl::Status status) {
+    sent.status = std::move(status);
+    answered.Notify();
+  });
+  answered.WaitForNotification();
+  EXPECT_EQ(sent.status.code(), absl::StatusCode::kInvalidArgument) << sent.status;
+  EXPECT_THAT(std::string(sent.status.message()), HasSubstr("image 5"));
 }
 
 TEST(PredictQueue, EndsOnceWhenCallersLeaveAtAnyMoment) {
