@@ -72,7 +72,7 @@ class CallContext final : public grpc::CallbackServerContext {
     if (method_ == nullptr) return;
     if (hooks_.active != nullptr) hooks_.active->End();
     if (!hooks_.on_finished) return;
-    const auto address = [this] { return peer(); };
+    const auto address = [this] { return peer_.empty() ? peer() : peer_; };
     const FinishedCall call{
         .method = std::string_view(method_->method.data(), method_->method.size()),
         .audited = method_->audited,
@@ -100,6 +100,8 @@ class CallContext final : public grpc::CallbackServerContext {
       has_trace_id_ = true;
       std::memcpy(trace_id_.data(), trace.data(), trace_id_.size());
     }
+    // Once the connection is gone gRPC doesn't know it any more.
+    if (method_->audited) peer_ = peer();
     if (hooks_.admission != nullptr) {
       admitted_ = AskAdmission(hooks_, method_->scope, metadata, *this);
       allowed_ = admitted_.status().ok();
@@ -136,6 +138,7 @@ class CallContext final : public grpc::CallbackServerContext {
   bool has_trace_id_ = false;
   std::array<char, 32> trace_id_;
   RequestId request_id_;
+  std::string peer_;  // of audited calls
   std::string target_, model_;
   absl::Status answer_ = absl::CancelledError("the call ended without an answer");
 };

@@ -500,13 +500,16 @@ TEST(ThreadedExecutor, LendsNoMorePlacesThanThereAreIdleWorkers) {
 
 TEST(ThreadedExecutor, FloodOfPredictionsLeavesTrainingItsShare) {
   for (int workers : {1, 2}) {
-    std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, 0, /*train_share=*/0.1);
+    // Before the executor, whose end runs the last of them.
     std::atomic<bool> flood{true};
     std::atomic<int64_t> predictions{0};
+    std::function<void()> predict;
+    const std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, 0, /*train_share=*/0.1);
+    Executor& lanes = *executor;
     // The lane is never empty: each task leaves another one.
-    std::function<void()> predict = [&] {
+    predict = [&] {
       predictions.fetch_add(1);
-      if (flood.load()) executor->Submit(Lane::kPredict, predict);
+      if (flood.load()) lanes.Submit(Lane::kPredict, predict);
     };
     for (int i = 0; i < 2 * workers; ++i) executor->Submit(Lane::kPredict, predict);
     int64_t trained = 0;
