@@ -30,8 +30,8 @@ absl::Status TooFast(const std::string& principal, const CallLimits& limits, con
       absl::StrFormat("\"%s\" makes more than %g calls a second (%s); try again in %d ms",
                       principal, limits.rate, from, ms));
   const std::string text = absl::StrCat(ms);
-  // Not of a temporary string: Debian 12's Abseil, built by gcc, has that one under another name than
-  // clang 19 looks for.
+  // Not of a temporary string: Debian 12's Abseil, built by gcc, has that one under another name
+  // than clang 19 looks for.
   status.SetPayload(kRetryPayload, absl::Cord(absl::string_view(text)));
   return status;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -33,6 +34,16 @@ absl::Status CheckHash(absl::string_view text) {
   return absl::InvalidArgumentError(
       "the third word is no SHA-256: want 64 lower-case hex digits, as `convd token` prints them, "
       "or the word cert");
+}
+
+// Abseil's own has one shape on Debian 12 and another on 13. REQUIRES: hex digits, an even number.
+std::string BytesOf(absl::string_view hex) {
+  std::string bytes;
+  for (size_t i = 0; i + 2 <= hex.size(); i += 2) {
+    uint32_t byte = 0;
+    if (absl::SimpleHexAtoi(hex.substr(i, 2), &byte)) bytes.push_back(static_cast<char>(byte));
+  }
+  return bytes;
 }
 
 absl::Status ReadLimit(absl::string_view word, TokenEntry& entry) {
@@ -77,7 +88,7 @@ absl::StatusOr<TokenEntry> ParseLine(absl::string_view line) {
   CONVD_ASSIGN_OR_RETURN(entry.scopes, ParseScopes(words[1]));
   if (words[2] != "cert") {
     CONVD_RETURN_IF_ERROR(CheckHash(words[2]));
-    entry.sha256 = absl::HexStringToBytes(words[2]);
+    entry.sha256 = BytesOf(words[2]);
   }
   for (size_t i = 3; i < words.size(); ++i) CONVD_RETURN_IF_ERROR(ReadLimit(words[i], entry));
   return entry;
