@@ -35,6 +35,7 @@
 #include "server/disk_budget.h"
 #include "server/figures.h"
 #include "server/http/http_api.h"
+#include "server/http/origin.h"
 #include "server/jobs/runner.h"
 #include "server/jobs/store.h"
 #include "server/jobs/transitions.h"
@@ -369,6 +370,9 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_); });
   metrics_->SetIsModel(
       [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
+  CONVD_ASSIGN_OR_RETURN(const ListenAddress address,
+                         ParseListenAddress("--http-address", config.http_address));
+  const bool loopback = IsLoopback(address.host);
   HttpApi::Sources sources{
       *models_,
       *datasets_,
@@ -377,7 +381,18 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       kVersion,
       serving_,
       [this] { return metrics_->Text(); },
-      [this](const HttpRequest& request, Scope scope) {
+      [this, loopback, tokens = !config.tokens.empty(),
+       certificates = !config.tls_client_ca.empty()](const HttpRequest& request, Scope scope) {
+        if (!tokens && scope != Scope::kNone) {
+          if (certificates) {
+            return Admitted(absl::UnauthenticatedError(
+                "clients are told by their certificates here (--tls-client-ca), which HTTP hasn't; "
+                "with --tokens it can be used"));
+          }
+          if (absl::Status status = CheckOrigin(request, loopback); !status.ok()) {
+            return Admitted(std::move(status));
+          }
+        }
         return admission_->Admit(scope, Find(request.headers, "authorization"), Peer{});
       },
       [this](const FinishedCall& call) { Finished(call); },

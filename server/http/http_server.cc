@@ -261,6 +261,9 @@ void Connection::OutOfTime() {
 
 void Connection::WaitForBytes() {
   if (waiting_for_bytes_ || hung_up_ || state_ == State::kClosed) return;
+  // What has been sent ahead is enough until this request is answered.
+  const bool answering = state_ == State::kHandling || state_ == State::kWriting;
+  if (answering && in_.size() >= kReadAheadBytes) return;
   waiting_for_bytes_ = true;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const Error& error) {
     self->waiting_for_bytes_ = false;
@@ -284,8 +287,7 @@ void Connection::ReadBytes() {
   in_.append(scratch.data(), n);
   if (state_ == State::kHandling || state_ == State::kWriting) {
     // Only to see whether the client hangs up.
-    if (in_.size() < kReadAheadBytes) WaitForBytes();
-    return;
+    return WaitForBytes();
   }
   Advance();
 }

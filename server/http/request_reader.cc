@@ -18,6 +18,9 @@ namespace {
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
+// Of headers, and of query parameters. Each takes many times the two bytes that it may be sent in.
+constexpr size_t kMostFields = 128;
+
 std::string ToString(beast::string_view text) { return std::string(text.data(), text.size()); }
 
 // Beast's grammar, with fields kept as this server wants them.
@@ -32,9 +35,15 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
     size_t taken = 0;
     while (!is_done() && taken < bytes.size()) {
       beast::error_code error;
+      const bool in_header = !is_header_done();
       const size_t n =
           put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), error);
       taken += n;
+      // Beast's own limit is of what it can't make sense of yet.
+      if (in_header && (header_taken_ += n) > limits_.header_bytes) {
+        if (state_ != State::kRefused) RefuseFor(http::error::header_limit);
+        return taken;
+      }
       if (error == http::error::need_more) {
         // Within a body that is a line before a chunk, or what follows the last one.
         if (is_header_done() && bytes.size() - taken >= limits_.header_bytes) {
@@ -107,6 +116,9 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
          absl::StrSplit(absl::string_view(whole).substr(mark + 1), '&', absl::SkipEmpty())) {
       const std::pair<absl::string_view, absl::string_view> value =
           absl::StrSplit(part, absl::MaxSplits('=', 1));
+      if (request_.query.size() == kMostFields) {
+        return RefuseWith(400, absl::StrCat("more than ", kMostFields, " query parameters"), error);
+      }
       NameValue decoded;
       if (!PercentDecode(value.first, true, decoded.first) ||
           !PercentDecode(value.second, true, decoded.second)) {
@@ -119,8 +131,11 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
   void on_response_impl(int, beast::string_view, int, beast::error_code&) override {}
 
   void on_field_impl(http::field, beast::string_view name, beast::string_view value,
-                     beast::error_code&) override {
+                     beast::error_code& error) override {
     if (header_done_) return;  // what follows the last chunk
+    if (request_.headers.size() == kMostFields) {
+      return RefuseWith(431, absl::StrCat("more than ", kMostFields, " headers"), error);
+    }
     request_.headers.emplace_back(absl::AsciiStrToLower(ToString(name)), ToString(value));
   }
 
@@ -167,7 +182,8 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
 
   const HttpReadLimits limits_;
   State state_ = State::kHeader;
-  int version_ = 11;  // ten times HTTP's
+  int version_ = 11;         // ten times HTTP's
+  size_t header_taken_ = 0;  // bytes
   bool header_done_ = false;
   bool expects_continue_ = false;
   HttpRequest request_;

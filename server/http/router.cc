@@ -115,7 +115,9 @@ class Router::Observed final : public Responder {
   static constexpr size_t kMostModel = 64;  // of a name that may be one
 
   void Tell(absl::StatusCode code) const {
-    const std::string target = audited_ ? absl::StrCat("model ", model_) : "";
+    // As over gRPC, whoever is refused for calling too often isn't audited: the target is left out.
+    const bool named = audited_ && !absl::IsResourceExhausted(admitted_.status());
+    const std::string target = named ? absl::StrCat("model ", model_) : "";
     const auto peer = [this] { return peer_; };
     const absl::string_view id = request_id_.text();
     answered_({.method = route_,

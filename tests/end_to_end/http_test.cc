@@ -60,7 +60,7 @@ class HttpTest : public FashionServerTest {
   Reply Ask(const std::string& method, const std::string& target, const std::string& body = "") {
     RawClient client(server_->http_address());
     client.Send(absl::StrCat(method, " ", target,
-                             " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                             " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
                              "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ",
                              body.size(), "\r\n\r\n", body));
     const std::string whole = client.Rest();
@@ -219,7 +219,7 @@ TEST_F(HttpTest, SpeaksTheOpenInferenceProtocol) {
   const std::string text = body.dump();
   RawClient client(server_->http_address());
   client.Send(
-      absl::StrCat("POST /v2/models/digits/versions/1/infer HTTP/1.1\r\nHost: x\r\n"
+      absl::StrCat("POST /v2/models/digits/versions/1/infer HTTP/1.1\r\nHost: 127.0.0.1\r\n"
                    "Connection: close\r\nInference-Header-Content-Length: ",
                    text.size(), "\r\nContent-Length: ", text.size() + 2 * 784, "\r\n\r\n", text,
                    data_.test.pixels.substr(0, 2 * 784)));

@@ -74,10 +74,11 @@ class AccessTest : public ::testing::Test {
   }
   void WriteTokenOfEachScope();
   // The answer to "METHOD /path" over HTTP.
-  std::string Ask(const std::string& route, const std::string& token) {
+  std::string Ask(const std::string& route, const std::string& token,
+                  const std::string& host = "localhost:8080", const std::string& more = "") {
     RawClient client(server_->http_address());
     client.Send(absl::StrCat(
-        route, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n",
+        route, " HTTP/1.1\r\nHost: ", host, "\r\nConnection: close\r\nContent-Length: 0\r\n", more,
         token.empty() ? "" : absl::StrCat("Authorization: Bearer ", token, "\r\n"), "\r\n"));
     return client.Rest();
   }
@@ -168,6 +169,41 @@ TEST_F(AccessTest, EveryRouteOverHttpWantsATokenWithItsScope) {
                 AllOf(Not(HasSubstr("HTTP/1.1 401 ")), Not(HasSubstr("HTTP/1.1 403 "))))
         << route;
   }
+}
+
+// Browsers send pages' requests to wherever a page says.
+TEST_F(AccessTest, WithoutTokensPagesOfOtherSitesAreRefused) {
+  Start();
+  const std::string kUnload = "POST /v2/repository/models/none/unload";
+  for (const char* host : {"localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST"}) {
+    const std::string lower = host[0] == 'L' ? "localhost" : host;
+    EXPECT_THAT(Ask("GET /v1/models", "", lower), HasSubstr("HTTP/1.1 200 ")) << lower;
+    EXPECT_THAT(Ask("GET /v1/models", "", lower, "Origin: http://" + lower + "\r\n"),
+                HasSubstr("HTTP/1.1 200 "))
+        << lower;
+  }
+  for (const char* origin : {"http://example.org", "null", "https://localhost:8080",
+                             "http://localhost:9999", "http://localhost:8080.example.org"}) {
+    EXPECT_THAT(Ask(kUnload, "", "localhost:8080", absl::StrCat("Origin: ", origin, "\r\n")),
+                AllOf(HasSubstr("HTTP/1.1 403 "), HasSubstr("origin: ")))
+        << origin;
+  }
+  for (const char* host : {"example.org", "localhost.example.org:8080", "[::2]:80", "x", ""}) {
+    EXPECT_THAT(Ask("GET /v1/models", "", host),
+                AllOf(HasSubstr("HTTP/1.1 403 "), HasSubstr("host: ")))
+        << host;
+  }
+  EXPECT_THAT(Ask("GET /healthz", "", "example.org"), HasSubstr("HTTP/1.1 200 "));
+}
+
+TEST_F(AccessTest, CertificatesAloneLetNobodyInOverHttp) {
+  TestAuthority authority;
+  UseTls(authority);
+  config_.tls_client_ca = Write("ca.pem", authority.certificate());
+  Start();
+  EXPECT_THAT(Ask("GET /v1/models", ""),
+              AllOf(HasSubstr("HTTP/1.1 401 "), HasSubstr("--tls-client-ca")));
+  EXPECT_THAT(Ask("GET /healthz", ""), HasSubstr("HTTP/1.1 200 "));
 }
 
 TEST_F(AccessTest, APrincipalsLimitsAreOneForGrpcAndHttp) {

@@ -15,6 +15,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "server/http/error_response.h"
+#include "server/http/request_reader.h"
 #include "tests/server/http/raw_client.h"
 
 namespace convd {
@@ -80,6 +81,50 @@ class HttpServerTest : public ::testing::Test {
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<HttpServer> server_;
 };
+
+// What Read leaves is shown to it again.
+HttpRequestReader::State Feed(HttpRequestReader& reader, std::string& left,
+                              const std::string& bytes) {
+  left += bytes;
+  left.erase(0, reader.Read(left));
+  return reader.state();
+}
+
+TEST(HttpRequestReaderTest, CountsAHeaderHoweverItComes) {
+  HttpReadLimits limits;
+  limits.header_bytes = 1024;
+  const auto reader = HttpRequestReader::New(limits);
+  std::string left;
+  auto state = Feed(*reader, left, "GET / HTTP/1.1\r\n");
+  size_t sent = 16;
+  const std::string line = "name-of-a-header: " + std::string(40, 'v') + "\r\n";
+  for (; state == HttpRequestReader::State::kHeader && sent < 10'000; sent += line.size()) {
+    state = Feed(*reader, left, line);
+  }
+  ASSERT_EQ(state, HttpRequestReader::State::kRefused);
+  EXPECT_EQ(reader->refusal().status, 431);
+  // Whether a line is at its end is only known from the next one's beginning.
+  EXPECT_LE(sent, 1024 + 2 * line.size());
+}
+
+TEST(HttpRequestReaderTest, TakesSoManyHeadersAndQueryParametersAndNoMore) {
+  for (const int count : {100, 200}) {
+    std::string headers, query;
+    for (int i = 0; i < count; ++i) {
+      headers += "a:\r\n";
+      query += "&a";
+    }
+    for (const std::string& request : {"GET / HTTP/1.1\r\nHost: x\r\n" + headers + "\r\n",
+                                       "GET /?" + query + " HTTP/1.1\r\nHost: x\r\n\r\n"}) {
+      const auto reader = HttpRequestReader::New({});
+      std::string left;
+      const auto state = Feed(*reader, left, request);
+      EXPECT_EQ(state, count == 100 ? HttpRequestReader::State::kWhole
+                                    : HttpRequestReader::State::kRefused)
+          << request;
+    }
+  }
+}
 
 TEST_F(HttpServerTest, AnswersOneRequestAfterAnotherOnAConnection) {
   Start();
