@@ -68,6 +68,10 @@ int HttpStatusOf(absl::StatusCode code) {
   }
 }
 
+absl::Status TooManyRequests() {
+  return absl::ResourceExhaustedError("too many requests wait already; try again in a moment");
+}
+
 HttpResponse ErrorResponse(const absl::Status& status) {
   return ErrorResponse(HttpStatusOf(status.code()), status);
 }

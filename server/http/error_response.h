@@ -18,6 +18,9 @@ HttpResponse ErrorResponse(const absl::Status& status);
 // The same with an HTTP status of its own, for what HTTP has a better word for.
 HttpResponse ErrorResponse(int http_status, const absl::Status& status);
 
+// RESOURCE_EXHAUSTED: no thread has room for the request.
+absl::Status TooManyRequests();
+
 // {"error": "..."}, as the Open Inference Protocol has it.
 HttpResponse InferenceErrorResponse(const absl::Status& status);
 HttpResponse InferenceErrorResponse(int http_status, const absl::Status& status);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/status/status_macros.h"
 #include "server/http/error_response.h"
 #include "server/inference/infer.h"
@@ -25,10 +26,6 @@ constexpr int kJsonWaiting = 256;
 
 // As Triton and its clients write it.
 constexpr char kJsonBytesHeader[] = "inference-header-content-length";
-
-absl::Status TooMany() {
-  return absl::ResourceExhaustedError("too many requests wait already; try again in a moment");
-}
 
 HttpResponse Json(std::string body) {
   HttpResponse response;
@@ -82,11 +79,7 @@ InferenceRest::InferenceRest(ModelRepository& models, Predictor& predictor,
       reads_(kReadsAtOnce, kReadsWaiting),
       json_(kJsonAtOnce, kJsonWaiting) {}
 
-InferenceRest::~InferenceRest() {
-  const auto none = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return inferences_ == 0; };
-  absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(&none));
-}
+InferenceRest::~InferenceRest() { inferences_.AwaitNone(absl::InfiniteFuture()); }
 
 void InferenceRest::AddRoutes(Router& router) {
   router.Add(Route("GET", "/v2/health/live", Scope::kNone,
@@ -123,7 +116,8 @@ void InferenceRest::Add(Router& router, const char* method, const char* pattern,
                        responder->Respond(wanted.ok() ? (this->*answer)(request)
                                                       : InferenceErrorResponse(wanted));
                      };
-                     if (!reads_.Start(call)) responder->Respond(InferenceErrorResponse(TooMany()));
+                     if (!reads_.Start(call))
+                       responder->Respond(InferenceErrorResponse(TooManyRequests()));
                    }));
 }
 
@@ -179,14 +173,11 @@ HttpResponse InferenceRest::RepositoryUnload(const HttpRequest& request) {
 }
 
 void InferenceRest::Infer(HttpRequest request, std::shared_ptr<Responder> responder) {
-  {
-    absl::MutexLock lock(&mu_);
-    ++inferences_;
-  }
+  inferences_.Begin();
   auto inference = std::make_shared<Inference>();
   inference->http = std::move(request);
   inference->responder = std::move(responder);
-  if (!json_.Start([this, inference] { Begin(inference); })) End(inference, TooMany());
+  if (!json_.Start([this, inference] { Begin(inference); })) End(inference, TooManyRequests());
 }
 
 absl::Status InferenceRest::Read(Inference& inference) {
@@ -243,8 +234,7 @@ void InferenceRest::End(std::shared_ptr<Inference> inference, const absl::Status
   }
   inference->responder->Respond(std::move(response));
   inference = nullptr;
-  absl::MutexLock lock(&mu_);
-  --inferences_;
+  inferences_.End();
 }
 
 }  // namespace convd

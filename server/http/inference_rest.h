@@ -1,18 +1,16 @@
 #ifndef CONVD_SERVER_HTTP_INFERENCE_REST_H_
 #define CONVD_SERVER_HTTP_INFERENCE_REST_H_
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "server/http/router.h"
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predictor.h"
+#include "server/rpc/active_calls.h"
 #include "server/serving_state.h"
 
 namespace convd {
@@ -47,16 +45,14 @@ class InferenceRest {
   void Infer(HttpRequest request, std::shared_ptr<Responder> responder);
   void Begin(std::shared_ptr<Inference> inference);
   absl::Status Read(Inference& inference);
-  void End(std::shared_ptr<Inference> inference, const absl::Status& status)
-      ABSL_LOCKS_EXCLUDED(mu_);
+  void End(std::shared_ptr<Inference> inference, const absl::Status& status);
 
   ModelRepository& models_;
   Predictor& predictor_;
   const ServingState& serving_;
   const std::string version_;
 
-  absl::Mutex mu_;
-  int64_t inferences_ ABSL_GUARDED_BY(mu_) = 0;  // not yet answered
+  ActiveCalls inferences_;  // not yet answered
   // Last: their calls use the rest.
   BlockingCalls reads_;  // and loads, which wait for the disk
   BlockingCalls json_;   // of inferences, either way

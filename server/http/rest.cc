@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/status/status_macros.h"
 #include "server/datasets/dataset_list.h"
 #include "server/http/error_response.h"
@@ -22,10 +23,6 @@ constexpr int kReadsWaiting = 256;
 // A body of many small parts takes many times its size when it is read.
 constexpr int kJsonAtOnce = 2;
 constexpr int kJsonWaiting = 256;
-
-absl::Status TooMany() {
-  return absl::ResourceExhaustedError("too many requests wait already; try again in a moment");
-}
 
 // What `call` answers, or its error.
 template <typename Response, typename Call>
@@ -61,11 +58,7 @@ Rest::Rest(ModelRepository& models, DatasetRegistry& datasets, JobRunner& jobs,
       reads_(kReadsAtOnce, kReadsWaiting),
       json_(kJsonAtOnce, kJsonWaiting) {}
 
-Rest::~Rest() {
-  const auto none = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) { return predictions_ == 0; };
-  absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(&none));
-}
+Rest::~Rest() { predictions_.AwaitNone(absl::InfiniteFuture()); }
 
 void Rest::AddRoutes(Router& router) {
   AddRead(router, "/v1/models", &Rest::ListModels);
@@ -93,7 +86,8 @@ void Rest::AddRead(Router& router, const char* pattern, Read read) {
                        responder->Respond(wanted.ok() ? (this->*read)(request)
                                                       : ErrorResponse(wanted));
                      };
-                     if (!reads_.Start(answer)) responder->Respond(ErrorResponse(TooMany()));
+                     if (!reads_.Start(answer))
+                       responder->Respond(ErrorResponse(TooManyRequests()));
                    }));
 }
 
@@ -153,15 +147,12 @@ HttpResponse Rest::GetDataset(const HttpRequest& http) {
 }
 
 void Rest::Predict(HttpRequest request, std::shared_ptr<Responder> responder) {
-  {
-    absl::MutexLock lock(&mu_);
-    ++predictions_;
-  }
+  predictions_.Begin();
   auto prediction = std::make_shared<Prediction>();
   prediction->http = std::move(request);
   prediction->responder = std::move(responder);
   if (IsImageFile(prediction->http.body)) return Begin(std::move(prediction));
-  if (!json_.Start([this, prediction] { Begin(prediction); })) End(prediction, TooMany());
+  if (!json_.Start([this, prediction] { Begin(prediction); })) End(prediction, TooManyRequests());
 }
 
 void Rest::Begin(std::shared_ptr<Prediction> prediction) {
@@ -182,8 +173,7 @@ void Rest::End(std::shared_ptr<Prediction> prediction, absl::Status status) {
   prediction->responder->Respond(status.ok() ? JsonResponse(prediction->response)
                                              : ErrorResponse(status));
   prediction = nullptr;
-  absl::MutexLock lock(&mu_);
-  --predictions_;
+  predictions_.End();
 }
 
 }  // namespace convd

@@ -1,19 +1,17 @@
 #ifndef CONVD_SERVER_HTTP_REST_H_
 #define CONVD_SERVER_HTTP_REST_H_
 
-#include <cstdint>
 #include <memory>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "server/datasets/registry.h"
 #include "server/http/router.h"
 #include "server/jobs/runner.h"
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predictor.h"
+#include "server/rpc/active_calls.h"
 
 namespace convd {
 
@@ -43,15 +41,14 @@ class Rest {
 
   void Predict(HttpRequest request, std::shared_ptr<Responder> responder);
   void Begin(std::shared_ptr<Prediction> prediction);
-  void End(std::shared_ptr<Prediction> prediction, absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
+  void End(std::shared_ptr<Prediction> prediction, absl::Status status);
 
   ModelRepository& models_;
   DatasetRegistry& datasets_;
   JobRunner& jobs_;
   Predictor& predictor_;
 
-  absl::Mutex mu_;
-  int64_t predictions_ ABSL_GUARDED_BY(mu_) = 0;  // not yet answered
+  ActiveCalls predictions_;  // not yet answered
   // Last: their calls use the rest.
   BlockingCalls reads_;  // wait for the disk, and write JSON
   BlockingCalls json_;   // of predictions, either way

@@ -9,9 +9,9 @@
 
 namespace convd {
 
-// How many calls a gRPC server has accepted and not yet answered to the end. gRPC's own services
-// (health, reflection) don't count: their streams stay open as long as clients like. Any thread may
-// call.
+// How many calls a server, or a part of it, has accepted and not yet answered to the end. gRPC's
+// own services (health, reflection) don't count: their streams stay open as long as clients like.
+// Any thread may call.
 class ActiveCalls {
  public:
   void Begin();
