@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "convd/v1/predictor.grpc.pb.h"
 #include "server/rpc/arena_messages.h"
 
@@ -117,6 +118,10 @@ int Serve(const Options& options) {
 }  // namespace convd
 
 int main(int argc, char** argv) {
+#ifdef NDEBUG
+  // Debian's Abseil looks for deadlocks at every lock, since it is built without NDEBUG.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+#endif
   convd::Options options;
   CLI::App app(
       "Answers Predict without computing anything, until SIGTERM; prints its address first.");

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "core/dnn/engine_info.h"
 #include "server/auth/token.h"
@@ -101,6 +102,10 @@ int Main(int argc, char** argv) {
 }  // namespace convd
 
 int main(int argc, char** argv) {
+#ifdef NDEBUG
+  // Debian's Abseil looks for deadlocks at every lock, since it is built without NDEBUG.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+#endif
   try {
     return convd::Main(argc, argv);
   } catch (const std::exception& error) {

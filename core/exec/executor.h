@@ -34,8 +34,7 @@ class Executor {
 
   // Runs `task` before returning, on the calling thread in place of a worker that has nothing to
   // do; false, and nothing is run, where all are busy or something waits. For predictions that take
-  // no longer than to wake a worker. REQUIRES: `lane` is kPredict; the caller is not a worker of
-  // this executor, and holds no lock.
+  // no longer than to wake a worker. REQUIRES: `lane` is kPredict; the caller holds no lock.
   virtual bool TryRunHere(Lane, absl::FunctionRef<void()> /*task*/) { return false; }
 
   // Calls body(i) once for each i in [0, count), on the workers, in the order of i, each worker

@@ -195,11 +195,10 @@ void PredictQueue::DecodeNext(std::shared_ptr<Call> call) {
 void PredictQueue::Enqueue(Part part) {
   std::shared_ptr<Line> line;
   int batches = 0;
-  bool alone = false;
+  const bool quick = part.images.count == 1 && part.call->model()->model->quick();
   {
     absl::MutexLock lock(&mu_);
     const std::shared_ptr<const LoadedModel>& model = part.call->model();
-    alone = calls_ == 1 && part.images.count == 1 && model->model->quick();
     std::shared_ptr<Line>& found = lines_[model.get()];
     if (found == nullptr) {
       found = std::make_shared<Line>();
@@ -211,7 +210,7 @@ void PredictQueue::Enqueue(Part part) {
     batches = NewBatches(*line, line);
   }
   // To wake a worker takes as long as such a prediction, and so does its answer's way back.
-  if (alone && batches == 1 && executor_.TryRunHere(Lane::kPredict, [&] { RunBatch(line); })) {
+  if (quick && batches == 1 && executor_.TryRunHere(Lane::kPredict, [&] { RunBatch(line); })) {
     return;
   }
   SubmitBatches(line, batches);
