@@ -63,7 +63,8 @@ absl::Status Measure(const Options& options) {
   request.set_precision(options.precision);
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
   const Clock& clock = Clock::Real();
-  const std::unique_ptr<Executor> executor = NewThreadedExecutor(options.threads, options.nice);
+  const std::unique_ptr<Executor> executor =
+      NewThreadedExecutor(options.threads, {.nice = options.nice});
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, clock));
   UntilStopped observer;

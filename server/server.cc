@@ -246,7 +246,12 @@ void ConvdServer::StartWorkers(const Config& config) {
         "waiting",
         workers, budget.workers);
   }
-  executor_ = NewThreadedExecutor(workers, config.nice, config.train_share / 100.0);
+  ExecutorOptions options{.nice = config.nice, .train_share = config.train_share / 100.0};
+  if (budget.cgroup_quota > 0) {
+    options.cpu_quota = budget.cgroup_quota * budget.cgroup_period;
+    options.cpu_period = budget.cgroup_period;
+  }
+  executor_ = NewThreadedExecutor(workers, options);
   job_memory_.workers = workers;
   job_memory_.bytes = ledger_->limits().jobs;
   if (memory_.bytes == 0) {
@@ -367,7 +372,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
 
 absl::Status ConvdServer::ServeHttp(const Config& config) {
   metrics_->SetFigures(
-      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_); });
+      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_, fs_); });
   metrics_->SetIsModel(
       [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
   CONVD_ASSIGN_OR_RETURN(const ListenAddress address,

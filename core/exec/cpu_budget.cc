@@ -22,32 +22,38 @@ namespace {
 // Linux's own limit is 8,192.
 constexpr int kMaxCpus = 1 << 16;
 
-// Cores in version 2's cpu.max: "max 100000" or "150000 100000"; 0 for none.
-double ReadCpuMax(FileSystem& fs, const std::string& folder) {
-  const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.max");
+// So many microseconds of CPU time in each period; a quota of 0 is none.
+struct Quota {
   int64_t quota = 0;
   int64_t period = 100000;  // the kernel's default
-  if (fields.empty() || fields.size() > 2 || !absl::SimpleAtoi(fields[0], &quota)) return 0;
-  if (fields.size() == 2 && !absl::SimpleAtoi(fields[1], &period)) return 0;
-  return quota > 0 && period > 0 ? static_cast<double>(quota) / static_cast<double>(period) : 0;
+  double cores() const { return static_cast<double>(quota) / static_cast<double>(period); }
+};
+
+// Of version 2's cpu.max: "max 100000" or "150000 100000".
+Quota ReadCpuMax(FileSystem& fs, const std::string& folder) {
+  const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.max");
+  Quota read;
+  if (fields.empty() || fields.size() > 2 || !absl::SimpleAtoi(fields[0], &read.quota)) return {};
+  if (fields.size() == 2 && !absl::SimpleAtoi(fields[1], &read.period)) return {};
+  return read;
 }
 
-// Cores in version 1's two files, where a quota of -1 is none; 0 for none.
-double ReadCfsQuota(FileSystem& fs, const std::string& folder) {
-  const std::vector<std::string> quota_text = ReadFields(fs, folder + "/cpu.cfs_quota_us");
-  const std::vector<std::string> period_text = ReadFields(fs, folder + "/cpu.cfs_period_us");
-  int64_t quota = 0;
-  int64_t period = 0;
-  if (quota_text.size() != 1 || !absl::SimpleAtoi(quota_text[0], &quota)) return 0;
-  if (period_text.size() != 1 || !absl::SimpleAtoi(period_text[0], &period)) return 0;
-  return quota > 0 && period > 0 ? static_cast<double>(quota) / static_cast<double>(period) : 0;
+// Of version 1's two files, where a quota of -1 is none.
+Quota ReadCfsQuota(FileSystem& fs, const std::string& folder) {
+  const std::vector<std::string> quota = ReadFields(fs, folder + "/cpu.cfs_quota_us");
+  const std::vector<std::string> period = ReadFields(fs, folder + "/cpu.cfs_period_us");
+  Quota read;
+  if (quota.size() != 1 || !absl::SimpleAtoi(quota[0], &read.quota)) return {};
+  if (period.size() != 1 || !absl::SimpleAtoi(period[0], &read.period)) return {};
+  return read;
 }
 
-double SmallestQuota(FileSystem& fs, const std::string& root) {
+Quota SmallestQuota(FileSystem& fs, const std::string& root) {
   const CgroupFolders folders = FindCgroupFolders(fs, root, "cpu");
-  double smallest = 0;
-  const auto limit = [&smallest](double quota) {
-    if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
+  Quota smallest;
+  const auto limit = [&smallest](const Quota& read) {
+    if (read.quota <= 0 || read.period <= 0) return;
+    if (smallest.quota == 0 || read.cores() < smallest.cores()) smallest = read;
   };
   for (const std::string& folder : folders.v1) limit(ReadCfsQuota(fs, folder));
   for (const std::string& folder : folders.v2) limit(ReadCpuMax(fs, folder));
@@ -121,11 +127,34 @@ CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root,
   CpuBudget budget;
   budget.affinity = static_cast<int>(cpus.size());
   budget.physical_cores = CountPhysicalCores(fs, root, cpus);
-  budget.cgroup_quota = SmallestQuota(fs, root);
+  if (const Quota smallest = SmallestQuota(fs, root); smallest.quota > 0) {
+    budget.cgroup_quota = smallest.cores();
+    budget.cgroup_period = absl::Microseconds(smallest.period);
+  }
   double cores = budget.physical_cores;
   if (budget.cgroup_quota > 0) cores = std::min(cores, budget.cgroup_quota);
   budget.workers = std::max(1, static_cast<int>(cores));
   return budget;
+}
+
+std::optional<absl::Duration> ReadThrottledTime(FileSystem& fs, const std::string& root) {
+  const CgroupFolders folders = FindCgroupFolders(fs, root, "cpu");
+  std::optional<absl::Duration> throttled;
+  // A group's own counts are what its own quota did; the tightest may be a parent's.
+  const auto read = [&](const std::string& folder, absl::string_view name, absl::Duration unit) {
+    const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.stat");
+    for (size_t i = 0; i + 1 < fields.size(); i += 2) {
+      int64_t count = 0;
+      if (fields[i] == name && absl::SimpleAtoi(fields[i + 1], &count) && count >= 0) {
+        throttled = throttled.value_or(absl::ZeroDuration()) + count * unit;
+      }
+    }
+  };
+  for (const std::string& folder : folders.v1) read(folder, "throttled_time", absl::Nanoseconds(1));
+  for (const std::string& folder : folders.v2) {
+    read(folder, "throttled_usec", absl::Microseconds(1));
+  }
+  return throttled;
 }
 
 }  // namespace convd

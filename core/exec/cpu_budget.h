@@ -1,9 +1,11 @@
 #ifndef CONVD_CORE_EXEC_CPU_BUDGET_H_
 #define CONVD_CORE_EXEC_CPU_BUDGET_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "core/storage/file_system.h"
 
 namespace convd {
@@ -11,9 +13,10 @@ namespace convd {
 // How many workers this process may use, and why; for the log.
 struct CpuBudget {
   int workers = 1;
-  double cgroup_quota = 0;  // cores; 0 where there is none
-  int affinity = 0;         // logical CPUs that the scheduler allows (cpusets are part of it)
-  int physical_cores = 0;   // of those, counting hyper-threads once
+  double cgroup_quota = 0;       // cores; 0 where there is none
+  absl::Duration cgroup_period;  // over which it is counted
+  int affinity = 0;              // logical CPUs that the scheduler allows (cpusets are part of it)
+  int physical_cores = 0;        // of those, counting hyper-threads once
 };
 
 // workers = max(1, floor(min(cgroup v1 or v2 quota, cpuset, affinity))), in physical cores. Reads
@@ -25,6 +28,10 @@ CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root = "");
 // The same for a scheduler that allows `allowed_cpus` (numbers of logical CPUs).
 CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root,
                           const std::vector<int>& allowed_cpus);
+
+// How long the kernel has kept the threads of this process's cgroup from running since they used up
+// its quota, all of them together; nothing where it doesn't say. Any thread may call.
+std::optional<absl::Duration> ReadThrottledTime(FileSystem& fs, const std::string& root = "");
 
 }  // namespace convd
 

@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +19,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/exec/cpu_pace.h"
 #include "core/exec/train_share.h"
 
 namespace convd {
@@ -39,6 +42,7 @@ using SteadyClock = std::chrono::steady_clock;
 struct Worker {
   TrainShare share;
   SteadyClock::time_point training_since;  // where something is owed to training
+  SteadyClock::time_point pace_looked_at;
 };
 thread_local Worker* worker = nullptr;
 
@@ -49,12 +53,16 @@ thread_local Worker* worker = nullptr;
 // to reach another core.
 class ThreadedExecutor final : public Executor {
  public:
-  ThreadedExecutor(int workers, int nice, double train_share)
-      : workers_(workers), train_share_(train_share) {
-    threads_.reserve(workers);
-    for (int i = 0; i < workers; ++i) {
-      threads_.emplace_back([this, i, nice] { Work(i, nice); });
+  ThreadedExecutor(int workers, const ExecutorOptions& options)
+      : workers_(workers),
+        options_(options),
+        paced_(options.cpu_quota > absl::ZeroDuration() &&
+               options.cpu_period > absl::ZeroDuration()) {
+    if (paced_) {
+      pace_.emplace(options.cpu_quota, options.cpu_period, Now(), ProcessCpuTime());
     }
+    threads_.reserve(workers);
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this, i] { Work(i); });
   }
 
   ~ThreadedExecutor() override {
@@ -62,6 +70,7 @@ class ThreadedExecutor final : public Executor {
       absl::MutexLock lock(&mu_);
       stopping_ = true;
       work_.SignalAll();
+      pause_.SignalAll();
     }
     for (std::thread& thread : threads_) thread.join();
   }
@@ -78,9 +87,8 @@ class ThreadedExecutor final : public Executor {
     assert(lane == Lane::kPredict);
     {
       absl::MutexLock lock(&mu_);
-      if (idle_ - lent_ <= 0 || stopping_ || waiting_.load(std::memory_order_relaxed) != 0) {
-        return false;
-      }
+      const uint32_t waiting = waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane);
+      if (idle_ + pausing_ - lent_ <= 0 || stopping_ || waiting != 0) return false;
       ++lent_;
     }
     thread_local bool alone = false;
@@ -103,25 +111,11 @@ class ThreadedExecutor final : public Executor {
   }
 
   void Cut() override {
-    if (running.executor != this) return;
-    const bool training = running.lane == kTrainLane;
-    const uint32_t above = LanesAbove(running.lane);
-    if (training && worker->share.owes()) CountTraining();
-    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
-      if (training && worker->share.due()) return;
-      std::optional<Claim> claim;
-      {
-        absl::MutexLock lock(&mu_);
-        claim = Take(running.lane);
-      }
-      if (!claim.has_value()) return;  // another worker was faster
-      const SteadyClock::time_point begun = SteadyClock::now();
-      Run(*std::move(claim));
-      if (training) {
-        worker->training_since = SteadyClock::now();
-        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
-      }
-    }
+    if (running.executor != this || running.lane == static_cast<int>(Lane::kPredict)) return;
+    RunAbove(/*owes=*/true);
+    if (!paced_) return;
+    // While it is to pause, the time is nothing to training: it is owed none of it.
+    while (PausedForQuota()) RunAbove(/*owes=*/false);
   }
 
   ExecutorUse Use() const override {
@@ -132,6 +126,7 @@ class ThreadedExecutor final : public Executor {
       use.busy[lane] = busy_[lane].load(std::memory_order_relaxed);
       use.wait_seconds[lane] = std::chrono::duration<double>(waited_[lane]).count();
     }
+    use.paused_seconds = std::chrono::duration<double>(paused_).count();
     return use;
   }
 
@@ -193,6 +188,61 @@ class ThreadedExecutor final : public Executor {
   };
 
   static constexpr int kTrainLane = static_cast<int>(Lane::kTrain);
+  // Between two looks at the process's CPU time, which is a call of the kernel's.
+  static constexpr std::chrono::microseconds kPaceLooks{500};
+
+  static absl::Duration Now() { return absl::FromChrono(SteadyClock::now().time_since_epoch()); }
+  static absl::Duration ProcessCpuTime() {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return absl::DurationFromTimespec(time);
+  }
+
+  // At a cut: runs what waits above the running task's lane. Where it `owes` training for it, until
+  // training is due its share.
+  void RunAbove(bool owes) ABSL_LOCKS_EXCLUDED(mu_) {
+    const bool training = owes && running.lane == kTrainLane;
+    const uint32_t above = LanesAbove(running.lane);
+    if (training && worker->share.owes()) CountTraining();
+    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
+      if (training && worker->share.due()) return;
+      std::optional<Claim> claim;
+      {
+        absl::MutexLock lock(&mu_);
+        claim = Take(running.lane);
+      }
+      if (!claim.has_value()) return;  // another worker was faster
+      const SteadyClock::time_point begun = SteadyClock::now();
+      Run(*std::move(claim));
+      if (training) {
+        worker->training_since = SteadyClock::now();
+        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
+      }
+    }
+  }
+
+  // Where the process is ahead of its quota, waits until it isn't or something waits in the lanes
+  // above, and returns true; false where the running task may go on.
+  bool PausedForQuota() ABSL_LOCKS_EXCLUDED(mu_) {
+    const SteadyClock::time_point now = SteadyClock::now();
+    if (now - worker->pace_looked_at < kPaceLooks) return false;
+    absl::MutexLock lock(&mu_);
+    const absl::Duration pause = pace_->Pause(Now(), ProcessCpuTime());
+    if (pause <= absl::ZeroDuration() || stopping_) {
+      worker->pace_looked_at = now;
+      return false;
+    }
+    const uint32_t above = LanesAbove(running.lane);
+    const absl::Time until = absl::Now() + pause;
+    ++pausing_;
+    bool in_time = true;
+    while (in_time && !stopping_ && (waiting_.load(std::memory_order_relaxed) & above) == 0) {
+      in_time = !pause_.WaitWithDeadline(&mu_, until);
+    }
+    --pausing_;
+    paused_ += SteadyClock::now() - now;
+    return true;
+  }
 
   static void CountTraining() {
     const SteadyClock::time_point now = SteadyClock::now();
@@ -206,6 +256,7 @@ class ThreadedExecutor final : public Executor {
     entry.queued = std::chrono::steady_clock::now();
     queues_[lane].PushBack(std::move(entry));
     MarkWaiting(lane);
+    if (pausing_ > 0 && lane != kTrainLane) pause_.SignalAll();
   }
 
   void MarkWaiting(int lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -294,15 +345,17 @@ class ThreadedExecutor final : public Executor {
     return --loop.unfinished == 0;
   }
 
-  void Work(int index, int nice) ABSL_LOCKS_EXCLUDED(mu_) {
+  void Work(int index) ABSL_LOCKS_EXCLUDED(mu_) {
     running = Running{this, kLanes};
     omp_set_num_threads(1);
     pthread_setname_np(pthread_self(),
                        ("convd-work-" + std::to_string(index)).substr(0, 15).c_str());
     // Linux takes a thread's id here and changes that thread alone. Without the right to (a
     // negative value) the worker runs as it is: slower answers under load, no wrong ones.
-    if (nice != 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
-    Worker own{TrainShare(train_share_), {}};
+    if (options_.nice != 0) {
+      setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), options_.nice);
+    }
+    Worker own{TrainShare(options_.train_share), {}, {}};
     worker = &own;
     while (std::optional<Claim> claim = WaitForWork()) RunInItsTurn(*std::move(claim));
   }
@@ -366,15 +419,20 @@ class ThreadedExecutor final : public Executor {
   static constexpr std::chrono::microseconds kAwaiting{100};
 
   const int workers_;
-  const double train_share_;
+  const ExecutorOptions options_;
+  const bool paced_;
   mutable absl::Mutex mu_;
-  absl::CondVar work_;  // an entry was queued, or stopping_
+  absl::CondVar work_;   // an entry was queued, or stopping_
+  absl::CondVar pause_;  // the same for workers that pause, of the lanes above training's
+  std::optional<CpuPace> pace_ ABSL_GUARDED_BY(mu_);  // where paced_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended
   int idle_ ABSL_GUARDED_BY(mu_) = 0;  // workers that sleep, or were woken and haven't the lock yet
   // Callers of TryRunHere. What is submitted meanwhile wakes a worker as ever: for the moment that
   // such a task takes there is one thread more.
   int lent_ ABSL_GUARDED_BY(mu_) = 0;
+  int pausing_ ABSL_GUARDED_BY(mu_) = 0;  // workers in PausedForQuota
+  SteadyClock::duration paused_ ABSL_GUARDED_BY(mu_){};
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::array<int64_t, kLanes> tasks_ ABSL_GUARDED_BY(mu_){};
   std::array<std::chrono::steady_clock::duration, kLanes> waited_ ABSL_GUARDED_BY(mu_){};
@@ -389,8 +447,8 @@ void Executor::ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)
   ForEachInStages(lane, [&] { return std::exchange(count, 0); }, body);
 }
 
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice, double train_share) {
-  return std::make_unique<ThreadedExecutor>(workers, nice, train_share);
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, const ExecutorOptions& options) {
+  return std::make_unique<ThreadedExecutor>(workers, options);
 }
 
 }  // namespace convd

@@ -7,6 +7,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
 
 namespace convd {
 
@@ -19,6 +20,8 @@ struct ExecutorUse {
   std::array<int64_t, kLanes> tasks{};        // begun; a loop's stage counts as one
   std::array<int64_t, kLanes> busy{};         // workers that are at one
   std::array<double, kLanes> wait_seconds{};  // from being queued to being begun, together
+  // In which training and evaluation kept under the CPU quota, of all workers together.
+  double paused_seconds = 0;
 };
 
 // Runs tasks on the server's budget of cores. Every computation of training, evaluation and
@@ -60,11 +63,20 @@ class Executor {
   virtual ExecutorUse Use() const { return {}; }
 };
 
-// `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
-// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training has at least
-// while the lanes above want all of it, in tasks of some milliseconds at most. The destructor runs
-// what is queued to its end, then joins. REQUIRES: workers >= 1.
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0);
+struct ExecutorOptions {
+  int nice = 0;  // of the workers
+  // How much of a worker's time training has at least, 0 to 0.9, while the lanes above want all of
+  // it, in tasks of some milliseconds at most.
+  double train_share = 0;
+  // The process may have `cpu_quota` of CPU time in each `cpu_period`; zero where it may have all.
+  // Training and evaluation then pause at cuts before the kernel stops the process (CpuPace).
+  absl::Duration cpu_quota = absl::ZeroDuration();
+  absl::Duration cpu_period = absl::ZeroDuration();
+};
+
+// `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build). The
+// destructor runs what is queued to its end, then joins. REQUIRES: workers >= 1.
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, const ExecutorOptions& options = {});
 
 // For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.
 class HandCrankedExecutor : public Executor {

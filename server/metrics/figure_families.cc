@@ -62,6 +62,14 @@ std::vector<MetricFamily> FigureFamilies(const ServerFigures& figures) {
     tasks.Add(static_cast<double>(lane.tasks), {{"lane", lane.name}});
     waited.Add(lane.wait_seconds, {{"lane", lane.name}});
   }
+  Family paused("convd_executor_paused_seconds_total",
+                "Time that workers paused to stay under the CPU quota, together.",
+                MetricType::Counter);
+  paused.Add(figures.paused_seconds);
+  Family throttled("convd_cpu_throttled_seconds_total",
+                   "Time that the kernel kept threads from running for the CPU quota, together.",
+                   MetricType::Counter);
+  if (figures.throttled_seconds.has_value()) throttled.Add(*figures.throttled_seconds);
   Family taken("convd_memory_reserved_bytes",
                "Memory that running jobs and loaded models are estimated to take.");
   taken.Add(static_cast<double>(figures.memory_jobs), {{"holder", "jobs"}})
@@ -86,8 +94,8 @@ std::vector<MetricFamily> FigureFamilies(const ServerFigures& figures) {
   families.push_back(Family("convd_executor_workers", "Workers.")
                          .Add(static_cast<double>(figures.workers))
                          .Take());
-  for (Family* family : {&jobs, &epoch, &speed, &loss, &busy, &tasks, &waited, &taken, &limits,
-                         &disk, &state, &state_limit, &serving}) {
+  for (Family* family : {&jobs, &epoch, &speed, &loss, &busy, &tasks, &waited, &paused, &throttled,
+                         &taken, &limits, &disk, &state, &state_limit, &serving}) {
     families.push_back(family->Take());
   }
   return families;

@@ -29,6 +29,8 @@ struct ServerFigures {
   std::vector<RunningJob> running;
   int64_t workers = 0;
   std::vector<Lane> lanes;
+  double paused_seconds = 0;                        // of workers, to keep under the CPU quota
+  std::optional<double> throttled_seconds;          // by the kernel, for that quota
   int64_t memory_jobs = 0, memory_models = 0;       // estimated, of the ledger
   int64_t memory_jobs_limit = 0, memory_limit = 0;  // 0: none
   std::optional<int64_t> disk_free, state_bytes, state_limit;

@@ -6,11 +6,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "tests/core/exec/fake_files.h"
 
 namespace convd {
@@ -55,6 +57,7 @@ TEST(DetectCpuBudget, ReadsVersion2OfAContainerWithItsOwnCgroupNamespace) {
                                      {"/proc/self/mountinfo", kV2MountInfo},
                                      {"/sys/fs/cgroup/cpu.max", "250000 100000\n"}});
   EXPECT_EQ(budget.cgroup_quota, 2.5);
+  EXPECT_EQ(budget.cgroup_period, absl::Milliseconds(100));
   EXPECT_EQ(budget.workers, 2);
   EXPECT_EQ(budget.affinity, 16);
 }
@@ -96,6 +99,7 @@ TEST(DetectCpuBudget, ReadsVersion1WithCpuAndCpuacctTogether) {
                 {folder + "/system.slice/convd.service/cpu.cfs_quota_us", "200000\n"},
                 {folder + "/system.slice/convd.service/cpu.cfs_period_us", "50000\n"}});
   EXPECT_EQ(budget.cgroup_quota, 4);
+  EXPECT_EQ(budget.cgroup_period, absl::Milliseconds(50));
   EXPECT_EQ(budget.workers, 4);
 }
 
@@ -288,6 +292,32 @@ TEST(DetectCpuBudget, IsWithinTheBoundsOfThisMachine) {
   EXPECT_LE(budget.workers, budget.physical_cores);
   EXPECT_LE(budget.physical_cores, budget.affinity);
   EXPECT_GE(budget.cgroup_quota, 0);
+}
+
+TEST(ReadThrottledTime, IsInMicrosecondsInVersion2) {
+  FakeFiles fs({{"/proc/self/cgroup", "0::/\n"},
+                {"/proc/self/mountinfo", kV2MountInfo},
+                {"/sys/fs/cgroup/cpu.stat",
+                 "usage_usec 10\nnr_periods 7\nnr_throttled 2\nthrottled_usec 1500\n"}});
+  EXPECT_EQ(ReadThrottledTime(fs), absl::Microseconds(1500));
+}
+
+TEST(ReadThrottledTime, IsInNanosecondsInVersion1WhoeverOfTheAncestorsHadTheQuota) {
+  const std::string folder = "/sys/fs/cgroup/cpu,cpuacct";
+  FakeFiles fs({{"/proc/self/cgroup", "5:cpu,cpuacct:/convd\n"},
+                {"/proc/self/mountinfo", kV1MountInfo},
+                {folder + "/cpu.stat", "nr_periods 0\nnr_throttled 0\nthrottled_time 2000000\n"},
+                {folder + "/convd/cpu.stat", "nr_periods 9\nthrottled_time 40000000\n"}});
+  EXPECT_EQ(ReadThrottledTime(fs), absl::Milliseconds(42));
+}
+
+TEST(ReadThrottledTime, IsNothingWhereNoFileSaysIt) {
+  for (const char* stat : {"", "usage_usec 10\n", "throttled_usec\n", "throttled_usec x\n"}) {
+    FakeFiles fs({{"/proc/self/cgroup", "0::/\n"},
+                  {"/proc/self/mountinfo", kV2MountInfo},
+                  {"/sys/fs/cgroup/cpu.stat", stat}});
+    EXPECT_EQ(ReadThrottledTime(fs), std::nullopt) << stat;
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
@@ -21,6 +22,7 @@
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 
 namespace convd {
 namespace {
@@ -504,7 +506,7 @@ TEST(ThreadedExecutor, FloodOfPredictionsLeavesTrainingItsShare) {
     std::atomic<bool> flood{true};
     std::atomic<int64_t> predictions{0};
     std::function<void()> predict;
-    const std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, 0, /*train_share=*/0.1);
+    const std::unique_ptr<Executor> executor = NewThreadedExecutor(workers, {.train_share = 0.1});
     Executor& lanes = *executor;
     // The lane is never empty: each task leaves another one.
     predict = [&] {
@@ -526,7 +528,7 @@ TEST(ThreadedExecutor, FloodOfPredictionsLeavesTrainingItsShare) {
 
 TEST(ThreadedExecutor, WorkersAreAloneInOpenMpNamedAndNice) {
   const int own_nice = getpriority(PRIO_PROCESS, 0);
-  std::unique_ptr<Executor> executor = NewThreadedExecutor(3, 5);
+  std::unique_ptr<Executor> executor = NewThreadedExecutor(3, {.nice = 5});
   MeetingPoint together(3);
   std::vector<int> teams(3);
   std::vector<int> nices(3);
@@ -611,6 +613,84 @@ TEST(HandCrankedExecutor, NeverDropsATask) {
   executor->Submit(Lane::kTrain, [&] { ++ran; });
   executor.reset();
   EXPECT_EQ(ran, 1);
+}
+
+// A quota that is used up with the first millisecond, for as long as any test runs.
+constexpr ExecutorOptions kUsedUp = {
+    .nice = 0, .train_share = 0, .cpu_quota = absl::Microseconds(1), .cpu_period = absl::Hours(1)};
+
+// Takes more CPU time than that, and long enough for the next cut to look.
+void UseUpTheQuota() {
+  const auto begun = std::chrono::steady_clock::now();
+  while (std::chrono::steady_clock::now() - begun < std::chrono::milliseconds(2)) {
+  }
+}
+
+TEST(ThreadedExecutor, TrainingThatIsAheadOfTheCpuQuotaPausesAndPredictionsGoOn) {
+  std::atomic<bool> went_on{false};
+  bool went_on_before_the_end = false;
+  int predicted = 0;
+  {
+    const std::unique_ptr<Executor> executor = NewThreadedExecutor(1, kUsedUp);
+    absl::Notification begun;
+    executor->Submit(Lane::kTrain, [&] {
+      UseUpTheQuota();
+      begun.Notify();
+      executor->Cut();
+      went_on = true;
+    });
+    begun.WaitForNotification();
+    for (int i = 0; i < 100; ++i) {
+      absl::Notification done;
+      executor->Submit(i % 2 == 0 ? Lane::kPredict : Lane::kEvaluate, [&] {
+        ++predicted;
+        done.Notify();
+      });
+      done.WaitForNotification();
+    }
+    went_on_before_the_end = went_on;
+  }
+  EXPECT_EQ(predicted, 100);
+  EXPECT_FALSE(went_on_before_the_end);
+  EXPECT_TRUE(went_on);  // the executor's end ends the pause
+}
+
+TEST(ThreadedExecutor, APredictionRunsWhereItArrivedWhileTrainingPausesForTheQuota) {
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1, kUsedUp);
+  executor->Submit(Lane::kTrain, [&] {
+    UseUpTheQuota();
+    executor->Cut();
+  });
+  // Until then the worker is at work, so that it fails.
+  bool ran = false;
+  while (!executor->TryRunHere(Lane::kPredict, [&] { ran = true; })) std::this_thread::yield();
+  EXPECT_TRUE(ran);
+}
+
+TEST(ThreadedExecutor, SaysHowLongItPausedForTheQuota) {
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1, kUsedUp);
+  absl::Notification begun;
+  executor->Submit(Lane::kTrain, [&] {
+    UseUpTheQuota();
+    begun.Notify();
+    executor->Cut();
+  });
+  begun.WaitForNotification();
+  while (executor->Use().paused_seconds == 0) {
+    absl::Notification done;
+    executor->Submit(Lane::kPredict, [&] { done.Notify(); });
+    done.WaitForNotification();
+  }
+  EXPECT_GT(executor->Use().paused_seconds, 0);
+}
+
+TEST(ThreadedExecutor, PredictionsNeverPauseForTheQuota) {
+  const std::unique_ptr<Executor> executor = NewThreadedExecutor(1, kUsedUp);
+  executor->ForEach(Lane::kPredict, 5, [&](int64_t) {
+    UseUpTheQuota();
+    executor->Cut();
+  });
+  EXPECT_EQ(executor->Use().paused_seconds, 0);
 }
 
 }  // namespace

@@ -76,6 +76,7 @@ TEST_F(MetricsTest, FiguresAreThoseOfTheScrape) {
   figures.jobs["queued"] = 7;
   figures.running.push_back({"j-1", "a\"b", 2, 500.5, 0.25});
   figures.lanes.push_back({"train", 10, 1, 0.5});
+  figures.paused_seconds = 1.5;
   figures.serving[""] = false;
   const std::string text = metrics_->Text();
   EXPECT_THAT(text, HasSubstr("convd_jobs{state=\"queued\"} 7\n"));
@@ -83,7 +84,11 @@ TEST_F(MetricsTest, FiguresAreThoseOfTheScrape) {
   EXPECT_THAT(text, HasSubstr("convd_job_images_per_second{job=\"j-1\",model=\"a\\\"b\"} 500.5\n"));
   EXPECT_THAT(text, HasSubstr("# TYPE convd_executor_wait_seconds_total counter\n"
                               "convd_executor_wait_seconds_total{lane=\"train\"} 0.5\n"));
+  EXPECT_THAT(text, HasSubstr("convd_executor_paused_seconds_total 1.5\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\nconvd_cpu_throttled_seconds_total")));  // no quota
   EXPECT_THAT(text, HasSubstr("convd_serving{service=\"\"} 0\n"));
+  figures.throttled_seconds = 0.25;
+  EXPECT_THAT(metrics_->Text(), HasSubstr("\nconvd_cpu_throttled_seconds_total 0.25\n"));
   figures.running.clear();
   EXPECT_THAT(metrics_->Text(), Not(HasSubstr("j-1")));
 }
