@@ -123,6 +123,7 @@ std::string BenchJson(const BenchReport& report) {
     for (const auto& [code, count] : result.errors) {
       load["errors"][absl::StatusCodeToString(code)] = count;
     }
+    if (result.refusals.count() > 0) load["refusal_ms"] = LatencyJson(result.refusals);
     document["loads"].push_back(std::move(load));
   }
   return document.dump() + "\n";

@@ -71,6 +71,7 @@ void LoadRun::OnEnd(int slot, const absl::Status& status) {
       result_.latency.Add(now - since);
     } else if (measured && !stopped_) {  // else it may have been cancelled by us
       ++result_.errors[status.code()];
+      if (absl::IsResourceExhausted(status)) result_.refusals.Add(now - since);
       if (result_.first_error.ok()) result_.first_error = status;
     }
     if (open() || now >= end_) {

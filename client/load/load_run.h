@@ -38,6 +38,7 @@ struct LoadResult {
   LatencyHistogram lateness;  // open loop: how long after its time each call began
   int64_t dropped = 0;        // open loop: no room when their time had come
   std::map<absl::StatusCode, int64_t> errors;
+  LatencyHistogram refusals;  // of those that are RESOURCE_EXHAUSTED, counted as latency is
   absl::Status first_error;
 
   double calls_per_second() const;

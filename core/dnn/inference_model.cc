@@ -159,10 +159,12 @@ std::vector<int64_t> PredictionSizes(const Graph& graph) {
 
 int64_t EstimateInferenceMemory(const Graph& graph, v1::Precision precision, int workers) {
   double workspaces = 0, packed = 0;
+  // A quick model also answers on the thread of a caller that is alone.
+  const double at_once = workers + (ImageFlop(graph) <= kQuickFlop ? 1.0 : 0.0);
   for (const int64_t images : PredictionSizes(graph)) {
     const PlanMemory plan = EstimatePlanMemory(graph, {.images = images, .precision = precision});
-    // Each worker may have been at each size.
-    workspaces += static_cast<double>(plan.workspace_bytes) * workers;
+    // Each of them may have been at each size.
+    workspaces += static_cast<double>(plan.workspace_bytes) * at_once;
     packed = std::max(packed, static_cast<double>(plan.packed_bytes));
   }
   // What all sizes share, and one array more while they are compared, or where one differs.

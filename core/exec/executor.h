@@ -84,6 +84,8 @@ class HandCrankedExecutor : public Executor {
   // Runs the first task of the first lane that has one; false where there is none.
   virtual bool RunOne() = 0;
   virtual int64_t pending(Lane lane) const = 0;
+  // Whether TryRunHere finds an idle worker; it does not unless told so.
+  virtual void SetIdle(bool idle) = 0;
 };
 std::unique_ptr<HandCrankedExecutor> NewHandCrankedExecutor(int workers = 1);
 

@@ -1,4 +1,5 @@
 #include <array>
+#include <atomic>
 #include <deque>
 #include <utility>
 
@@ -34,6 +35,16 @@ class HandCranked final : public HandCrankedExecutor {
     absl::MutexLock lock(&mu_);
     queues_[static_cast<int>(lane)].push_back(std::move(task));
   }
+
+  bool TryRunHere(Lane lane, absl::FunctionRef<void()> task) override {
+    if (!idle_) return false;
+    const Running outer = std::exchange(running, Running{this, static_cast<int>(lane)});
+    task();
+    running = outer;
+    return true;
+  }
+
+  void SetIdle(bool idle) override { idle_ = idle; }
 
   void ForEachInStages(Lane lane, absl::FunctionRef<int64_t()> next_stage,
                        absl::FunctionRef<void(int64_t)> body) override {
@@ -80,6 +91,7 @@ class HandCranked final : public HandCrankedExecutor {
   }
 
   const int workers_;
+  std::atomic<bool> idle_ = false;
   mutable absl::Mutex mu_;
   std::array<std::deque<absl::AnyInvocable<void()>>, kLanes> queues_ ABSL_GUARDED_BY(mu_);
 };

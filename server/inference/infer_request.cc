@@ -106,6 +106,12 @@ absl::Status WrongSize(absl::string_view field, int64_t got, absl::string_view u
                                                  " takes ", want));
 }
 
+// Of a list's memory, its room to grow included.
+template <typename List>
+int64_t Held(const List& list) {
+  return static_cast<int64_t>(list.SpaceUsedExcludingSelfLong());
+}
+
 absl::Status ReadContents(const Input& input, int64_t elements, InferTask& task) {
   const Contents& contents = input.contents();
   if (task.type == ElementType::kFloat32) {
@@ -116,6 +122,7 @@ absl::Status ReadContents(const Input& input, int64_t elements, InferTask& task)
     }
     task.bytes = absl::string_view(reinterpret_cast<const char*>(contents.fp32_contents().data()),
                                    static_cast<size_t>(elements) * sizeof(float));
+    task.held_bytes = Held(contents.fp32_contents());
     return absl::OkStatus();
   }
   CONVD_RETURN_IF_ERROR(CheckNoOthers(contents, input.datatype(), "uint_contents"));
@@ -133,6 +140,7 @@ absl::Status ReadContents(const Input& input, int64_t elements, InferTask& task)
     (*bytes)[i] = static_cast<uint8_t>(value);
   }
   task.bytes = absl::string_view(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+  task.held_bytes = elements + Held(contents.uint_contents());
   task.owner = std::move(bytes);
   return absl::OkStatus();
 }
@@ -164,6 +172,7 @@ absl::Status ReadInputs(const inference::ModelInferRequest& request, Shape shape
                                                    " tensors; want one for each of inputs, 1"));
   }
   task.bytes = request.raw_input_contents(0);
+  task.held_bytes = static_cast<int64_t>(task.bytes.size());
   const int64_t bytes = elements * (task.type == ElementType::kUint8 ? 1 : sizeof(float));
   if (static_cast<int64_t>(task.bytes.size()) != bytes) {
     return WrongSize("raw_input_contents[0]", task.bytes.size(), "bytes", bytes, input);

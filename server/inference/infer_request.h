@@ -31,6 +31,9 @@ struct InferTask {
   int64_t count = 0;
   absl::string_view bytes;            // in the request itself, or in `owner`
   std::shared_ptr<const void> owner;  // where the request's values had to be narrowed
+  // What the request, and the owner, hold of memory for the pixels. A UINT8 that came as a number
+  // takes five times what it says.
+  int64_t held_bytes = 0;
 
   // The answer's form.
   bool raw = false;        // raw_output_contents, as the request's; else typed contents

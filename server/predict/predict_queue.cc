@@ -18,16 +18,20 @@ namespace {
 // have their turn.
 constexpr int64_t kDecodedTogether = int64_t{32} << 10;
 
+// So long before a caller's deadline a window ends, for the batch to be computed and answered.
+constexpr absl::Duration kBeforeDeadline = absl::Milliseconds(2);
+
 }  // namespace
 
 // One accepted request. Held by its images' parts and by the tasks that decode them.
 class PredictQueue::Call {
  public:
   Call(std::shared_ptr<const LoadedModel> model, RequestImages images, StillWanted still_wanted,
-       std::shared_ptr<PredictAnswer> answer, absl::Duration arrived)
+       std::shared_ptr<PredictAnswer> answer, absl::Duration arrived, absl::Duration latest_start)
       : model_(std::move(model)),
         images_(std::move(images)),
         arrived_(arrived),
+        latest_start_(latest_start),
         still_wanted_(std::move(still_wanted)),
         answer_(std::move(answer)),
         left_(images_.count()) {}
@@ -35,6 +39,8 @@ class PredictQueue::Call {
   const std::shared_ptr<const LoadedModel>& model() const { return model_; }
   const RequestImages& images() const { return images_; }
   absl::Duration arrived() const { return arrived_; }
+  // When its images stop waiting for others to share their batch.
+  absl::Duration latest_start() const { return latest_start_; }
   PredictAnswer& answer() const { return *answer_; }
 
   // The next files to decode together, at least one and at most `most`; none where there are no
@@ -88,7 +94,7 @@ class PredictQueue::Call {
  private:
   const std::shared_ptr<const LoadedModel> model_;
   const RequestImages images_;
-  const absl::Duration arrived_;
+  const absl::Duration arrived_, latest_start_;
   const StillWanted still_wanted_;
   const std::shared_ptr<PredictAnswer> answer_;
 
@@ -141,12 +147,18 @@ PredictQueue::~PredictQueue() {
 }
 
 void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImages images,
-                           StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer) {
+                           StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer,
+                           Place place) {
   absl::Status status = still_wanted();
-  if (status.ok()) status = Admit(images.count(), images.request_bytes());
-  if (!status.ok()) return answer->Done(std::move(status));
+  if (status.ok()) status = Enter(images, place);
+  if (!status.ok()) {
+    place.GiveBack();
+    return answer->Done(std::move(status));
+  }
+  const absl::Duration arrived = clock_.Monotonic();
+  const absl::Duration latest = LatestStart(arrived, still_wanted.deadline());
   auto call = std::make_shared<Call>(std::move(model), std::move(images), std::move(still_wanted),
-                                     std::move(answer), clock_.Monotonic());
+                                     std::move(answer), arrived, latest);
   if (const ImageSet* pixels = call->images().pixels(); pixels != nullptr) {
     Part part{call, *pixels};
     return Enqueue(std::move(part));
@@ -157,6 +169,11 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImag
     decoders_ += decoders;
   }
   for (int64_t i = 0; i < decoders; ++i) SubmitDecoding(call);
+}
+
+absl::Duration PredictQueue::LatestStart(absl::Duration arrived, absl::Time deadline) const {
+  if (!windowed()) return arrived;
+  return arrived + std::min(limits_.max_delay, deadline - clock_.Now() - kBeforeDeadline);
 }
 
 // Below the lane of what is decoded already: a photo takes as long as hundreds of predictions.
@@ -234,7 +251,7 @@ int PredictQueue::NewBatches(Line& line, const std::shared_ptr<Line>& shared) {
       // As few as make no batch, but the oldest may be anywhere among them.
       absl::Duration due = absl::InfiniteDuration();
       for (const Part& part : line.parts) {
-        due = std::min(due, part.call->arrived() + limits_.max_delay);
+        due = std::min(due, part.call->latest_start());
       }
       if (clock_.Monotonic() >= due) {
         ++wanted;
@@ -398,8 +415,39 @@ void PredictQueue::Finish(Call& call, int64_t images) {
   --calls_;
 }
 
-absl::Status PredictQueue::Admit(int64_t images, int64_t bytes) {
+void PredictQueue::Place::GiveBack() {
+  if (queue_ == nullptr) return;
+  PredictQueue& queue = *std::exchange(queue_, nullptr);
+  absl::MutexLock lock(&queue.mu_);
+  queue.images_ -= images_;
+  queue.bytes_ -= bytes_;
+}
+
+absl::StatusOr<PredictQueue::Place> PredictQueue::Admit(int64_t images, int64_t bytes) {
   absl::MutexLock lock(&mu_);
+  CONVD_RETURN_IF_ERROR(TakeRoom(images, bytes));
+  Place place;
+  place.queue_ = this;
+  place.images_ = images;
+  place.bytes_ = bytes;
+  return place;
+}
+
+absl::Status PredictQueue::Enter(const RequestImages& images, Place& place) {
+  absl::MutexLock lock(&mu_);
+  if (place.queue_ == nullptr) {
+    CONVD_RETURN_IF_ERROR(TakeRoom(images.count(), images.request_bytes()));
+  } else {
+    // What was guessed before the model was known is what it is from here on.
+    place.queue_ = nullptr;
+    images_ += images.count() - place.images_;
+    bytes_ += images.request_bytes() - place.bytes_;
+  }
+  ++calls_;
+  return absl::OkStatus();
+}
+
+absl::Status PredictQueue::TakeRoom(int64_t images, int64_t bytes) {
   // A request that is within its own limits is never refused by an idle server.
   if (images_ > 0 && (images > limits_.max_waiting_images - images_ ||
                       bytes > limits_.max_waiting_bytes - bytes_)) {
@@ -408,7 +456,6 @@ absl::Status PredictQueue::Admit(int64_t images, int64_t bytes) {
         limits_.max_waiting_images, " and ", limits_.max_waiting_bytes,
         "); try again in a moment, with a longer pause each time"));
   }
-  ++calls_;
   images_ += images;
   bytes_ += bytes;
   return absl::OkStatus();

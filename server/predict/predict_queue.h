@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -19,6 +20,7 @@
 #include "server/models/loaded_model.h"
 #include "server/predict/alarms.h"
 #include "server/predict/request_images.h"
+#include "server/predict/still_wanted.h"
 
 namespace convd {
 
@@ -28,14 +30,11 @@ struct PredictLimits {
   int64_t max_waiting_bytes = 1LL << 30;    // of those requests' own pixels or files
   int64_t max_response_bytes = 64LL << 20;  // of one answer
   int64_t max_batch = 0;                    // images; 0: as many as suit the model
-  // How long an image may wait for others to share its batch, from its arrival.
+  // How long an image may wait for others to share its batch, from its arrival. Less where its
+  // caller's deadline is nearer.
   absl::Duration max_delay = absl::ZeroDuration();
   DataLimits files;  // of each PNG or JPEG file
 };
-
-// OK while the caller still wants the answer, then CANCELLED or DEADLINE_EXCEEDED. Asked by several
-// workers at once, at cuts; never after the request was answered.
-using StillWanted = std::function<absl::Status()>;
 
 // Takes a request's results, in whatever form its protocol has.
 class PredictAnswer {
@@ -77,12 +76,36 @@ class PredictQueue {
 
   const PredictLimits& limits() const { return limits_; }
 
+  // What a request that was let in holds of the limits while it waits for something else, its
+  // model. Given back when it goes, or to Predict; goes before the queue. Movable.
+  class Place {
+   public:
+    Place() noexcept {}
+    Place(Place&& other) noexcept { *this = std::move(other); }
+    Place& operator=(Place&& other) noexcept {
+      std::swap(queue_, other.queue_);
+      std::swap(images_, other.images_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    ~Place() { GiveBack(); }
+
+    void GiveBack();
+
+   private:
+    friend class PredictQueue;
+    PredictQueue* queue_ = nullptr;
+    int64_t images_ = 0, bytes_ = 0;
+  };
+  // RESOURCE_EXHAUSTED where too much waits already, here or in other places.
+  absl::StatusOr<Place> Admit(int64_t images, int64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+
   // Answers `images`, which fit the model; on workers' threads, or on the caller's before this
   // returns. RESOURCE_EXHAUSTED where too much waits already; what `still_wanted` says, where that
   // is an error, before computing begins or at the next cut of a batch that nobody else wants.
-  // What the pixels lie in lives until `answer` is done.
+  // What the pixels lie in lives until `answer` is done. What has a `place` isn't refused.
   void Predict(std::shared_ptr<const LoadedModel> model, RequestImages images,
-               StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer);
+               StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer, Place place = {});
 
  private:
   class Call;
@@ -90,7 +113,9 @@ class PredictQueue {
   struct Line;
   struct Slice;
 
-  absl::Status Admit(int64_t images, int64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TakeRoom(int64_t images, int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Enter(const RequestImages& images, Place& place) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Duration LatestStart(absl::Duration arrived, absl::Time deadline) const;
   void SubmitDecoding(std::shared_ptr<Call> call);
   void DecodeNext(std::shared_ptr<Call> call);
   void Enqueue(Part part) ABSL_LOCKS_EXCLUDED(mu_);

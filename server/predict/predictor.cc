@@ -14,9 +14,21 @@
 namespace convd {
 namespace {
 
-// Different models load side by side; those who wait for one hold their request's bytes.
+// Different models load side by side. Those who wait for one are bounded by their places.
 constexpr int kLoadsAtOnce = 4;
-constexpr int kLoadsWaiting = 256;
+
+int64_t ClaimedImages(const v1::Images& images) {
+  switch (images.kind_case()) {
+    case v1::Images::kUint8:
+      return images.uint8().count();
+    case v1::Images::kFloat32:
+      return images.float32().count();
+    case v1::Images::kEncoded:
+      return images.encoded().files_size();
+    default:
+      return 0;
+  }
+}
 
 // An upper bound of what the answer takes on the wire: a tag and a length, at most 6 bytes, before
 // each message, string and packed array; 5 bytes a float with its tag, 11 an index.
@@ -96,7 +108,7 @@ absl::StatusOr<RequestImages> CheckRequest(const v1::PredictRequest& request,
 }  // namespace
 
 Predictor::Predictor(ModelRepository& models, PredictQueue& queue)
-    : models_(models), queue_(queue), loads_(kLoadsAtOnce, kLoadsWaiting) {}
+    : models_(models), queue_(queue), loads_(kLoadsAtOnce, /*waiting=*/0) {}
 
 void Predictor::Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
                         StillWanted still_wanted, std::function<void(absl::Status)> done) {
@@ -108,41 +120,65 @@ void Predictor::Predict(const v1::PredictRequest& request, v1::PredictResponse& 
     return PredictWith(queue_, std::move(model), request, response, std::move(still_wanted),
                        std::move(done));
   }
-  WithModel(request.model(), request.precision(), still_wanted,
-            [this, &request, &response, still_wanted, done = std::move(done)](LoadedOr model) {
-              if (!model.ok()) return done(model.status());
-              PredictWith(queue_, *std::move(model), request, response, still_wanted, done);
-            });
+  Load(request.model(), request.precision(), {request, ClaimedImages(request.images())},
+       still_wanted,
+       [this, &request, &response, still_wanted, done = std::move(done)](
+           LoadedOr model, PredictQueue::Place place) {
+         if (!model.ok()) return done(model.status());
+         PredictWith(queue_, *std::move(model), request, response, still_wanted, done,
+                     std::move(place));
+       });
 }
 
 void Predictor::WithModel(const v1::ModelVersion& version, v1::Precision precision,
-                          StillWanted still_wanted, std::function<void(LoadedOr)> then) {
-  if (absl::Status status = CheckModelVersion(version); !status.ok()) return then(status);
+                          const Claim& claim, StillWanted still_wanted, Then then) {
+  if (absl::Status status = CheckModelVersion(version); !status.ok()) return then(status, {});
   if (std::shared_ptr<const LoadedModel> model = models_.FindLoaded(version, precision)) {
-    return then(std::move(model));
+    return then(std::move(model), {});
   }
+  Load(version, precision, claim, std::move(still_wanted), std::move(then));
+}
+
+void Predictor::Load(const v1::ModelVersion& version, v1::Precision precision, const Claim& claim,
+                     StillWanted still_wanted, Then then) {
+  // What counts are bytes that are there; of images, which only the model can count, no more than
+  // there are bytes.
+  const auto bytes = static_cast<int64_t>(claim.request.SpaceUsedLong());
+  const int64_t most = std::min(bytes, queue_.limits().max_images);
+  absl::StatusOr<PredictQueue::Place> place =
+      queue_.Admit(std::clamp<int64_t>(claim.images, 1, most), bytes);
+  if (!place.ok()) return then(place.status(), {});
   // Only a load outlives this call's arguments.
   const bool accepted =
-      loads_.Start([this, version, precision, still_wanted = std::move(still_wanted), then] {
-        if (absl::Status status = still_wanted(); !status.ok()) return then(std::move(status));
-        then(LoadModel(models_, version, precision));
+      loads_.StartNext([this, version, precision, still_wanted = std::move(still_wanted), then,
+                        place = *std::move(place)]() mutable {
+        const absl::Status wanted = still_wanted();
+        LoadedOr model = wanted.ok() ? LoadModel(models_, version, precision) : LoadedOr(wanted);
+        // The place is free before the caller knows.
+        if (!model.ok()) place.GiveBack();
+        then(std::move(model), std::move(place));
       });
   if (!accepted) {
-    then(absl::ResourceExhaustedError(
-        "too many predictions wait for a model to be loaded; try again in a moment, with a longer "
-        "pause each time"));
+    then(absl::ResourceExhaustedError("there is no thread to load the model on; try again in a "
+                                      "moment, with a longer pause each time"),
+         {});
   }
 }
 
 void PredictWith(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
                  const v1::PredictRequest& request, v1::PredictResponse& response,
-                 StillWanted still_wanted, std::function<void(absl::Status)> done) {
+                 StillWanted still_wanted, std::function<void(absl::Status)> done,
+                 PredictQueue::Place place) {
   int k = 0;
   absl::StatusOr<RequestImages> images = CheckRequest(request, *model, queue.limits(), k);
-  if (!images.ok()) return done(images.status());
+  if (!images.ok()) {
+    place.GiveBack();
+    return done(images.status());
+  }
   auto answer = std::make_shared<ResponseAnswer>(model, k, request.probabilities(), images->count(),
                                                  response, std::move(done));
-  queue.Predict(std::move(model), *std::move(images), std::move(still_wanted), std::move(answer));
+  queue.Predict(std::move(model), *std::move(images), std::move(still_wanted), std::move(answer),
+                std::move(place));
 }
 
 }  // namespace convd

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "convd/v1/model.pb.h"
 #include "convd/v1/predictor.pb.h"
+#include "google/protobuf/message.h"
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predict_queue.h"
@@ -31,12 +32,24 @@ class Predictor {
   void Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
                StillWanted still_wanted, std::function<void(absl::Status)> done);
 
-  // Calls `then` exactly once with what `version` and `precision` stand for, at once where it is in
-  // memory, else on a thread that may wait.
-  void WithModel(const v1::ModelVersion& version, v1::Precision precision, StillWanted still_wanted,
-                 std::function<void(LoadedOr)> then);
+  // Called exactly once; the place is the queue's Predict's, if the request had to wait.
+  using Then = std::function<void(LoadedOr, PredictQueue::Place)>;
+
+  // A request of another protocol, which says it has so many images.
+  struct Claim {
+    const google::protobuf::Message& request;
+    int64_t images = 0;
+  };
+
+  // Calls `then` with what `version` and `precision` stand for, at once where it is in memory, else
+  // on a thread that may wait, with a place in the queue: RESOURCE_EXHAUSTED where there is none.
+  void WithModel(const v1::ModelVersion& version, v1::Precision precision, const Claim& claim,
+                 StillWanted still_wanted, Then then);
 
  private:
+  void Load(const v1::ModelVersion& version, v1::Precision precision, const Claim& claim,
+            StillWanted still_wanted, Then then);
+
   ModelRepository& models_;
   PredictQueue& queue_;
   BlockingCalls loads_;  // last: its calls use the rest
@@ -45,7 +58,8 @@ class Predictor {
 // The same with a model that is at hand.
 void PredictWith(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
                  const v1::PredictRequest& request, v1::PredictResponse& response,
-                 StillWanted still_wanted, std::function<void(absl::Status)> done);
+                 StillWanted still_wanted, std::function<void(absl::Status)> done,
+                 PredictQueue::Place place = {});
 
 }  // namespace convd
 

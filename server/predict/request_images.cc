@@ -1,5 +1,6 @@
 #include "server/predict/request_images.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -27,11 +28,9 @@ absl::Status CheckCount(absl::string_view field, absl::string_view member, int64
 
 }  // namespace
 
-absl::StatusOr<RequestImages> RequestImages::FromPixels(absl::string_view field, ElementType type,
-                                                        int64_t count, Shape got,
-                                                        absl::string_view bytes, Shape shape,
-                                                        int64_t max_images,
-                                                        std::shared_ptr<const void> owner) {
+absl::StatusOr<RequestImages> RequestImages::FromPixels(
+    absl::string_view field, ElementType type, int64_t count, Shape got, absl::string_view bytes,
+    Shape shape, int64_t max_images, std::shared_ptr<const void> owner, int64_t held) {
   CONVD_RETURN_IF_ERROR(CheckCount(field, ".count", count, max_images));
   if (got != shape) {
     return absl::InvalidArgumentError(
@@ -49,7 +48,7 @@ absl::StatusOr<RequestImages> RequestImages::FromPixels(absl::string_view field,
   RequestImages result;
   result.shape_ = shape;
   result.count_ = count;
-  result.request_bytes_ = want;
+  result.request_bytes_ = std::max(want, held);
   result.owner_ = std::move(owner);
   ImageSet& raw = result.raw_;
   raw.count = count;

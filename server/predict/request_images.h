@@ -31,14 +31,16 @@ class RequestImages {
                                               std::shared_ptr<const void> owner = nullptr);
 
   // The same of pixels that another protocol brought: `count` images of `got`, as `bytes`. `field`
-  // names them in errors, as "inputs[0]" does.
+  // names them in errors, as "inputs[0]" does. `held` is what the request takes of memory for them,
+  // where that isn't `bytes` itself.
   static absl::StatusOr<RequestImages> FromPixels(absl::string_view field, ElementType type,
                                                   int64_t count, Shape got, absl::string_view bytes,
                                                   Shape shape, int64_t max_images,
-                                                  std::shared_ptr<const void> owner = nullptr);
+                                                  std::shared_ptr<const void> owner = nullptr,
+                                                  int64_t held = 0);
 
   int64_t count() const { return count_; }
-  // Of the pixels or files, as the request brought them.
+  // Of the pixels or files, as the request holds them.
   int64_t request_bytes() const { return request_bytes_; }
   // REQUIRES: they are files, and `i` is one of them.
   int64_t file_bytes(int64_t i) const {

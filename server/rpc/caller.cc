@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "absl/time/time.h"
+
 namespace convd {
 
 absl::Status CallerStillWaits(const grpc::CallbackServerContext& context) {
@@ -11,6 +13,11 @@ absl::Status CallerStillWaits(const grpc::CallbackServerContext& context) {
   }
   if (context.IsCancelled()) return absl::CancelledError("the caller cancelled");
   return absl::OkStatus();
+}
+
+StillWanted StillWantedBy(const grpc::CallbackServerContext& context) {
+  return StillWanted([&context] { return CallerStillWaits(context); },
+                     absl::FromChrono(context.deadline()));
 }
 
 }  // namespace convd

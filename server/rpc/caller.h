@@ -4,12 +4,16 @@
 #include <grpcpp/server_context.h>
 
 #include "absl/status/status.h"
+#include "server/predict/still_wanted.h"
 
 namespace convd {
 
 // OK while the caller of an RPC still waits: DEADLINE_EXCEEDED once its deadline has passed,
 // CANCELLED once it has gone away. Any thread may call, until the RPC's reactor is finished.
 absl::Status CallerStillWaits(const grpc::CallbackServerContext& context);
+
+// The same as a question, with the deadline. `context` outlives it.
+StillWanted StillWantedBy(const grpc::CallbackServerContext& context);
 
 }  // namespace convd
 

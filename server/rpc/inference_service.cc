@@ -83,9 +83,8 @@ grpc::ServerUnaryReactor* InferenceService::ModelInfer(grpc::CallbackServerConte
   if (const Refusal refusal(context); refusal) return refusal;
   NoteModel(context, request->model_name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Infer(
-      predictor_, *request, *response, [context] { return CallerStillWaits(*context); },
-      [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
+  Infer(predictor_, *request, *response, StillWantedBy(*context),
+        [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
   return reactor;
 }
 

@@ -13,7 +13,7 @@ grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext*
   NoteModel(context, request->model().name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   predictor_.Predict(
-      *request, *response, [context] { return CallerStillWaits(*context); },
+      *request, *response, StillWantedBy(*context),
       [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
   return reactor;
 }

@@ -85,8 +85,30 @@ void WriteInferRequests(const std::filesystem::path& folder) {
   Write(folder / "float_classes", floats.SerializeAsString());
 }
 
+// The target, and the body.
+void WriteRestBodies(const std::filesystem::path& folder) {
+  Write(folder / "uint8",
+        "/3?top_k=2&probabilities=true\n"
+        R"({"images": {"uint8": {"count": "2", "height": 2, "width": 3, "channels": 1, )"
+        R"("data": "AAECAwQFBgcICQoL"}}, "topK": 1, "precision": "PRECISION_BF16"})");
+  Write(folder / "float32",
+        "/1?precision=f32&label=stable\n"
+        R"({"images": {"float32": {"count": 1, "height": 2, "width": 3, "channels": 1, )"
+        R"("data": "AACAPwAAgD8AAIA/AACAPwAAgD8AAIA/"}}, "probabilities": true})");
+  Write(folder / "encoded",
+        "/2?invert=1&top_k=%33\n"
+        R"({"images": {"encoded": {"files": ["iVBORw0KGgo=", "/9j/"]}}})");
+  // A grey image of 1 x 1.
+  Write(folder / "png", std::string("/1?invert=true\n") +
+                            std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0"
+                                        ":~\x9bU\0\0\0\nIDATx\x9c\x63\x60\0\0\0\2\0\1H\xaf\xa4\x71"
+                                        "\0\0\0\0IEND\xae\x42\x60\x82",
+                                        67));
+}
+
 void WriteAll(const std::filesystem::path& corpus) {
   WriteInferRequests(corpus / "oip_infer");
+  WriteRestBodies(corpus / "rest_body");
   const Graph& graph = FuzzedGraph();
   std::vector<float> parameters;
   for (int64_t i = 0; i < graph.parameter_count(); ++i) {

@@ -62,6 +62,10 @@ TEST(BenchTextTest, JsonHasTheSameNumbers) {
   EXPECT_EQ(load["latency_ms"]["max"], 1000);
   EXPECT_NEAR(load["latency_ms"]["p99"].get<double>(), 990, 4);
   EXPECT_EQ(load["errors"]["UNAVAILABLE"], 3);
+  EXPECT_FALSE(load.contains("refusal_ms"));
+  BenchReport refused = Report(250);
+  refused.loads[0].result.refusals.Add(absl::Milliseconds(3));
+  EXPECT_EQ(nlohmann::json::parse(BenchJson(refused))["loads"][0]["refusal_ms"]["max"], 3);
 }
 
 }  // namespace

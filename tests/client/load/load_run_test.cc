@@ -135,6 +135,8 @@ TEST(LoadRunTest, ErrorsAreCountedByCodeAndTheLoadGoesOn) {
   target.End(0, absl::UnavailableError("gone"));
   target.End(0, absl::UnavailableError("still gone"));
   target.End(0, absl::NotFoundError("no such model"));
+  clock.Advance(2 * kMs);
+  target.End(0, absl::ResourceExhaustedError("too many"));
   target.End(0);
   EXPECT_EQ(target.under_way(), 1);
   clock.Advance(absl::Seconds(20));
@@ -143,8 +145,11 @@ TEST(LoadRunTest, ErrorsAreCountedByCodeAndTheLoadGoesOn) {
   EXPECT_EQ(result.latency.count(), 1);
   EXPECT_THAT(result.errors, ElementsAre(Pair(absl::StatusCode::kCancelled, 1),
                                          Pair(absl::StatusCode::kNotFound, 1),
+                                         Pair(absl::StatusCode::kResourceExhausted, 1),
                                          Pair(absl::StatusCode::kUnavailable, 2)));
   EXPECT_EQ(result.first_error.message(), "gone");
+  EXPECT_EQ(result.refusals.count(), 1);
+  EXPECT_EQ(result.refusals.longest(), 2 * kMs);
 }
 
 TEST(LoadRunTest, StoppedItBeginsNothingAndMeasuresUntilThen) {

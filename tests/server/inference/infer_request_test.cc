@@ -56,6 +56,14 @@ ModelInferRequest TypedFloats() {
   return request;
 }
 
+TEST(ReadInferRequestTest, CountsTheMemoryThatThePixelsAreHeldIn) {
+  const ModelInferRequest raw = RawBytes(), typed = TypedBytes(), floats = TypedFloats();
+  EXPECT_EQ(Read(raw)->held_bytes, 12);
+  // Four bytes a value as it came, one as a pixel.
+  EXPECT_GE(Read(typed)->held_bytes, 12 * 5);
+  EXPECT_GE(Read(floats)->held_bytes, 6 * 4);
+}
+
 TEST(ReadInferRequestTest, LeavesRawBytesWhereTheyAre) {
   const ModelInferRequest request = RawBytes();
   const absl::StatusOr<InferTask> task = Read(request);

@@ -51,6 +51,7 @@ class FakeInferenceModel : public InferenceModel {
 
   const Graph& graph() const override { return graph_; }
   int64_t preferred_images() const override { return preferred_images_; }
+  bool quick() const override { return is_quick; }
   absl::Status InferScattered(absl::Span<const ImagePixels> images, absl::Span<float> probabilities,
                               Executor& executor,
                               absl::FunctionRef<bool()> cancelled) const override {
@@ -77,6 +78,7 @@ class FakeInferenceModel : public InferenceModel {
   std::function<absl::Status(absl::Span<const ImagePixels>)> on_infer;
   std::function<void(absl::Span<float>)> on_probabilities;
   bool until_cancelled = false;  // computes until it is told to stop
+  bool is_quick = false;
 
  private:
   const Graph graph_;

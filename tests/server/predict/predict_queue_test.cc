@@ -298,6 +298,29 @@ TEST_F(PredictQueueTest, RefusesMoreWaitingBytesThanItsLimit) {
   EXPECT_TRUE(first->status.ok());
 }
 
+TEST_F(PredictQueueTest, CountsPlacesOfThoseWhoWaitForAModel) {
+  PredictLimits limits;
+  limits.max_waiting_images = 5;
+  Open(1, limits);
+  auto place = queue_->Admit(5, 1000);
+  ASSERT_TRUE(place.ok()) << place.status();
+  EXPECT_TRUE(absl::IsResourceExhausted(queue_->Admit(1, 1).status()));
+  EXPECT_TRUE(absl::IsResourceExhausted(Send(Request({0}))->status));
+  // Who has a place isn't refused, and takes from then on what it turns out to hold.
+  Sent held;
+  held.request = Request({1, 2});
+  PredictWith(
+      *queue_, loaded_, held.request, held.response, Always(),
+      [&](absl::Status status) { held.status = std::move(status); }, *std::move(place));
+  auto second = Send(Request({0, 1, 2}));
+  EXPECT_TRUE(absl::IsResourceExhausted(Send(Request({0}))->status));
+  RunAll();
+  EXPECT_TRUE(held.status.ok()) << held.status;
+  EXPECT_TRUE(second->status.ok()) << second->status;
+  EXPECT_TRUE(queue_->Admit(5, 1).ok()) << "a place that is gone takes room";
+  EXPECT_TRUE(queue_->Admit(5, 1).ok());
+}
+
 TEST_F(PredictQueueTest, GivesThePlaceBackBeforeItAnswers) {
   PredictLimits limits;
   limits.max_images = 1;
@@ -427,6 +450,39 @@ TEST_F(BatchingTest, GoesAtOnceWhenNobodyElseWaits) {
   EXPECT_TRUE(alarms_.set.empty());
   ASSERT_TRUE(executor_->RunOne());
   EXPECT_EQ(sent->answers, 1);
+}
+
+TEST_F(BatchingTest, AnswersALoneImageOfAQuickModelOnTheCallersThreadWhereAWorkerIsIdle) {
+  OpenFor(8);
+  model_->is_quick = true;
+  auto no_worker_idle = Send(Request({1}));
+  EXPECT_EQ(no_worker_idle->answers, 0);
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 1);
+  executor_->SetIdle(true);
+  auto beside_another = Send(Request({2}));
+  EXPECT_EQ(beside_another->answers, 0);
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2)));
+  auto two_images = Send(Request({3, 0}));
+  EXPECT_EQ(two_images->answers, 0);
+  RunAll();
+  EXPECT_EQ(two_images->answers, 1);
+
+  auto alone = Send(Request({3}));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+  ASSERT_EQ(alone->answers, 1);
+  EXPECT_TRUE(alone->status.ok()) << alone->status;
+  EXPECT_EQ(alone->response.predictions(0).top(0).index(), 3);
+  auto refused = Send(Request({3}), [asked = 0]() mutable {
+    return asked++ == 0 ? absl::OkStatus() : absl::CancelledError("gone");
+  });
+  EXPECT_EQ(refused->status, absl::CancelledError("gone"));
+
+  model_->is_quick = false;
+  auto slow = Send(Request({1}));
+  EXPECT_EQ(slow->answers, 0);
+  RunAll();
+  EXPECT_EQ(slow->answers, 1);
 }
 
 TEST_F(BatchingTest, NeverExceedsTheLargestBatch) {
@@ -563,6 +619,34 @@ TEST_F(BatchingTest, WaitsForOthersNoLongerThanItsWindowFromTheOldestArrival) {
   RunAll();
   EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2)));
   EXPECT_TRUE(first->status.ok() && second->status.ok());
+}
+
+TEST_F(BatchingTest, EndsItsWindowInTimeForTheNearestDeadline) {
+  PredictLimits limits;
+  limits.max_delay = absl::Milliseconds(50);
+  OpenFor(4, 1, limits);
+  const auto until = [&](absl::Duration left) {
+    return StillWanted([] { return absl::OkStatus(); }, clock_.Now() + left);
+  };
+  auto patient = Send(Request({1}), until(absl::Seconds(10)));
+  ASSERT_EQ(alarms_.set.size(), 1u);
+  EXPECT_EQ(alarms_.set[0].first, absl::Milliseconds(50));
+  auto hasty = Send(Request({2}), until(absl::Milliseconds(10)));
+  ASSERT_EQ(alarms_.set.size(), 2u);
+  EXPECT_EQ(alarms_.set[1].first, absl::Milliseconds(8));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 0);
+  clock_.Advance(absl::Milliseconds(8));
+  alarms_.GoOff();
+  RunAll();
+  EXPECT_THAT(batches_, ElementsAre(ElementsAre(1, 2)));
+  EXPECT_EQ(patient->answers, 1);
+  EXPECT_EQ(hasty->answers, 1);
+  auto at_once = Send(Request({3}), until(absl::Milliseconds(1)));
+  EXPECT_EQ(executor_->pending(Lane::kPredict), 1);
+  RunAll();
+  EXPECT_EQ(at_once->answers, 1);
+  clock_.Advance(absl::Milliseconds(50));
+  while (!alarms_.set.empty()) alarms_.GoOff();
 }
 
 TEST_F(BatchingTest, DoesNotCutAFullBatchInPiecesThatWaitAgain) {

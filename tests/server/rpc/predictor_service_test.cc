@@ -207,6 +207,47 @@ TEST_F(PredictorServiceTest, RefusesMoreThanMayWaitAndSaysToTryAgain) {
   EXPECT_TRUE(Predict(Request("m", {0, 1})).ok());
 }
 
+TEST_F(PredictorServiceTest, BoundsThoseWhoWaitForAModelAsThoseWhoWaitForAWorker) {
+  models_.Publish("cold");
+  absl::Notification go;
+  models_.on_compile = [&] { go.WaitForNotification(); };
+  PredictLimits limits;
+  limits.max_images = 4;
+  limits.max_waiting_images = 6;
+  Start(limits);
+  struct Sent {
+    v1::PredictRequest request;
+    v1::PredictResponse response;
+    absl::Status status;
+    absl::Notification done;
+  };
+  std::vector<std::unique_ptr<Sent>> sent;
+  const auto send = [&](v1::PredictRequest request) -> Sent& {
+    Sent& s = *sent.emplace_back(std::make_unique<Sent>());
+    s.request = std::move(request);
+    predictor_->Predict(
+        s.request, s.response, [] { return absl::OkStatus(); },
+        [&s](absl::Status status) {
+          s.status = std::move(status);
+          s.done.Notify();
+        });
+    return s;
+  };
+  send(Request("cold", {0, 1, 2, 3}));
+  send(Request("cold", {2}));
+  // Says that it has many, but only what is there counts.
+  v1::PredictRequest boast = Request("cold", {1});
+  boast.mutable_images()->mutable_uint8()->set_count(int64_t{1} << 40);
+  EXPECT_TRUE(absl::IsResourceExhausted(send(boast).status));
+  send(Request("cold", {3}));
+  EXPECT_TRUE(absl::IsResourceExhausted(send(Request("cold", {0})).status));
+  go.Notify();
+  for (const auto& s : sent) s->done.WaitForNotification();
+  for (const int answered : {0, 1, 3}) EXPECT_TRUE(sent[answered]->status.ok());
+  EXPECT_EQ(sent[3]->response.predictions(0).top(0).index(), 3);
+  EXPECT_TRUE(Predict(Request("cold", {0, 1, 2, 3})).ok());
+}
+
 TEST_F(PredictorServiceTest, AnswersWhatItAcceptedWhenTheServerDrains) {
   absl::Notification inside, go;
   models_.on_infer =
