@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "convd/v1/model.pb.h"
 #include "convd/v1/predictor.pb.h"
+#include "server/datasets/registry.h"
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predict_queue.h"
@@ -21,15 +22,19 @@ class Predictor {
  public:
   using LoadedOr = absl::StatusOr<std::shared_ptr<const LoadedModel>>;
 
-  Predictor(ModelRepository& models, PredictQueue& queue);
+  // `datasets` has what images.dataset names; null: nothing. It outlives the predictor, too.
+  Predictor(ModelRepository& models, PredictQueue& queue, DatasetRegistry* datasets = nullptr);
 
   PredictQueue& queue() { return queue_; }
 
   // Answers into `response` and calls `done` exactly once, on any thread, perhaps before this
   // returns. INVALID_ARGUMENT names the field; NOT_FOUND; RESOURCE_EXHAUSTED where too many wait.
   // `request` and `response` live until `done` is called; nothing here touches them afterwards.
+  // Once, before `done`, `on_checked` is told how many bytes the answer takes at most, unless it is
+  // an error.
   void Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
-               StillWanted still_wanted, std::function<void(absl::Status)> done);
+               StillWanted still_wanted, std::function<void(absl::Status)> done,
+               std::function<void(int64_t answer_bytes)> on_checked = nullptr);
 
   // Calls `then` exactly once with what `version` and `precision` stand for, at once where it is in
   // memory, else on a thread that may wait.
@@ -37,8 +42,13 @@ class Predictor {
                  std::function<void(LoadedOr)> then);
 
  private:
+  // The same, always on a thread that may wait.
+  void Load(const v1::ModelVersion& version, v1::Precision precision, StillWanted still_wanted,
+            std::function<void(LoadedOr)> then);
+
   ModelRepository& models_;
   PredictQueue& queue_;
+  DatasetRegistry* const datasets_;
   BlockingCalls loads_;  // last: its calls use the rest
 };
 

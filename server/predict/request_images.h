@@ -37,6 +37,11 @@ class RequestImages {
                                                   Shape shape, int64_t max_images,
                                                   std::shared_ptr<const void> owner = nullptr);
 
+  // The same of images that are here already, such as a dataset's; a request brings no bytes of
+  // them.
+  static absl::StatusOr<RequestImages> FromSet(absl::string_view field, ImageSet images,
+                                               Shape shape);
+
   int64_t count() const { return count_; }
   // Of the pixels or files, as the request brought them.
   int64_t request_bytes() const { return request_bytes_; }
