@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/channel.h"
 #include "client/grpc_call.h"
+#include "client/predict_stream_call.h"
 #include "client/upload_call.h"
 #include "client/watched_job.h"
 #include "convd/v1/datasets.grpc.pb.h"
@@ -105,6 +107,10 @@ class GrpcClient final : public Client {
   absl::StatusOr<v1::PredictResponse> Predict(const v1::PredictRequest& request) override {
     return Call(*predictor_, &v1::Predictor::Stub::Predict, request, kLongCall);
   }
+
+  absl::Status PredictStream(NextRequest next, OnAnswer on_answer,
+                             const PredictStreamOptions& options,
+                             Cancellation* cancellation) override;
 
   absl::StatusOr<v1::Dataset> RegisterDataset(const v1::RegisterDatasetRequest& request) override {
     return Call(*datasets_, &v1::Datasets::Stub::RegisterDataset, request, kLongCall);
@@ -367,6 +373,34 @@ absl::StatusOr<v1::Job> GrpcClient::Watch(const std::string& id,
     pause = std::min(2 * pause, options_.longest_pause);
     AwaitServer(*cancellation, std::min(end, lost + options_.reconnect_timeout));
   }
+}
+
+absl::Status GrpcClient::PredictStream(NextRequest next, OnAnswer on_answer,
+                                       const PredictStreamOptions& options,
+                                       Cancellation* cancellation) {
+  grpc::ClientContext context;
+  SetTimeout(context, Timeout(absl::InfiniteDuration()));
+  const Cancellation::Attachment attachment(cancellation, &context);
+  const auto stream = predictor_->PredictStream(&context);
+  PredictStreamCall call(*stream, options_, options, next, on_answer);
+  std::thread reader([&call] { call.Read(); });
+  const absl::Status status = call.Run();
+  if (status.ok()) {
+    stream->WritesDone();
+  } else {
+    context.TryCancel();
+  }
+  reader.join();
+  const grpc::Status ended = stream->Finish();
+  if (!status.ok()) return status;
+  if (cancellation != nullptr && cancellation->cancelled()) {
+    return absl::CancelledError("stopped predicting");
+  }
+  if (!ended.ok()) return Explain(ended);
+  if (!call.all_answered()) {
+    return absl::InternalError("the server ended the stream before all was answered");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Dataset> GrpcClient::UploadDataset(const v1::UploadHeader& header,

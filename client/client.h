@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,15 @@ struct UploadEvents {
   std::function<void()> on_lost;
 };
 
+// How much of a PredictStream is kept under way, from a request's making until its answer is handed
+// on. One request may be larger than all.
+struct PredictStreamOptions {
+  int in_flight = 32;  // requests; at least 1
+  int64_t bytes = int64_t{16} << 20;
+};
+using NextRequest = absl::FunctionRef<absl::StatusOr<std::optional<v1::PredictRequest>>()>;
+using OnAnswer = absl::FunctionRef<absl::Status(absl::StatusOr<v1::PredictResponse>)>;
+
 enum class Health { kServing, kNotServing, kUnknown };
 
 // A connection to one convd server. Calls block and return the server's code and message; on top of
@@ -105,6 +115,14 @@ class Client {
 
   virtual absl::StatusOr<v1::EvaluateResponse> Evaluate(const v1::EvaluateRequest& request) = 0;
   virtual absl::StatusOr<v1::PredictResponse> Predict(const v1::PredictRequest& request) = 0;
+  // Predicts for what `next` returns, until that is nothing, over one stream. `on_answer` gets each
+  // request's answer or error, in the order of the requests. Both run on the calling thread, and an
+  // error of theirs ends the call and is returned. What is RESOURCE_EXHAUSTED is sent again, with
+  // growing pauses, for options.reconnect_timeout. The call itself has no limit of time unless
+  // options.timeout is set. CANCELLED by `cancellation`.
+  virtual absl::Status PredictStream(NextRequest next, OnAnswer on_answer,
+                                     const PredictStreamOptions& options = {},
+                                     Cancellation* cancellation = nullptr) = 0;
 
   virtual absl::StatusOr<v1::Dataset> RegisterDataset(
       const v1::RegisterDatasetRequest& request) = 0;

@@ -331,8 +331,12 @@ absl::Status ConvdServer::Serve(const Config& config) {
   if (predict.max_delay > absl::ZeroDuration()) alarms_ = NewThreadedAlarms(clock_);
   predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict(),
                                                   alarms_.get());
-  predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_);
-  predictor_service_ = std::make_unique<PredictorService>(*predictor_);
+  predictor_ = std::make_unique<Predictor>(*models_, *predict_queue_, datasets_.get());
+  predictor_service_ = std::make_unique<PredictorService>(
+      *predictor_, StreamLimits(),
+      [this](absl::StatusCode code, absl::string_view model, absl::Duration took) {
+        metrics_->rpc().Finished("convd.v1.Predictor/PredictStream request", code, model, took);
+      });
   inference_service_ = std::make_unique<InferenceService>(*models_, *predictor_, kVersion);
   CONVD_RETURN_IF_ERROR(CheckMethodScopes(
       {v1::Jobs::service_full_name(), v1::Datasets::service_full_name(),
@@ -468,6 +472,7 @@ void ConvdServer::Stop(absl::Time deadline) {
   uploads_maintenance_ = nullptr;
   access_reload_ = nullptr;
   listening_.server->GetHealthCheckService()->SetServingStatus(false);
+  predictor_service_->Stop();
   // Watches end when they have shown what became of their jobs, which are being saved meanwhile.
   std::thread jobs_end([&] {
     const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());

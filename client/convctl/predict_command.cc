@@ -15,6 +15,7 @@
 #include "client/convctl/model_spec.h"
 #include "client/convctl/precision_flag.h"
 #include "client/convctl/prediction_text.h"
+#include "client/convctl/score_images.h"
 #include "client/convctl/whole_number.h"
 #include "core/data/pixel_statistics.h"
 #include "core/status/status_macros.h"
@@ -40,6 +41,13 @@ struct PredictFlags {
   bool probabilities = false;
   bool draw = false;
   bool invert = false;
+  std::string dataset, split, folder;
+  bool csv = false, jsonl = false;
+
+  // Of a whole dataset, file or folder.
+  bool many() const {
+    return !dataset.empty() || !folder.empty() || (!images_file.empty() && indices.empty());
+  }
 };
 
 // What is to be classified, as requests' images and one by one.
@@ -105,20 +113,37 @@ absl::StatusOr<Input> ReadImagesFile(const PredictFlags& flags) {
 }
 
 absl::Status CheckFlags(const PredictFlags& flags, bool json) {
-  if (flags.files.empty() == flags.images_file.empty()) {
-    return UsageError("name image files, or --images FILE with --index");
+  if (!flags.files.empty() + !flags.images_file.empty() + !flags.dataset.empty() +
+          !flags.folder.empty() !=
+      1) {
+    return UsageError("name image files, or one of --images FILE, --dataset NAME and --dir FOLDER");
   }
-  if (flags.images_file.empty() != flags.indices.empty()) {
-    return UsageError("--images and --index go together");
+  if (flags.images_file.empty() && !flags.indices.empty()) {
+    return UsageError("--index goes with --images");
+  }
+  if (flags.dataset.empty() && !flags.split.empty()) {
+    return UsageError("--split goes with --dataset");
+  }
+  if (flags.csv + flags.jsonl + json > 1)
+    return UsageError("give one of --csv, --jsonl and --json");
+  if (!flags.many() && (flags.csv || flags.jsonl)) {
+    return UsageError("--csv and --jsonl go with --dataset, --dir, and --images without --index");
+  }
+  if (flags.many() && flags.draw) {
+    return UsageError("--draw goes with image files, and --images with --index");
+  }
+  if (flags.many() && !flags.jsonl && flags.top_k.has_value()) {
+    return UsageError("--top-k goes with --jsonl, or with few images");
   }
   if (flags.images_file.empty() && !flags.labels_file.empty()) {
     return UsageError("--labels goes with --images");
   }
-  if (flags.invert && flags.files.empty()) {
-    return UsageError("--invert goes with PNG and JPEG files, not with --images");
+  if (flags.invert && flags.files.empty() && flags.folder.empty()) {
+    return UsageError("--invert goes with PNG and JPEG files, not with --images and --dataset");
   }
-  if (flags.probabilities && !json) {
-    return UsageError("--probabilities goes with --json");
+  if (flags.probabilities && (flags.many() ? !flags.csv && !flags.jsonl : !json)) {
+    return UsageError(
+        "--probabilities goes with --csv and --jsonl, and for few images with --json");
   }
   return absl::OkStatus();
 }
@@ -151,6 +176,20 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
   v1::PredictRequest request;
   CONVD_ASSIGN_OR_RETURN(*request.mutable_model(), ParseModelSpec(flags.model));
   CONVD_RETURN_IF_ERROR(CheckFlags(flags, session.json()));
+  if (flags.many()) {
+    request.set_precision(flags.precision);
+    return ScoreImages(session, std::move(request),
+                       {.dataset = flags.dataset,
+                        .images_file = flags.images_file,
+                        .folder = flags.folder,
+                        .split = flags.split,
+                        .labels_file = flags.labels_file,
+                        .invert = flags.invert,
+                        .csv = flags.csv,
+                        .jsonl = flags.jsonl,
+                        .probabilities = flags.probabilities,
+                        .top_k = flags.top_k});
+  }
   CONVD_ASSIGN_OR_RETURN(Input input,
                          flags.files.empty() ? ReadImagesFile(flags) : ReadFiles(flags));
   CONVD_ASSIGN_OR_RETURN(Client* const client, session.client());
@@ -204,7 +243,7 @@ absl::Status Predict(Session& session, const PredictFlags& flags) {
 void AddPredictCommand(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<PredictFlags>();
   CLI::App* const predict = app.add_subcommand(
-      "predict", "Classify PNG and JPEG files, or images out of a dataset's file");
+      "predict", "Classify PNG and JPEG files, a folder of them, or a dataset's images");
   predict->add_option("model", flags->model, "Which one; the newest version unless given")
       ->required()
       ->type_name("NAME[@VERSION]");
@@ -212,9 +251,16 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   predict
       ->add_option("--images,--idx", flags->images_file,
-                   "Take images out of this local IDX, CIFAR or npz file instead")
+                   "The images of this local IDX, CIFAR or npz file instead")
       ->type_name("FILE");
-  predict->add_option("--index", flags->indices, "Which of them, from 0")
+  predict->add_option("--dataset", flags->dataset, "The images of this dataset of the server")
+      ->type_name("NAME");
+  predict->add_option("--split", flags->split, "Its split (default: test)")->type_name("NAME");
+  predict->add_option("--dir", flags->folder, "All PNG and JPEG files in this folder and below it")
+      ->type_name("FOLDER");
+  predict->add_flag("--csv", flags->csv, "One line an image, with a heading, as they come");
+  predict->add_flag("--jsonl", flags->jsonl, "One JSON object an image, as they come");
+  predict->add_option("--index", flags->indices, "Which of --images, from 0 (default: all)")
       ->delimiter(',')
       ->check(WholeNumber<int64_t>())
       ->type_name("I,J,...");
@@ -226,7 +272,7 @@ void AddPredictCommand(CLI::App& app, Command& chosen) {
       ->type_name("K");
   AddPrecisionFlag(*predict, flags->precision);
   predict->add_flag("--probabilities", flags->probabilities,
-                    "With --json: every class's probability");
+                    "With --json, --csv or --jsonl: every class's probability");
   predict->add_flag("--invert", flags->invert,
                     "Turn the files' light and dark around, for dark strokes on paper");
   predict->add_flag("--draw", flags->draw,

@@ -196,6 +196,7 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
     case CallLimit::Answer::kTaken:
       admitted.status_ = absl::OkStatus();
       admitted.limit_ = std::move(limit);
+      admitted.rate_from_ = rate_from;
       break;
     case CallLimit::Answer::kTooFast:
       admitted.status_ = TooFast(admitted.principal_, limits, rate_from, taken.retry_after);
@@ -205,6 +206,13 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
       break;
   }
   return admitted;
+}
+
+absl::Status Admission::AdmitMore(const Admitted& stream) {
+  if (stream.limit_ == nullptr) return absl::OkStatus();
+  const CallLimit::Taken taken = stream.limit_->TakeMore(clock_.Monotonic());
+  if (taken.answer == CallLimit::Answer::kTaken) return absl::OkStatus();
+  return TooFast(stream.principal_, stream.limit_->limits(), stream.rate_from_, taken.retry_after);
 }
 
 absl::Duration RetryAfter(const absl::Status& status) {

@@ -41,6 +41,7 @@ class Admitted {
     std::swap(status_, other.status_);
     std::swap(principal_, other.principal_);
     std::swap(limit_, other.limit_);
+    std::swap(rate_from_, other.rate_from_);
     return *this;
   }
   ~Admitted() {
@@ -58,6 +59,7 @@ class Admitted {
   absl::Status status_ = absl::UnauthenticatedError("nobody has been asked yet");
   std::string principal_;
   std::shared_ptr<CallLimit> limit_;  // null where no place was taken
+  const char* rate_from_ = "";        // where the principal's rate is given
 };
 
 struct AdmissionOptions {
@@ -78,6 +80,10 @@ class Admission {
   // `authorization` is the header of this name, empty where there is none: "Bearer TOKEN". A token
   // counts before a certificate. Scope::kNone is open to all, and takes no place.
   Admitted Admit(Scope scope, absl::string_view authorization, const Peer& peer);
+
+  // Of each request in a stream that was admitted: takes one from its principal's rate, as a call
+  // does. OK or RESOURCE_EXHAUSTED.
+  absl::Status AdmitMore(const Admitted& stream);
 
   // Reads the tokens again where their file has changed: true where what it says counts from now
   // on. An error, once for each wrong content, where what counted before still does. Calls that

@@ -26,8 +26,12 @@ class CallLimit {
   // Takes a place for one call that begins at `now`, a monotonic time. Release it where kTaken.
   Taken Take(absl::Duration now);
   void Release();
+  // Takes one from the rate for what a call that has its place asks for besides; kTooMany is never
+  // the answer.
+  Taken TakeMore(absl::Duration now);
 
  private:
+  Taken TakeFromBucket(absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   double Most() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   mutable absl::Mutex mu_;

@@ -44,6 +44,7 @@ constexpr MethodScope kMethods[] = {
     {"/convd.v1.Models/UnloadModel", Scope::kAdmin, true},
     {"/convd.v1.Models/UpdateModelPolicy", Scope::kAdmin, true},
     {"/convd.v1.Predictor/Predict", Scope::kPredict, false},
+    {"/convd.v1.Predictor/PredictStream", Scope::kPredict, false},
     {"/inference.GRPCInferenceService/ModelInfer", Scope::kPredict, false},
     {"/inference.GRPCInferenceService/ModelMetadata", Scope::kRead, false},
     {"/inference.GRPCInferenceService/ModelReady", Scope::kRead, false},

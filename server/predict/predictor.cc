@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "server/predict/dataset_images.h"
 #include "server/predict/model_loading.h"
 #include "server/predict/top_k.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 // Different models load side by side. Those who wait for one are bounded by their places.
 constexpr int kLoadsAtOnce = 4;
+constexpr int64_t kMostLabelBytes = 5;  // of a varint, on the wire
 
 int64_t ClaimedImages(const v1::Images& images) {
   switch (images.kind_case()) {
@@ -25,6 +27,8 @@ int64_t ClaimedImages(const v1::Images& images) {
       return images.float32().count();
     case v1::Images::kEncoded:
       return images.encoded().files_size();
+    case v1::Images::kDataset:
+      return images.dataset().count();
     default:
       return 0;
   }
@@ -86,47 +90,87 @@ class ResponseAnswer final : public PredictAnswer {
   const std::function<void(absl::Status)> done_;
 };
 
-absl::StatusOr<RequestImages> CheckRequest(const v1::PredictRequest& request,
-                                           const LoadedModel& model, const PredictLimits& limits,
-                                           int& k) {
+// What a request asks for, once it is known to fit the model and an answer.
+struct Checked {
+  RequestImages images;
+  absl::Span<const int32_t> labels;  // of a dataset's images, which own them
+  int k = 0;
+  int64_t answer_bytes = 0;  // at most
+};
+
+absl::StatusOr<Checked> CheckRequest(const v1::PredictRequest& request, const LoadedModel& model,
+                                     const PredictLimits& limits, DatasetRegistry* datasets) {
   const Graph& graph = model.model->graph();
-  CONVD_ASSIGN_OR_RETURN(k, ResolveTopK(request.top_k(), graph.classes()));
-  CONVD_ASSIGN_OR_RETURN(
-      RequestImages images,
-      RequestImages::Create(request.images(), graph.input(), limits.max_images, limits.files));
-  const int64_t answer = ResponseBytes(model.card, images.count(), k, request.probabilities());
-  if (answer > limits.max_response_bytes) {
+  CONVD_ASSIGN_OR_RETURN(const int k, ResolveTopK(request.top_k(), graph.classes()));
+  absl::Span<const int32_t> labels;
+  absl::StatusOr<RequestImages> images = absl::InternalError("no images");
+  if (request.images().has_dataset() && datasets != nullptr) {
+    CONVD_ASSIGN_OR_RETURN(
+        ImageSet set, ReadDatasetImages(*datasets, request.images().dataset(), limits.max_images));
+    labels = set.labels;
+    images = RequestImages::FromSet("images.dataset", std::move(set), graph.input());
+  } else {
+    images =
+        RequestImages::Create(request.images(), graph.input(), limits.max_images, limits.files);
+  }
+  CONVD_RETURN_IF_ERROR(images.status());
+  const int64_t bytes = ResponseBytes(model.card, images->count(), k, request.probabilities()) +
+                        static_cast<int64_t>(labels.size()) * kMostLabelBytes;
+  if (bytes > limits.max_response_bytes) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "images: the answer for ", images.count(), " images would take up to ", answer,
+        "images: the answer for ", images->count(), " images would take up to ", bytes,
         " bytes; this server sends at most ", limits.max_response_bytes,
         " (--max-message-mb). Send fewer images in a request, or ask for fewer figures (top_k, "
         "probabilities)"));
   }
-  return images;
+  return Checked{*std::move(images), labels, k, bytes};
+}
+
+void Answer(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
+            DatasetRegistry* datasets, const v1::PredictRequest& request,
+            v1::PredictResponse& response, StillWanted still_wanted,
+            std::function<void(absl::Status)> done,
+            const std::function<void(int64_t)>& on_checked, PredictQueue::Place place) {
+  absl::StatusOr<Checked> checked = CheckRequest(request, *model, queue.limits(), datasets);
+  if (!checked.ok()) {
+    place.GiveBack();
+    return done(checked.status());
+  }
+  if (on_checked) on_checked(checked->answer_bytes);
+  response.mutable_labels()->Add(checked->labels.begin(), checked->labels.end());
+  auto answer =
+      std::make_shared<ResponseAnswer>(model, checked->k, request.probabilities(),
+                                       checked->images.count(), response, std::move(done));
+  queue.Predict(std::move(model), std::move(checked->images), std::move(still_wanted),
+                std::move(answer), std::move(place));
 }
 
 }  // namespace
 
-Predictor::Predictor(ModelRepository& models, PredictQueue& queue)
-    : models_(models), queue_(queue), loads_(kLoadsAtOnce, /*waiting=*/0) {}
+Predictor::Predictor(ModelRepository& models, PredictQueue& queue, DatasetRegistry* datasets)
+    : models_(models), queue_(queue), datasets_(datasets), loads_(kLoadsAtOnce, /*waiting=*/0) {}
 
 void Predictor::Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
-                        StillWanted still_wanted, std::function<void(absl::Status)> done) {
+                        StillWanted still_wanted, std::function<void(absl::Status)> done,
+                        std::function<void(int64_t)> on_checked) {
   if (absl::Status status = CheckModelVersion(request.model()); !status.ok()) {
     return done(std::move(status));
   }
-  if (std::shared_ptr<const LoadedModel> model =
-          models_.FindLoaded(request.model(), request.precision())) {
-    return PredictWith(queue_, std::move(model), request, response, std::move(still_wanted),
-                       std::move(done));
+  // To open a dataset may wait for the disk.
+  if (!request.images().has_dataset()) {
+    if (std::shared_ptr<const LoadedModel> model =
+            models_.FindLoaded(request.model(), request.precision())) {
+      return Answer(queue_, std::move(model), datasets_, request, response, std::move(still_wanted),
+                    std::move(done), on_checked, {});
+    }
   }
   Load(request.model(), request.precision(), {request, ClaimedImages(request.images())},
        still_wanted,
-       [this, &request, &response, still_wanted, done = std::move(done)](
-           LoadedOr model, PredictQueue::Place place) {
+       [this, &request, &response, still_wanted, done = std::move(done),
+        on_checked = std::move(on_checked)](LoadedOr model, PredictQueue::Place place) {
          if (!model.ok()) return done(model.status());
-         PredictWith(queue_, *std::move(model), request, response, still_wanted, done,
-                     std::move(place));
+         Answer(queue_, *std::move(model), datasets_, request, response, still_wanted, done,
+                on_checked, std::move(place));
        });
 }
 
@@ -169,16 +213,8 @@ void PredictWith(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
                  const v1::PredictRequest& request, v1::PredictResponse& response,
                  StillWanted still_wanted, std::function<void(absl::Status)> done,
                  PredictQueue::Place place) {
-  int k = 0;
-  absl::StatusOr<RequestImages> images = CheckRequest(request, *model, queue.limits(), k);
-  if (!images.ok()) {
-    place.GiveBack();
-    return done(images.status());
-  }
-  auto answer = std::make_shared<ResponseAnswer>(model, k, request.probabilities(), images->count(),
-                                                 response, std::move(done));
-  queue.Predict(std::move(model), *std::move(images), std::move(still_wanted), std::move(answer),
-                std::move(place));
+  Answer(queue, std::move(model), nullptr, request, response, std::move(still_wanted),
+         std::move(done), nullptr, std::move(place));
 }
 
 }  // namespace convd

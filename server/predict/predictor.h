@@ -9,6 +9,7 @@
 #include "convd/v1/model.pb.h"
 #include "convd/v1/predictor.pb.h"
 #include "google/protobuf/message.h"
+#include "server/datasets/registry.h"
 #include "server/models/repository.h"
 #include "server/predict/blocking_calls.h"
 #include "server/predict/predict_queue.h"
@@ -22,15 +23,19 @@ class Predictor {
  public:
   using LoadedOr = absl::StatusOr<std::shared_ptr<const LoadedModel>>;
 
-  Predictor(ModelRepository& models, PredictQueue& queue);
+  // `datasets` has what images.dataset names; null: nothing. It outlives the predictor, too.
+  Predictor(ModelRepository& models, PredictQueue& queue, DatasetRegistry* datasets = nullptr);
 
   PredictQueue& queue() { return queue_; }
 
   // Answers into `response` and calls `done` exactly once, on any thread, perhaps before this
   // returns. INVALID_ARGUMENT names the field; NOT_FOUND; RESOURCE_EXHAUSTED where too many wait.
   // `request` and `response` live until `done` is called; nothing here touches them afterwards.
+  // Once, before `done`, `on_checked` is told how many bytes the answer takes at most, unless it is
+  // an error.
   void Predict(const v1::PredictRequest& request, v1::PredictResponse& response,
-               StillWanted still_wanted, std::function<void(absl::Status)> done);
+               StillWanted still_wanted, std::function<void(absl::Status)> done,
+               std::function<void(int64_t answer_bytes)> on_checked = nullptr);
 
   // Called exactly once; the place is the queue's Predict's, if the request had to wait.
   using Then = std::function<void(LoadedOr, PredictQueue::Place)>;
@@ -47,11 +52,13 @@ class Predictor {
                  StillWanted still_wanted, Then then);
 
  private:
+  // The same, always on a thread that may wait.
   void Load(const v1::ModelVersion& version, v1::Precision precision, const Claim& claim,
             StillWanted still_wanted, Then then);
 
   ModelRepository& models_;
   PredictQueue& queue_;
+  DatasetRegistry* const datasets_;
   BlockingCalls loads_;  // last: its calls use the rest
 };
 

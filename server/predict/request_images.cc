@@ -70,6 +70,23 @@ absl::StatusOr<RequestImages> RequestImages::FromPixels(
   return result;
 }
 
+absl::StatusOr<RequestImages> RequestImages::FromSet(absl::string_view field, ImageSet images,
+                                                     Shape shape) {
+  const Shape got = {images.height, images.width, images.channels};
+  if (got != shape) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(field, ": has images of ", Text(got),
+                     " (height x width x channels); this model takes ", Text(shape)));
+  }
+  RequestImages result;
+  result.shape_ = shape;
+  result.count_ = images.count;
+  result.field_ = std::string(field);
+  result.owner_ = images.owner;
+  result.raw_ = std::move(images);
+  return result;
+}
+
 absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Shape shape,
                                                     int64_t max_images, const DataLimits& files,
                                                     std::shared_ptr<const void> owner) {
@@ -84,6 +101,9 @@ absl::StatusOr<RequestImages> RequestImages::Create(const v1::Images& images, Sh
       return from_raw("images.float32", ElementType::kFloat32, images.float32());
     case v1::Images::kEncoded:
       break;
+    case v1::Images::kDataset:
+      return absl::InvalidArgumentError(
+          "images.dataset: only Predict and PredictStream take it; want uint8, float32 or encoded");
     case v1::Images::KIND_NOT_SET:
       return absl::InvalidArgumentError("images: got none; want uint8, float32 or encoded");
   }

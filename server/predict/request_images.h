@@ -39,6 +39,11 @@ class RequestImages {
                                                   std::shared_ptr<const void> owner = nullptr,
                                                   int64_t held = 0);
 
+  // The same of images that are here already, such as a dataset's; a request brings no bytes of
+  // them.
+  static absl::StatusOr<RequestImages> FromSet(absl::string_view field, ImageSet images,
+                                               Shape shape);
+
   int64_t count() const { return count_; }
   // Of the pixels or files, as the request holds them.
   int64_t request_bytes() const { return request_bytes_; }

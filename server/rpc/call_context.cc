@@ -118,6 +118,10 @@ class CallContext final : public grpc::CallbackServerContext {
     asked_ = true;
     return allowed_ ? absl::OkStatus() : admitted_.status();
   }
+  absl::Status AdmitMore() const {
+    if (!MayAnswer()) return absl::InternalError(kNotAsked);
+    return hooks_.admission == nullptr ? absl::OkStatus() : hooks_.admission->AdmitMore(admitted_);
+  }
   bool MayAnswer() const { return asked_ && allowed_; }
   void Answered(const grpc::Status& status) {
     answer_ = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
@@ -266,6 +270,11 @@ grpc::ServerUnaryReactor* Refusal::FinishUnary() const {
   grpc::ServerUnaryReactor* const reactor = context_->DefaultReactor();
   reactor->Finish(status_);
   return reactor;
+}
+
+absl::Status AdmitMore(grpc::CallbackServerContext* context) {
+  auto* const call = dynamic_cast<CallContext*>(context);
+  return call == nullptr ? absl::OkStatus() : call->AdmitMore();
 }
 
 void NoteTarget(grpc::CallbackServerContext* context, std::string target) {

@@ -74,6 +74,10 @@ class [[nodiscard]] Refusal {
   grpc::Status status_;
 };
 
+// Of each request of a stream that wasn't refused: OK where its caller may make another call now,
+// for as many as one counts; else RESOURCE_EXHAUSTED, which answers that request alone.
+absl::Status AdmitMore(grpc::CallbackServerContext* context);
+
 // Notes what an audited call is about, such as "model m version 3"; the last word counts. Until its
 // reactor is finished, by one thread at a time.
 void NoteTarget(grpc::CallbackServerContext* context, std::string target);

@@ -9,12 +9,12 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "core/eval/evaluate.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
 #include "server/datasets/dataset_folder.h"
+#include "server/predict/dataset_images.h"
 #include "server/predict/model_loading.h"
 #include "server/predict/request_images.h"
 #include "server/rpc/call_context.h"
@@ -62,27 +62,10 @@ absl::Status CheckFits(const std::string& field, const std::string& labels_field
 absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1::DatasetRef& ref) {
   CONVD_RETURN_IF_ERROR(CheckName("dataset.name", ref.name()));
   if (!ref.split().empty()) CONVD_RETURN_IF_ERROR(CheckName("dataset.split", ref.split()));
-  // The name may come to stand for other data between the two calls: hash and data must belong
-  // together.
-  CONVD_ASSIGN_OR_RETURN(const v1::Dataset described, datasets.Get(ref.name()));
-  CONVD_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> dataset, datasets.Load(ref.name()));
-  CONVD_ASSIGN_OR_RETURN(const v1::Dataset again, datasets.Get(ref.name()));
-  if (again.sha256() != described.sha256()) {
-    return absl::AbortedError(
-        absl::StrCat("dataset \"", ref.name(), "\" was replaced just now; try again"));
-  }
-  const DatasetSplit* split = dataset->Find(ref.split().empty() ? "test" : ref.split());
-  if (split == nullptr && ref.split().empty() && dataset->splits.size() == 1) {
-    split = &dataset->splits[0];
-  }
-  if (split == nullptr) {
-    const std::string names = absl::StrJoin(
-        dataset->splits, ", ",
-        [](std::string* out, const DatasetSplit& s) { absl::StrAppend(out, "\"", s.name, "\""); });
-    return absl::NotFoundError(absl::StrCat(
-        "dataset.split: \"", ref.name(), "\" has ", names, "; got ",
-        ref.split().empty() ? "none, which means \"test\"" : "\"" + ref.split() + "\""));
-  }
+  CONVD_ASSIGN_OR_RETURN(const DatasetAndHash found, LoadDataset(datasets, ref.name()));
+  const std::shared_ptr<const Dataset>& dataset = found.dataset;
+  CONVD_ASSIGN_OR_RETURN(const DatasetSplit* const split,
+                         FindSplit("dataset.split", ref.name(), *dataset, ref.split()));
   const int64_t tail = ref.tail();
   if (tail < 0 || tail > split->images.count) {
     return absl::InvalidArgumentError(
@@ -100,7 +83,7 @@ absl::StatusOr<LabelledSamples> ReadDataset(DatasetRegistry& datasets, const v1:
   samples.dataset.set_name(ref.name());
   samples.dataset.set_split(split->name);
   samples.dataset.set_tail(tail);
-  samples.sha256 = described.sha256();
+  samples.sha256 = found.sha256;
   return samples;
 }
 

@@ -37,6 +37,18 @@ function client(Service) {
 const oip = client(inference.GRPCInferenceService);
 const predictor = client(convd.v1.Predictor);
 
+// All answers of one stream of predictions.
+function stream(requests) {
+  const stub = new convd.v1.Predictor(address, grpc.credentials.createInsecure());
+  const call = stub.PredictStream({deadline: Date.now() + 120000});
+  for (const request of requests) call.write(request);
+  call.end();
+  return new Promise((resolve, reject) => {
+    const answers = [];
+    call.on('data', (answer) => answers.push(answer)).on('error', reject).on('end', () => resolve(answers));
+  });
+}
+
 async function fails(call, code, says) {
   const error = await call.then(() => assert.fail(`succeeded; want ${says}`), (e) => e);
   assert.equal(error.code, code, error.details);
@@ -169,6 +181,15 @@ assert.deepEqual(
     predicted.predictions.flatMap((p) => p.top.map((c) => `${c.probability.toFixed(6)}:${c.index}:${c.label}`)),
     classTexts(2));
 await fails(predictor.Predict({model: {name: 'digits'}}), invalid, /^images: got none/);
+
+const answers = await stream([
+  {id: 5, request: {model: {name: 'digits'}, images: {uint8: {count, height: 28, width: 28, channels: 1, data: pixels}}}},
+  {id: 6, request: {model: {name: 'nothing'}}},
+]);
+assert.deepEqual(
+    answers.find((a) => Number(a.id) === 5).response.predictions.map((p) => p.top[0].index),
+    predicted.predictions.map((p) => p.top[0].index));
+assert.equal(answers.find((a) => Number(a.id) === 6).error.code, grpc.status.NOT_FOUND);
 
 console.log(`grpc-js ${require('@grpc/grpc-js/package.json').version}, ${count} images`);
 process.exit(0);

@@ -103,6 +103,15 @@ def main():
     same(tuple(p for prediction in predicted for p in prediction.probabilities), expected)
     same([f"{c.probability:.6f}:{c.index}:{c.label}" for p in predicted for c in p.top], list(class_texts(2)))
 
+    ask = predictor_pb2.PredictStreamRequest
+    unknown = predictor_pb2.PredictRequest(model={"name": "nothing"})
+    answers = {answer.id: answer for answer in predictor.PredictStream(
+        iter([ask(id=5, request=predict), ask(id=6, request=unknown), ask(id=7, request=predict)]), timeout=PATIENCE)}
+    same(sorted(answers), [5, 6, 7])
+    same(answers[6].error.code, grpc.StatusCode.NOT_FOUND.value[0])
+    for id in (5, 7):
+        same([list(p.probabilities) for p in answers[id].response.predictions], [list(p.probabilities) for p in predicted])
+
     print(f"grpcio {grpc.__version__}, {count} images")
 
 

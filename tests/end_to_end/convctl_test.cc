@@ -231,6 +231,70 @@ TEST_F(ConvctlTest, ADrawingOnPaperIsInvertedAndMadeToFit) {
               HasSubstr("--invert goes with PNG and JPEG files"));
 }
 
+TEST_F(ConvctlTest, ScoresADatasetAFileAndAFolderAlike) {
+  Expect(0, TrainArguments("1"));
+  const std::string images = data_dir() + "/t10k-images-idx3-ubyte";
+  const std::string labels = data_dir() + "/t10k-labels-idx1-ubyte";
+  const std::string csv = Expect(0, {"predict", "fashion", "--dataset", "fashion", "--csv"}).out;
+  EXPECT_EQ(csv,
+            Expect(0, {"predict", "fashion", "--images", images, "--labels", labels, "--csv"}).out);
+  const std::vector<std::string> rows = absl::StrSplit(csv, "\r\n");
+  ASSERT_EQ(rows.size(), 502u);  // a heading, 500 images, the end
+  EXPECT_EQ(rows[0], "image,label,class,probability,error");
+  int right = 0;
+  for (int i = 0; i < 500; ++i) {
+    const std::vector<std::string> cells = absl::StrSplit(rows[i + 1], ',');
+    ASSERT_EQ(cells.size(), 5u) << rows[i + 1];
+    EXPECT_EQ(cells[0], absl::StrCat(i));
+    right += cells[1] == cells[2];
+  }
+  const json evaluated = ExpectJson({"evaluate", "fashion", "--dataset", "fashion"});
+  const double accuracy = evaluated["evaluation"]["metrics"]["accuracy"];
+  EXPECT_NEAR(right / 500.0, accuracy, 1e-9);
+  const json summary = ExpectJson({"predict", "fashion", "--dataset", "fashion"});
+  EXPECT_EQ(summary["images"], 500);
+  EXPECT_NEAR(summary["accuracy"].get<double>(), accuracy, 1e-6);
+  EXPECT_THAT(
+      Expect(0, {"predict", "fashion", "--dataset", "fashion"}).out,
+      ContainsRegex("^fashion@1 on fashion/test: 500 images in .*, accuracy 0\\.[0-9]{4}\n$"));
+  const std::string train =
+      Expect(0, {"predict", "fashion", "--dataset", "fashion", "--split", "train", "--csv"}).out;
+  EXPECT_EQ(std::count(train.begin(), train.end(), '\n'), 2001);
+
+  // A folder, with names as bad as they come.
+  const std::string folder = folder_ / "photos";
+  std::filesystem::create_directories(folder + "/=sub");
+  const std::string names[] = {"=1,2.png", "=sub/\"quoted\"\n\xff.PNG", "broken.png", "plain.png"};
+  for (const std::string& name : names) {
+    std::filesystem::rename(WritePng(0), folder + "/" + name);
+  }
+  WriteFile(folder + "/broken.png", "no picture");
+  const Finished scored = Expect(1, {"predict", "fashion", "--dir", folder, "--jsonl"});
+  EXPECT_THAT(scored.err, HasSubstr("1 of 4 images failed: "));
+  EXPECT_THAT(scored.err, HasSubstr("broken.png: "));
+  std::vector<json> lines;
+  for (const auto line : absl::StrSplit(scored.out, '\n', absl::SkipEmpty())) {
+    lines.push_back(json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false));
+  }
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["file"], folder + "/" + names[0]);
+  EXPECT_EQ(lines[1]["file"], folder + "/=sub/\"quoted\"\n\xef\xbf\xbd.PNG");
+  EXPECT_THAT(lines[2]["error"], HasSubstr("is of an unknown kind"));
+  EXPECT_EQ(lines[3]["top"], lines[0]["top"]);
+  EXPECT_EQ(lines[3]["top"][0]["class"].get<std::string>(),
+            std::string(std::vector<std::string>(absl::StrSplit(rows[1], ','))[2]));
+  const std::string table = Expect(1, {"predict", "fashion", "--dir", folder, "--csv"}).out;
+  EXPECT_THAT(table, HasSubstr("\r\n\"" + folder + "/=1,2.png\","));
+  EXPECT_THAT(table, HasSubstr("\r\n\"" + folder + "/=sub/\"\"quoted\"\"\n\xff.PNG\","));
+
+  EXPECT_THAT(Expect(1, {"predict", "fashion", "--dataset", "nothing"}).err, HasSubstr("nothing"));
+  EXPECT_THAT(Expect(1, {"predict", "fashion", "--dataset", "fashion", "--split", "dev"}).err,
+              HasSubstr("--split dev: the dataset fashion has train, test"));
+  EXPECT_THAT(Expect(2, {"predict", "fashion", "--dir", folder, "--dataset", "fashion"}).err,
+              HasSubstr("one of"));
+  EXPECT_THAT(Expect(2, {"predict", "fashion", WritePng(0), "--csv"}).err, HasSubstr("--csv"));
+}
+
 TEST_F(ConvctlTest, ALocalFilesImagesEvaluateAsTheDatasetsDo) {
   Expect(0, TrainArguments("1"));
   const std::string images = data_dir() + "/t10k-images-idx3-ubyte";

@@ -68,6 +68,22 @@ TEST_F(AdmissionTest, ATokenHasItsScopesAndNoOthers) {
   EXPECT_TRUE(admission->Admit(Scope::kNone, "", {}).status().ok());
 }
 
+TEST_F(AdmissionTest, ARequestOfAStreamTakesFromTheRateAndNoPlace) {
+  Write(Line("ci", "predict", "s") + " rate=2 concurrent=1");
+  const auto admission = Open({.tokens_path = "/tokens"});
+  const Admitted stream = admission->Admit(Scope::kPredict, "Bearer s", {});
+  ASSERT_TRUE(stream.status().ok()) << stream.status();
+  EXPECT_TRUE(admission->AdmitMore(stream).ok());
+  const absl::Status refused = admission->AdmitMore(stream);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr("2 calls a second (rate= of its entry in --tokens)"));
+  EXPECT_EQ(RetryAfter(refused), absl::Milliseconds(500));
+  clock_.Advance(absl::Milliseconds(500));
+  EXPECT_TRUE(admission->AdmitMore(stream).ok());
+  // Without tokens nobody counts.
+  EXPECT_TRUE(admission->AdmitMore(Admitted(absl::OkStatus())).ok());
+}
+
 TEST_F(AdmissionTest, ACertificateIsKnownByOneOfItsNames) {
   Write("board.example read cert\n" + Line("ci", "predict", "secret"));
   const auto admission = Open({.tokens_path = "/tokens", .client_certificates = true});

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -265,6 +266,58 @@ TEST_F(PredictorServiceTest, AnswersWhatItAcceptedWhenTheServerDrains) {
   drain.join();
   client.join();
   service_.reset();
+}
+
+TEST_F(PredictorServiceTest, AStreamAnswersInAnyOrderAndEndsAfterTheLast) {
+  absl::Notification go;
+  models_.Publish("fast");
+  models_.Publish("slow");
+  Start();
+  ASSERT_TRUE(Predict(Request("fast", {0})).ok());
+  models_.on_infer = [&](absl::Span<const ImagePixels>) {
+    go.WaitForNotification();
+    return absl::OkStatus();
+  };
+  grpc::ClientContext context;
+  const auto stream = stub_->PredictStream(&context);
+  uint64_t id = 10;
+  v1::PredictStreamRequest request;
+  for (const char* const model : {"slow", "unknown", "fast"}) {
+    request.set_id(id++);
+    *request.mutable_request() = Request(model, {2});
+    ASSERT_TRUE(stream->Write(request));
+  }
+  stream->WritesDone();
+  std::map<uint64_t, v1::PredictStreamResponse> answers;
+  v1::PredictStreamResponse response;
+  for (int i = 0; i < 3; ++i) {
+    if (i == 2) go.Notify();
+    ASSERT_TRUE(stream->Read(&response));
+    EXPECT_EQ(response.id() == 10, i == 2) << response.id();
+    answers[response.id()] = response;
+  }
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers[10].response().predictions(0).top(0).label(), "c2");
+  EXPECT_EQ(answers[11].error().code(), grpc::NOT_FOUND);
+  EXPECT_EQ(answers[12].response().model().name(), "fast");
+}
+
+TEST_F(PredictorServiceTest, AStreamThatIsCancelledOrStoppedLetsTheServerEnd) {
+  models_.until_cancelled = true;
+  models_.Publish("m");
+  Start();
+  grpc::ClientContext context, idle_context;
+  const auto stream = stub_->PredictStream(&context);
+  const auto idle = stub_->PredictStream(&idle_context);
+  v1::PredictStreamRequest request;
+  *request.mutable_request() = Request("m", {2});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(stream->Write(request));
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::CANCELLED);
+  service_->Stop();
+  EXPECT_EQ(idle->Finish().error_code(), grpc::UNAVAILABLE);
+  server_->Shutdown();
 }
 
 // Published, read back, compiled by the engine and asked over the wire.
