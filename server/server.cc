@@ -372,7 +372,8 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
   CONVD_ASSIGN_OR_RETURN(const ListenAddress address,
                          ParseListenAddress("--http-address", config.http_address));
-  const bool loopback = IsLoopback(address.host);
+  const bool open_loopback =
+      IsLoopback(address.host) && config.tokens.empty() && config.tls_client_ca.empty();
   HttpApi::Sources sources{
       *models_,
       *datasets_,
@@ -381,22 +382,24 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       kVersion,
       serving_,
       [this] { return metrics_->Text(); },
-      [this, loopback, tokens = !config.tokens.empty(),
-       certificates = !config.tls_client_ca.empty()](const HttpRequest& request, Scope scope) {
-        if (!tokens && scope != Scope::kNone) {
-          if (certificates) {
+      [this, open_loopback, certificates = !config.tls_client_ca.empty()](
+          const HttpRequest& request, Scope scope) {
+        const absl::string_view authorization = Find(request.headers, "authorization");
+        if (scope != Scope::kNone) {
+          if (certificates && request.certificate_names.empty()) {
             return Admitted(absl::UnauthenticatedError(
-                "clients are told by their certificates here (--tls-client-ca), which HTTP hasn't; "
-                "with --tokens it can be used"));
+                "clients need a certificate here (--tls-client-ca), and none came"));
           }
-          if (absl::Status status = CheckOrigin(request, loopback); !status.ok()) {
+          if (absl::Status status = CheckOrigin(request, open_loopback);
+              authorization.empty() && !status.ok()) {
             return Admitted(std::move(status));
           }
         }
-        return admission_->Admit(scope, Find(request.headers, "authorization"), Peer{});
+        return admission_->Admit(scope, authorization, Peer{request.certificate_names});
       },
       [this](const FinishedCall& call) { Finished(call); },
   };
+  if (tls_ != nullptr) sources.tls = [this] { return tls_->Context(); };
   CONVD_ASSIGN_OR_RETURN(http_, HttpApi::Start(config, std::move(sources)));
   http_address_ = http_->address();
   return absl::OkStatus();

@@ -50,7 +50,7 @@ class RouterTest : public ::testing::Test {
     HttpRequest request;
     request.method = method;
     request.path = path;
-    router_.Handle(std::move(request), answer);
+    if (const HttpGoOn go_on = router_.Admit(request, answer)) go_on(std::move(request));
     return answer->response;
   }
 
