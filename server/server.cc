@@ -180,7 +180,12 @@ absl::Status ConvdServer::OpenAccess(const Config& config) {
         tls_, TlsFiles::Open(fs_, clock_, {config.tls_cert, config.tls_key, config.tls_client_ca}));
   }
   if (!config.audit_log.empty()) {
-    CONVD_ASSIGN_OR_RETURN(audit_log_, AuditLog::Open(fs_, config.audit_log));
+    CONVD_ASSIGN_OR_RETURN(audit_log_,
+                           AuditLog::Open(fs_, config.audit_log,
+                                          [](const absl::Status& status, std::string_view what) {
+                                            spdlog::error("{}; what could not be written is {}",
+                                                          std::string(status.message()), what);
+                                          }));
   }
   call_log_ = std::make_unique<CallLog>(audit_log_.get(), clock_);
   spdlog::info("{}; {}{}", tls_ == nullptr ? "without encryption" : "with TLS",

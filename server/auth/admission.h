@@ -92,7 +92,8 @@ class Admission {
   // The entry of the token, else of the certificate; the status says why there is none.
   absl::StatusOr<const TokenEntry*> Find(const Table& table, absl::string_view authorization,
                                          const Peer& peer) const;
-  std::shared_ptr<CallLimit> LimitOf(const std::string& principal, const CallLimits& limits)
+  CallLimits LimitsOf(const TokenEntry& entry) const;
+  std::shared_ptr<CallLimit> LimitOf(const std::string& principal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;

@@ -89,6 +89,17 @@ TEST_F(AdmissionTest, ACertificateIsKnownByOneOfItsNames) {
   EXPECT_EQ(certificates_only->Admit(Scope::kAdmin, "", {names}).principal(), "Board");
 }
 
+TEST_F(AdmissionTest, WhatItMayNotDoCountsForAPrincipalsRateAndTakesNoPlace) {
+  Write(Line("ci", "predict", "one") + " rate=2 concurrent=1\n");
+  const auto admission = Open();
+  const Admitted first = admission->Admit(Scope::kAdmin, "Bearer one", {});
+  EXPECT_EQ(first.status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer one", {}).status().ok());
+  const Admitted third = admission->Admit(Scope::kAdmin, "Bearer one", {});
+  EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(third.principal(), "ci");
+}
+
 TEST_F(AdmissionTest, LimitsAreThePrincipalsAndSayWhereTheyCameFrom) {
   Write(Line("ci", "predict", "one") + " rate=1 concurrent=2\n" + Line("ci", "predict", "two") +
         " rate=1 concurrent=2\n" + Line("bo", "predict", "three"));
