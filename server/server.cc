@@ -455,7 +455,11 @@ void ConvdServer::ReloadAccess() {
       spdlog::info("{} read again", what);
     }
   };
-  tell("--tokens:", admission_->Reload());
+  const absl::StatusOr<bool> tokens = admission_->Reload();
+  tell("--tokens:", tokens);
+  if (tokens.ok() && *tokens && admission_->AdmitsNobody()) {
+    spdlog::warn("--tokens: the file has no entry, so nobody may call");
+  }
   if (tls_ != nullptr) tell("--tls-cert and --tls-key:", tls_->Reload());
 }
 

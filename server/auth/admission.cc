@@ -69,6 +69,10 @@ absl::StatusOr<bool> Admission::Reload() {
   absl::StatusOr<std::string> text =
       ReadAccessFile(fs_, "--tokens", options_.tokens_path, Readers::kOwnerAndGroup);
   if (text.ok() && *text == last_text_ && last_error_.empty()) return false;
+  // Whoever writes in place empties the file first: half of one that is being written isn't taken
+  // for an order to let nobody in.
+  const bool may_be_half = text.ok() && !absl::EndsWith(*text, "\n");
+  if (may_be_half && loaded_ && !watch_.settled()) return false;
   absl::StatusOr<std::vector<TokenEntry>> entries =
       text.ok() ? ParseTokensFile(*text) : text.status();
   if (text.ok() && !entries.ok()) {
@@ -77,11 +81,13 @@ absl::StatusOr<bool> Admission::Reload() {
                                         entries.status().message()));
   }
   if (!entries.ok()) {
+    watch_.LookAgain();
     const std::string error(entries.status().message());
     if (error == last_error_) return false;
     last_error_ = error;
     return entries.status();
   }
+  loaded_ = true;
   last_text_ = *std::move(text);
   last_error_.clear();
   auto table = std::make_shared<Table>();
@@ -99,6 +105,11 @@ absl::StatusOr<bool> Admission::Reload() {
 CallLimits Admission::LimitsOf(const TokenEntry& entry) const {
   return {entry.rate.value_or(options_.limits.rate),
           entry.concurrent.value_or(options_.limits.concurrent)};
+}
+
+bool Admission::AdmitsNobody() {
+  absl::MutexLock lock(&mu_);
+  return table_ != nullptr && table_->entries.empty();
 }
 
 absl::StatusOr<const TokenEntry*> Admission::Find(const Table& table,

@@ -83,6 +83,8 @@ class Admission {
   // on. An error, once for each wrong content, where what counted before still does. Calls that
   // run go on.
   absl::StatusOr<bool> Reload();
+  // The tokens file is there, and has no entry.
+  bool AdmitsNobody();
 
  private:
   struct Table;
@@ -102,6 +104,7 @@ class Admission {
 
   absl::Mutex reload_mu_;
   WatchedFiles watch_ ABSL_GUARDED_BY(reload_mu_);
+  bool loaded_ ABSL_GUARDED_BY(reload_mu_) = false;  // last_text_ is what counts
   std::string last_text_ ABSL_GUARDED_BY(reload_mu_);
   std::string last_error_ ABSL_GUARDED_BY(reload_mu_);
 

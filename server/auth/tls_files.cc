@@ -56,6 +56,7 @@ absl::StatusOr<bool> TlsFiles::Reload() {
     return absl::OkStatus();
   };
   if (absl::Status status = read(); !status.ok()) {
+    watch_.LookAgain();
     const std::string error(status.message());
     if (error == last_error_) return false;
     last_error_ = error;
