@@ -33,6 +33,7 @@ absl::Status ReadAccess(const GlobalFlags& flags, ClientOptions& options) {
   options.token = flags.token;
   CONVD_RETURN_IF_ERROR(ReadFlag("--token-file", flags.token_file, options.token));
   options.token = std::string(absl::StripAsciiWhitespace(options.token));
+  options.insecure_token = flags.insecure_token;
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-ca", flags.tls_ca, options.tls_ca));
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-cert", flags.tls_cert, options.tls_certificate));
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-key", flags.tls_key, options.tls_key));

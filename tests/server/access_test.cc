@@ -355,6 +355,7 @@ TEST_F(AccessTest, EncryptsAndTellsAClientWhatItIsMissing) {
   options.token = "ci-token";
   EXPECT_THAT(Connect(options).message(), HasSubstr("wants TLS"));
   options.tls_ca = stranger.certificate();
+  EXPECT_THAT(Connect(options).message(), HasSubstr("certificates were given"));
   EXPECT_THAT(Connect(options, "https://").message(),
               HasSubstr("nobody whom this client trusts vouches for"));
   options.tls_ca = authority_.certificate();

@@ -332,6 +332,20 @@ TEST_F(HttpServerTest, RefusesRequestsBeyondItsLimitButForUrgentOnes) {
   EXPECT_THAT(second.Response(), EndsWith("GET /2 0 "));
 }
 
+TEST_F(HttpServerTest, UrgentRequestsTakeNoOthersPlace) {
+  options_.max_requests = 1;
+  options_.urgent_paths = {"/wait"};
+  Start();
+  RawClient urgent(server_->address());
+  urgent.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  RawClient other(server_->address());
+  other.Send(Get("/2"));
+  EXPECT_THAT(other.Response(), EndsWith("GET /2 0 "));
+  waiting.responder->Respond(Text("well"));
+  EXPECT_THAT(urgent.Response(), EndsWith("well"));
+}
+
 TEST_F(HttpServerTest, AnswersTheFirstAnswerOnceAndDroppedRequestsWith500) {
   Start();
   RawClient client(server_->address());
