@@ -59,7 +59,8 @@ bool IsThisMachine(const std::string& whole) {
 }
 
 absl::Status CheckTokenMayBeSent(const std::string& address, bool tls, bool insecure_token) {
-  if (tls || insecure_token || IsThisMachine(address)) return absl::OkStatus();
+  const bool encrypted = tls || absl::StartsWith(address, kTlsScheme);
+  if (encrypted || insecure_token || IsThisMachine(address)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "the token would go to ", absl::CHexEscape(address.substr(0, 300)),
       " unencrypted, for everyone on the way to read and use; write https:// before the server (or "

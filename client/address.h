@@ -18,8 +18,8 @@ absl::Status CheckServerAddress(const std::string& address);
 // REQUIRES: CheckServerAddress says OK.
 bool IsThisMachine(const std::string& address);
 
-// OK where a token may be sent there; else INVALID_ARGUMENT: beyond this machine everyone on the
-// way reads what isn't encrypted.
+// OK where a token may be sent there, by `tls` or kTlsScheme encrypted; else INVALID_ARGUMENT:
+// beyond this machine everyone on the way reads what isn't encrypted.
 absl::Status CheckTokenMayBeSent(const std::string& address, bool tls, bool insecure_token);
 
 }  // namespace convd

@@ -79,10 +79,6 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
         "over "
         "gRPC (--protocol convd)");
   }
-  if (!connection.token.empty()) {
-    CONVD_RETURN_IF_ERROR(
-        CheckTokenMayBeSent(load.address, /*tls=*/false, connection.insecure_token));
-  }
   load.timeout = connection.timeout;
   load.token = connection.token;
   CONVD_ASSIGN_OR_RETURN(load.path, PathOf(calls));

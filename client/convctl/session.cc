@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/address.h"
 #include "client/convctl/exit_code.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
@@ -55,6 +56,11 @@ absl::StatusOr<ClientOptions> Session::connection() const {
   ClientOptions options;
   options.timeout = absl::Seconds(flags_.timeout_seconds);
   CONVD_RETURN_IF_ERROR(ReadAccess(flags_, options));
+  if (options.token.empty()) return options;
+  const absl::Status sent = CheckTokenMayBeSent(flags_.server, options.tls, options.insecure_token);
+  if (!sent.ok()) {
+    return UsageError(std::string_view(sent.message().data(), sent.message().size()));
+  }
   return options;
 }
 

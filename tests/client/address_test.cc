@@ -38,6 +38,7 @@ TEST(AddressTest, ATokenGoesBeyondThisMachineEncryptedOrByOrderOnly) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
     EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("--insecure-token")) << address;
     EXPECT_TRUE(CheckTokenMayBeSent(address, true, false).ok());
+    EXPECT_TRUE(CheckTokenMayBeSent(std::string("https://") + address, false, false).ok());
     EXPECT_TRUE(CheckTokenMayBeSent(address, false, true).ok());
   }
 }
