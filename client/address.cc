@@ -1,5 +1,7 @@
 #include "client/address.h"
 
+#include <arpa/inet.h>
+
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -42,6 +44,27 @@ absl::Status CheckServerAddress(const std::string& whole) {
     return wrong("has no port from 1 to 65535");
   }
   return absl::OkStatus();
+}
+
+bool IsThisMachine(const std::string& whole) {
+  const std::string address(absl::StripPrefix(whole, kTlsScheme));
+  if (absl::StartsWith(address, "unix:")) return true;
+  std::string host = address.substr(0, address.rfind(':'));
+  if (absl::EqualsIgnoreCase(host, "localhost")) return true;
+  in_addr v4;
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
+  in6_addr v6;
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+absl::Status CheckTokenMayBeSent(const std::string& address, bool tls, bool insecure_token) {
+  const bool encrypted = tls || absl::StartsWith(address, kTlsScheme);
+  if (encrypted || insecure_token || IsThisMachine(address)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the token would go to ", absl::CHexEscape(address.substr(0, 300)),
+      " unencrypted, for everyone on the way to read and use; write https:// before the server (or "
+      "convctl --tls), or say --insecure-token where the network is trusted"));
 }
 
 }  // namespace convd

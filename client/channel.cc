@@ -165,6 +165,16 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectChannel(const std::string&
   ClientOptions meant = options;
   absl::string_view target = address;
   meant.tls = absl::ConsumePrefix(&target, kTlsScheme) || options.tls;
+  const bool tls_texts =
+      !meant.tls_ca.empty() || !meant.tls_certificate.empty() || !meant.tls_key.empty();
+  if (tls_texts && !meant.tls) {
+    return absl::InvalidArgumentError(
+        "certificates were given for a connection without TLS; write https:// before the server, "
+        "or leave them out");
+  }
+  if (!meant.token.empty()) {
+    CONVD_RETURN_IF_ERROR(CheckTokenMayBeSent(address, meant.tls, meant.insecure_token));
+  }
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
   if (!options.token.empty()) interceptors.push_back(std::make_unique<TokenSenders>(options.token));
   const std::shared_ptr<grpc::Channel> channel =

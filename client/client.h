@@ -28,10 +28,14 @@ struct ClientOptions {
   // Of each call. Zero: 30 s, or an hour for what computes or reads data (registering, uploading,
   // evaluating, explaining, predicting), and no limit for Watch.
   absl::Duration timeout = absl::ZeroDuration();
-  // Sent with every call; empty: none. Without TLS everyone on the way can read and use it.
+  // Sent with every call; empty: none. Without TLS everyone on the way can read and use it, so
+  // Connect refuses to send it beyond this machine unless insecure_token says that the network is
+  // trusted.
   std::string token;
+  bool insecure_token = false;
   // TLS, for servers with --tls-cert; the rest are PEM texts. An empty tls_ca stands for the
   // authorities that this machine trusts; the other two are for servers with --tls-client-ca.
+  // Without TLS, which https:// before the address begins, too, they are an error.
   bool tls = false;
   std::string tls_ca, tls_certificate, tls_key;
   // The longest message either way. The server has a limit of its own.

@@ -43,6 +43,9 @@ void CallLog::Finished(const FinishedCall& call) {
     spdlog::info("audit {}", AuditLine(record));
     return;
   }
+  // What changed nothing needn't be on the disk before the next call, and may end on a thread that
+  // others wait for.
+  if (!call.status.ok()) return audit_->WriteSoon(record);
   if (const absl::Status written = audit_->Write(record); !written.ok()) {
     spdlog::error("{}; what could not be written is {}", std::string(written.message()),
                   AuditLine(record));

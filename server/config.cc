@@ -181,13 +181,8 @@ absl::Status Check(const Flags& flags, Config& config) {
   } else {
     CONVD_RETURN_IF_ERROR(
         ReadAddress("--http-address", flags.http_address, config.http_address, beyond));
-    if (beyond && !config.insecure) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--http-address: ", config.http_address,
-          " can be reached from other machines, and HTTP isn't encrypted, whether or not --tokens "
-          "asks who calls; listen on 127.0.0.1, put a proxy that encrypts before it, or add "
-          "--insecure if the network is trusted"));
-    }
+    if (beyond)
+      CONVD_RETURN_IF_ERROR(CheckProtected("--http-address", config.http_address, config));
   }
   CONVD_RETURN_IF_ERROR(CheckPath("--state", config.state_dir));
   for (const std::string& dir : config.data_dirs) {

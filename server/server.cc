@@ -180,7 +180,12 @@ absl::Status ConvdServer::OpenAccess(const Config& config) {
         tls_, TlsFiles::Open(fs_, clock_, {config.tls_cert, config.tls_key, config.tls_client_ca}));
   }
   if (!config.audit_log.empty()) {
-    CONVD_ASSIGN_OR_RETURN(audit_log_, AuditLog::Open(fs_, config.audit_log));
+    CONVD_ASSIGN_OR_RETURN(audit_log_,
+                           AuditLog::Open(fs_, config.audit_log,
+                                          [](const absl::Status& status, std::string_view what) {
+                                            spdlog::error("{}; what could not be written is {}",
+                                                          std::string(status.message()), what);
+                                          }));
   }
   call_log_ = std::make_unique<CallLog>(audit_log_.get(), clock_);
   spdlog::info("{}; {}{}", tls_ == nullptr ? "without encryption" : "with TLS",
@@ -381,7 +386,8 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
   CONVD_ASSIGN_OR_RETURN(const ListenAddress address,
                          ParseListenAddress("--http-address", config.http_address));
-  const bool loopback = IsLoopback(address.host);
+  const bool open_loopback =
+      IsLoopback(address.host) && config.tokens.empty() && config.tls_client_ca.empty();
   HttpApi::Sources sources{
       *models_,
       *datasets_,
@@ -390,22 +396,24 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       kVersion,
       serving_,
       [this] { return metrics_->Text(); },
-      [this, loopback, tokens = !config.tokens.empty(),
-       certificates = !config.tls_client_ca.empty()](const HttpRequest& request, Scope scope) {
-        if (!tokens && scope != Scope::kNone) {
-          if (certificates) {
+      [this, open_loopback, certificates = !config.tls_client_ca.empty()](
+          const HttpRequest& request, Scope scope) {
+        const absl::string_view authorization = Find(request.headers, "authorization");
+        if (scope != Scope::kNone) {
+          if (certificates && request.certificate_names.empty()) {
             return Admitted(absl::UnauthenticatedError(
-                "clients are told by their certificates here (--tls-client-ca), which HTTP hasn't; "
-                "with --tokens it can be used"));
+                "clients need a certificate here (--tls-client-ca), and none came"));
           }
-          if (absl::Status status = CheckOrigin(request, loopback); !status.ok()) {
+          if (absl::Status status = CheckOrigin(request, open_loopback);
+              authorization.empty() && !status.ok()) {
             return Admitted(std::move(status));
           }
         }
-        return admission_->Admit(scope, Find(request.headers, "authorization"), Peer{});
+        return admission_->Admit(scope, authorization, Peer{request.certificate_names});
       },
       [this](const FinishedCall& call) { Finished(call); },
   };
+  if (tls_ != nullptr) sources.tls = [this] { return tls_->Context(); };
   CONVD_ASSIGN_OR_RETURN(http_, HttpApi::Start(config, std::move(sources)));
   http_address_ = http_->address();
   return absl::OkStatus();
@@ -456,7 +464,11 @@ void ConvdServer::ReloadAccess() {
       spdlog::info("{} read again", what);
     }
   };
-  tell("--tokens:", admission_->Reload());
+  const absl::StatusOr<bool> tokens = admission_->Reload();
+  tell("--tokens:", tokens);
+  if (tokens.ok() && *tokens && admission_->AdmitsNobody()) {
+    spdlog::warn("--tokens: the file has no entry, so nobody may call");
+  }
   if (tls_ != nullptr) tell("--tls-cert and --tls-key:", tls_->Reload());
 }
 

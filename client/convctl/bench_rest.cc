@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "client/address.h"
 #include "client/convctl/bench_requests.h"
 #include "client/convctl/bench_target.h"
 #include "client/convctl/exit_code.h"
@@ -71,7 +73,12 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
   load.address = session.server();
   load.slots = calls.slots;
   CONVD_ASSIGN_OR_RETURN(const ClientOptions connection, session.connection());
-  if (connection.tls) return UsageError("--protocol rest has no TLS yet");
+  if (connection.tls || absl::StartsWith(load.address, kTlsScheme)) {
+    return UsageError(
+        "--protocol rest measures HTTP without TLS alone; a server with --tls-cert is measured "
+        "over "
+        "gRPC (--protocol convd)");
+  }
   load.timeout = connection.timeout;
   load.token = connection.token;
   CONVD_ASSIGN_OR_RETURN(load.path, PathOf(calls));

@@ -73,6 +73,9 @@ int Run(int argc, char** argv) {
   app.add_option("--token-file", flags.token_file, "File with the token that is sent along")
       ->type_name("FILE")
       ->envname("CONVD_TOKEN_FILE");
+  app.add_flag(
+      "--insecure-token", flags.insecure_token,
+      "Send the token unencrypted to another machine, too: whoever is on the way can use it");
   app.add_flag("--tls", flags.tls, "Encrypt; https:// before the server says the same");
   app.add_option("--tls-ca", flags.tls_ca,
                  "PEM file of what vouches for the server [what this machine trusts]")

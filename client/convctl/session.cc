@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/address.h"
 #include "client/convctl/exit_code.h"
 #include "core/status/status_macros.h"
 #include "core/storage/file_system.h"
@@ -33,6 +34,7 @@ absl::Status ReadAccess(const GlobalFlags& flags, ClientOptions& options) {
   options.token = flags.token;
   CONVD_RETURN_IF_ERROR(ReadFlag("--token-file", flags.token_file, options.token));
   options.token = std::string(absl::StripAsciiWhitespace(options.token));
+  options.insecure_token = flags.insecure_token;
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-ca", flags.tls_ca, options.tls_ca));
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-cert", flags.tls_cert, options.tls_certificate));
   CONVD_RETURN_IF_ERROR(ReadFlag("--tls-key", flags.tls_key, options.tls_key));
@@ -54,6 +56,11 @@ absl::StatusOr<ClientOptions> Session::connection() const {
   ClientOptions options;
   options.timeout = absl::Seconds(flags_.timeout_seconds);
   CONVD_RETURN_IF_ERROR(ReadAccess(flags_, options));
+  if (options.token.empty()) return options;
+  const absl::Status sent = CheckTokenMayBeSent(flags_.server, options.tls, options.insecure_token);
+  if (!sent.ok()) {
+    return UsageError(std::string_view(sent.message().data(), sent.message().size()));
+  }
   return options;
 }
 

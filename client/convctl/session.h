@@ -19,6 +19,7 @@ struct GlobalFlags {
   std::string server = "127.0.0.1:8081";
   std::string token_file;  // "": what `token` says
   std::string token;       // of the environment; never of the command line, which others can read
+  bool insecure_token = false;
   bool tls = false;
   std::string tls_ca, tls_cert, tls_key;  // files
   bool json = false;

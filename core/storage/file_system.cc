@@ -58,6 +58,10 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> FileSystem::Open(const std::string
   return std::make_unique<ReadFile>(path, std::move(data));
 }
 
+absl::StatusOr<FileStamp> ReadableFile::Stamp() {
+  return absl::UnimplementedError("this file system keeps no times");
+}
+
 absl::StatusOr<FileStamp> FileSystem::Stamp(const std::string& path) {
   return absl::UnimplementedError(absl::StrCat(path, ": this file system keeps no times"));
 }

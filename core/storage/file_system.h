@@ -34,16 +34,6 @@ class MappedFile {
   virtual std::string_view data() const = 0;
 };
 
-// A file being read in pieces, which others may change meanwhile. One thread at a time.
-class ReadableFile {
- public:
-  virtual ~ReadableFile() = default;
-  // When it was opened.
-  virtual int64_t size() const = 0;
-  // Fills `out` from there on. ABORTED where the file has become shorter than that.
-  virtual absl::Status ReadAt(int64_t offset, absl::Span<char> out) = 0;
-};
-
 // Memory to write to, unset at first. Page-aligned.
 class ScratchMemory {
  public:
@@ -74,6 +64,18 @@ struct FileStamp {
     return std::max(modified, changed) < now - absl::Seconds(2);
   }
   friend bool operator==(const FileStamp& a, const FileStamp& b) = default;
+};
+
+// A file being read in pieces, which others may change meanwhile. One thread at a time.
+class ReadableFile {
+ public:
+  virtual ~ReadableFile() = default;
+  // When it was opened.
+  virtual int64_t size() const = 0;
+  // Fills `out` from there on. ABORTED where the file has become shorter than that.
+  virtual absl::Status ReadAt(int64_t offset, absl::Span<char> out) = 0;
+  // Of the open file as it is now, wherever its path leads meanwhile. By itself UNIMPLEMENTED.
+  virtual absl::StatusOr<FileStamp> Stamp();
 };
 
 // The seam between this project and the disk, so that tests inject faults. Errors name the path:

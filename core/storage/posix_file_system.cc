@@ -100,6 +100,15 @@ class PosixScratch final : public ScratchMemory {
   const size_t size_;
 };
 
+FileStamp StampOf(const struct stat& info) {
+  return FileStamp{info.st_size,
+                   info.st_dev,
+                   info.st_ino,
+                   absl::TimeFromTimespec(info.st_mtim),
+                   absl::TimeFromTimespec(info.st_ctim),
+                   info.st_mode & 07777};
+}
+
 class PosixReadableFile final : public ReadableFile {
  public:
   PosixReadableFile(FileDescriptor fd, int64_t size, std::string path)
@@ -121,6 +130,12 @@ class PosixReadableFile final : public ReadableFile {
       offset += n;
     }
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<FileStamp> Stamp() override {
+    struct stat info;
+    if (fstat(fd_.get(), &info) != 0) return ErrnoStatus(path_, "can't be examined", errno);
+    return StampOf(info);
   }
 
  private:
@@ -336,12 +351,7 @@ class PosixFileSystem final : public FileSystem {
     CONVD_RETURN_IF_ERROR(CheckPath(path));
     struct stat info;
     if (stat(path.c_str(), &info) != 0) return ErrnoStatus(path, "can't be examined", errno);
-    return FileStamp{info.st_size,
-                     info.st_dev,
-                     info.st_ino,
-                     absl::TimeFromTimespec(info.st_mtim),
-                     absl::TimeFromTimespec(info.st_ctim),
-                     info.st_mode & 07777};
+    return StampOf(info);
   }
 
   bool Exists(const std::string& path) override {

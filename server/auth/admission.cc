@@ -69,6 +69,10 @@ absl::StatusOr<bool> Admission::Reload() {
   absl::StatusOr<std::string> text =
       ReadAccessFile(fs_, "--tokens", options_.tokens_path, Readers::kOwnerAndGroup);
   if (text.ok() && *text == last_text_ && last_error_.empty()) return false;
+  // Whoever writes in place empties the file first: half of one that is being written isn't taken
+  // for an order to let nobody in.
+  const bool may_be_half = text.ok() && !absl::EndsWith(*text, "\n");
+  if (may_be_half && loaded_ && !watch_.settled()) return false;
   absl::StatusOr<std::vector<TokenEntry>> entries =
       text.ok() ? ParseTokensFile(*text) : text.status();
   if (text.ok() && !entries.ok()) {
@@ -77,11 +81,13 @@ absl::StatusOr<bool> Admission::Reload() {
                                         entries.status().message()));
   }
   if (!entries.ok()) {
+    watch_.LookAgain();
     const std::string error(entries.status().message());
     if (error == last_error_) return false;
     last_error_ = error;
     return entries.status();
   }
+  loaded_ = true;
   last_text_ = *std::move(text);
   last_error_.clear();
   auto table = std::make_shared<Table>();
@@ -91,10 +97,19 @@ absl::StatusOr<bool> Admission::Reload() {
   for (const TokenEntry& entry : table_->entries) {
     const auto limit = limits_.find(entry.name);
     if (limit == limits_.end()) continue;
-    limit->second->Set({entry.rate.value_or(options_.limits.rate),
-                        entry.concurrent.value_or(options_.limits.concurrent)});
+    limit->second->Set(LimitsOf(entry));
   }
   return true;
+}
+
+CallLimits Admission::LimitsOf(const TokenEntry& entry) const {
+  return {entry.rate.value_or(options_.limits.rate),
+          entry.concurrent.value_or(options_.limits.concurrent)};
+}
+
+bool Admission::AdmitsNobody() {
+  absl::MutexLock lock(&mu_);
+  return table_ != nullptr && table_->entries.empty();
 }
 
 absl::StatusOr<const TokenEntry*> Admission::Find(const Table& table,
@@ -134,10 +149,17 @@ absl::StatusOr<const TokenEntry*> Admission::Find(const Table& table,
       "--token-file FILE or the variable CONVD_TOKEN)");
 }
 
-std::shared_ptr<CallLimit> Admission::LimitOf(const std::string& principal,
-                                              const CallLimits& limits) {
+std::shared_ptr<CallLimit> Admission::LimitOf(const std::string& principal) {
   std::shared_ptr<CallLimit>& limit = limits_[principal];
   if (limit != nullptr) return limit;
+  // By the table of now, which may be another than the one that the principal was found in: later
+  // ones set what is in limits_ already.
+  CallLimits limits = options_.limits;
+  if (table_ != nullptr) {
+    for (const TokenEntry& entry : table_->entries) {
+      if (entry.name == principal) limits = LimitsOf(entry);
+    }
+  }
   const std::shared_ptr<CallLimit> made = limit = std::make_shared<CallLimit>(limits);
   if (limits_.size() > kMostUnlisted) {
     absl::erase_if(limits_, [](const auto& entry) { return entry.second.use_count() == 1; });
@@ -180,29 +202,34 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
     admitted.principal_ =
         peer.certificate_names.empty() ? "anonymous" : peer.certificate_names.front();
   }
-  if (!scopes.Has(scope)) {
-    admitted.status_ = absl::PermissionDeniedError(
-        absl::StrCat("this call needs the scope ", ToString(scope), "; \"", admitted.principal_,
-                     "\" has ", ToString(scopes)));
-    return admitted;
-  }
+  const bool allowed = scopes.Has(scope);
+  const auto denied = [&] {
+    return absl::PermissionDeniedError(absl::StrCat("this call needs the scope ", ToString(scope),
+                                                    "; \"", admitted.principal_, "\" has ",
+                                                    ToString(scopes)));
+  };
   std::shared_ptr<CallLimit> limit;
   {
     absl::MutexLock lock(&mu_);
-    limit = LimitOf(admitted.principal_, limits);
+    limit = LimitOf(admitted.principal_);
   }
+  // What is refused for its scope counts for the rate, too.
   const CallLimit::Taken taken = limit->Take(clock_.Monotonic());
   switch (taken.answer) {
     case CallLimit::Answer::kTaken:
-      admitted.status_ = absl::OkStatus();
-      admitted.limit_ = std::move(limit);
-      admitted.rate_from_ = rate_from;
+      admitted.status_ = allowed ? absl::OkStatus() : denied();
+      if (allowed) {
+        admitted.limit_ = std::move(limit);
+        admitted.rate_from_ = rate_from;
+      } else {
+        limit->Release();
+      }
       break;
     case CallLimit::Answer::kTooFast:
       admitted.status_ = TooFast(admitted.principal_, limits, rate_from, taken.retry_after);
       break;
     case CallLimit::Answer::kTooMany:
-      admitted.status_ = TooMany(admitted.principal_, limits, concurrent_from);
+      admitted.status_ = allowed ? TooMany(admitted.principal_, limits, concurrent_from) : denied();
       break;
   }
   return admitted;

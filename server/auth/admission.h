@@ -89,6 +89,8 @@ class Admission {
   // on. An error, once for each wrong content, where what counted before still does. Calls that
   // run go on.
   absl::StatusOr<bool> Reload();
+  // The tokens file is there, and has no entry.
+  bool AdmitsNobody();
 
  private:
   struct Table;
@@ -98,7 +100,8 @@ class Admission {
   // The entry of the token, else of the certificate; the status says why there is none.
   absl::StatusOr<const TokenEntry*> Find(const Table& table, absl::string_view authorization,
                                          const Peer& peer) const;
-  std::shared_ptr<CallLimit> LimitOf(const std::string& principal, const CallLimits& limits)
+  CallLimits LimitsOf(const TokenEntry& entry) const;
+  std::shared_ptr<CallLimit> LimitOf(const std::string& principal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Clock& clock_;
@@ -107,6 +110,7 @@ class Admission {
 
   absl::Mutex reload_mu_;
   WatchedFiles watch_ ABSL_GUARDED_BY(reload_mu_);
+  bool loaded_ ABSL_GUARDED_BY(reload_mu_) = false;  // last_text_ is what counts
   std::string last_text_ ABSL_GUARDED_BY(reload_mu_);
   std::string last_error_ ABSL_GUARDED_BY(reload_mu_);
 

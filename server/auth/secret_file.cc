@@ -1,10 +1,13 @@
 #include "server/auth/secret_file.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
+#include "core/status/status_macros.h"
 
 namespace convd {
 namespace {
@@ -36,18 +39,32 @@ bool WatchedFiles::MayHaveChanged() {
 
 absl::StatusOr<std::string> ReadAccessFile(FileSystem& fs, absl::string_view flag,
                                            const std::string& path, Readers readers) {
-  const absl::StatusOr<FileStamp> stamp = fs.Stamp(path);
-  if (!stamp.ok()) return InFlag(flag, stamp.status());
-  const uint32_t forbidden = readers == Readers::kEveryone ? 0022 : 0026;
-  if ((stamp->permissions & forbidden) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("%s: %s has mode %04o; want one that %s, such as 0600", flag,
-                        absl::CHexEscape(path.substr(0, 300)), stamp->permissions,
-                        readers == Readers::kEveryone
-                            ? "only its owner may write"
-                            : "only its owner may write and only owner and group may read"));
-  }
-  absl::StatusOr<std::string> text = fs.Read(path, kMostBytes);
+  // All is asked of the one file that is open.
+  const auto read = [&]() -> absl::StatusOr<std::string> {
+    CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> file, fs.Open(path));
+    CONVD_ASSIGN_OR_RETURN(const FileStamp before, file->Stamp());
+    const std::string name = absl::CHexEscape(path.substr(0, 300));
+    const uint32_t forbidden = readers == Readers::kEveryone ? 0022 : 0026;
+    if ((before.permissions & forbidden) != 0) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "%s has mode %04o; want one that %s, such as 0600", name, before.permissions,
+          readers == Readers::kEveryone
+              ? "only its owner may write"
+              : "only its owner may write and only owner and group may read"));
+    }
+    if (file->size() > kMostBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(name, ": has ", file->size(), " bytes; want at most ", kMostBytes));
+    }
+    std::string text(static_cast<size_t>(file->size()), '\0');
+    CONVD_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(text.data(), text.size())));
+    CONVD_ASSIGN_OR_RETURN(const FileStamp after, file->Stamp());
+    if (!(before == after)) {
+      return absl::AbortedError(absl::StrCat(name, ": was changed while it was read"));
+    }
+    return text;
+  };
+  absl::StatusOr<std::string> text = read();
   if (!text.ok()) return InFlag(flag, text.status());
   return text;
 }

@@ -21,6 +21,11 @@ class WatchedFiles {
   // True where one may have changed since the last time, and the first time. A file that isn't
   // there, and one that was written a moment ago, may have.
   bool MayHaveChanged();
+  // The next MayHaveChanged is true: what there was could not be used, for a reason that needn't
+  // show in the files.
+  void LookAgain() { stamps_.clear(); }
+  // False where the files were written a moment ago, and perhaps still are.
+  bool settled() const { return !stamps_.empty(); }
 
  private:
   FileSystem& fs_;
@@ -32,9 +37,10 @@ class WatchedFiles {
 // Who may open a file that access depends on.
 enum class Readers { kEveryone, kOwnerAndGroup };
 
-// The file's bytes, at most 1 MiB. Errors name flag and path: FAILED_PRECONDITION with the mode
-// where every user of this machine may read it against `readers`, or where others than its owner
-// may write it.
+// The file's bytes, at most 1 MiB; links are followed, as those are by which Kubernetes changes its
+// secrets. Errors name flag and path: FAILED_PRECONDITION with the mode where every user of this
+// machine may read it against `readers`, or where others than its owner may write it; ABORTED where
+// it was written meanwhile.
 absl::StatusOr<std::string> ReadAccessFile(FileSystem& fs, absl::string_view flag,
                                            const std::string& path, Readers readers);
 

@@ -12,6 +12,7 @@
 #include "core/storage/file_system.h"
 #include "core/time/clock.h"
 #include "server/auth/secret_file.h"
+#include "server/auth/tls_context.h"
 
 namespace convd {
 
@@ -23,17 +24,6 @@ struct TlsPaths {
   std::string client_ca;
 };
 
-// PEM texts that were found to be such, and key and certificate to belong together.
-struct TlsMaterial {
-  std::string certificate;  // the server's first, then those that vouch for it
-  std::string key;
-  std::string client_ca;  // empty where clients need none
-};
-
-// OK where the texts are what TlsMaterial promises; INVALID_ARGUMENT names the flag and what would
-// be right, and never shows the key.
-absl::Status CheckTlsMaterial(const TlsMaterial& material);
-
 // What a server proves itself with, read again when its files change. Any thread may call.
 class TlsFiles {
  public:
@@ -43,6 +33,8 @@ class TlsFiles {
 
   // Another object after each change; never null.
   std::shared_ptr<const TlsMaterial> Current() const;
+  // What OpenSSL makes of it; another after each change, and never null either.
+  std::shared_ptr<SSL_CTX> Context() const;
 
   // Reads the files again where they have changed: true where they count from now on. An error,
   // once for each, where they don't fit together or can't be read; what counted before still does.
@@ -60,6 +52,7 @@ class TlsFiles {
 
   mutable absl::Mutex mu_;
   std::shared_ptr<const TlsMaterial> current_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace convd

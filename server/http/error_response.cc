@@ -18,7 +18,7 @@ HttpResponse ResponseWith(int http_status, const absl::Status& status,
                           nlohmann::ordered_json error) {
   HttpResponse response;
   response.status = http_status;
-  response.code = status.code();
+  response.outcome = absl::Status(status.code(), MessageOf(status));
   response.content_type = "application/json";
   if (http_status == 429 || http_status == 503) response.headers.emplace_back("Retry-After", "1");
   nlohmann::ordered_json json;

@@ -24,14 +24,17 @@ struct HttpRequest {
   std::vector<NameValue> query;    // decoded, in the order in which they came
   std::vector<NameValue> headers;  // names in lower case
   std::string body;
-  std::string peer;                    // "127.0.0.1:40312"
+  std::string peer;        // "127.0.0.1:40312"
+  bool encrypted = false;  // it came over TLS
+  // Of the client's certificate, as Peer has them; empty without one.
+  std::vector<std::string> certificate_names;
   std::vector<NameValue> path_values;  // what stood where the route has {name}; Router sets it
 };
 
 // One answer. A plain value; the server adds Content-Length, Date and Connection.
 struct HttpResponse {
   int status = 200;
-  absl::StatusCode code = absl::StatusCode::kOk;  // for who counts
+  absl::Status outcome;  // for who counts, and logs
   std::string content_type = "text/plain; charset=utf-8";
   std::vector<NameValue> headers;
   std::string body;
@@ -53,6 +56,14 @@ class Responder {
 // Called on the server's only I/O thread, so it neither computes nor waits there; it may answer
 // later.
 using HttpHandler = std::function<void(HttpRequest, std::shared_ptr<Responder>)>;
+
+// Goes on with an admitted request once its body has come, as HttpHandler does; destroyed uncalled
+// where it never does.
+using HttpGoOn = std::function<void(HttpRequest)>;
+
+// Called on the I/O thread, too, when a request's header has come: what goes on with it, or null
+// where it has been answered already, which keeps its body from being read.
+using HttpAdmit = std::function<HttpGoOn(const HttpRequest&, std::shared_ptr<Responder>)>;
 
 }  // namespace convd
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/status/status_macros.h"
+#include "server/auth/request_id.h"
 #include "server/http/error_response.h"
 #include "server/http/http_server.h"
 #include "server/http/inference_rest.h"
@@ -19,7 +20,9 @@ class Api final : public HttpApi {
  public:
   explicit Api(Sources sources)
       : metrics_(std::move(sources.metrics)),
-        router_(std::move(sources.authorize), std::move(sources.answered)),
+        answered_(std::move(sources.answered)),
+        tls_(std::move(sources.tls)),
+        router_(std::move(sources.authorize), answered_),
         rest_(sources.models, sources.datasets, sources.jobs, sources.predictor),
         inference_(sources.models, sources.predictor, sources.serving, std::move(sources.version)),
         scrapes_(/*threads=*/1, kScrapesWaiting) {
@@ -39,11 +42,18 @@ class Api final : public HttpApi {
     // As many of the largest as gRPC takes.
     options.waiting_body_bytes = std::max(options.waiting_body_bytes, 12 * options.read.body_bytes);
     options.urgent_paths = {kHealthPath, kReadyPath, kMetricsPath};
-    CONVD_ASSIGN_OR_RETURN(
-        server_, HttpServer::Start(
-                     options, [this](HttpRequest request, std::shared_ptr<Responder> responder) {
-                       router_.Handle(std::move(request), responder);
-                     }));
+    options.waiting_answer_bytes = options.waiting_body_bytes;
+    options.tls = tls_;
+    if (answered_) {
+      options.on_refused = [this](const HttpResponse& response, const std::string& peer) {
+        TellOfRefused(response, peer);
+      };
+    }
+    CONVD_ASSIGN_OR_RETURN(server_,
+                           HttpServer::Start(options, [this](const HttpRequest& request,
+                                                             std::shared_ptr<Responder> responder) {
+                             return router_.Admit(request, std::move(responder));
+                           }));
     return absl::OkStatus();
   }
 
@@ -52,6 +62,20 @@ class Api final : public HttpApi {
   void Stop(absl::Time deadline) override { server_->Stop(deadline); }
 
  private:
+  // What no route has seen counts as other requests do.
+  void TellOfRefused(const HttpResponse& response, const std::string& peer) const {
+    const RequestId id("");
+    answered_({.method = "other",
+               .status = response.outcome,
+               .duration = absl::ZeroDuration(),
+               .principal = "",
+               .request_id = {id.text().data(), id.text().size()},
+               .trace_id = "",
+               .target = "",
+               .model = "",
+               .peer = [&peer] { return peer; }});
+  }
+
   void Scrape(const std::shared_ptr<Responder>& responder) {
     const bool accepted = scrapes_.Start([this, responder] {
       HttpResponse response;
@@ -66,6 +90,8 @@ class Api final : public HttpApi {
   }
 
   const std::function<std::string()> metrics_;
+  const Answered answered_;
+  const std::function<std::shared_ptr<SSL_CTX>()> tls_;
   Router router_;
   Rest rest_;
   InferenceRest inference_;

@@ -1,6 +1,8 @@
 #ifndef CONVD_SERVER_HTTP_HTTP_API_H_
 #define CONVD_SERVER_HTTP_HTTP_API_H_
 
+#include <openssl/types.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,6 +30,7 @@ class HttpApi {
     std::function<std::string()> metrics;  // in Prometheus's text format; may wait for the disk
     Authorize authorize;
     Answered answered;
+    std::function<std::shared_ptr<SSL_CTX>()> tls = nullptr;  // as HttpServerOptions has it
   };
 
   // Listens on config.http_address. Errors name the flag.

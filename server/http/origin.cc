@@ -24,7 +24,8 @@ absl::Status CheckOrigin(const HttpRequest& request, bool loopback) {
   const absl::string_view host = Find(request.headers, "host");
   absl::string_view origin = Find(request.headers, "origin");
   if (!origin.empty() &&
-      !(absl::ConsumePrefix(&origin, "http://") && absl::EqualsIgnoreCase(origin, host))) {
+      !(absl::ConsumePrefix(&origin, request.encrypted ? "https://" : "http://") &&
+        absl::EqualsIgnoreCase(origin, host))) {
     return absl::PermissionDeniedError(
         "origin: pages of other sites may not call this server unless requests carry tokens "
         "(--tokens)");

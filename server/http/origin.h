@@ -7,9 +7,10 @@
 namespace convd {
 
 // PERMISSION_DENIED where a browser sends the request for a page of another site: its Origin
-// (RFC 6454) isn't the Host that it asks. With `loopback`, for a server that listens on this
-// machine alone, a Host that isn't this machine is refused, too: a name that was made to lead here.
-// Needless where requests carry tokens, which other sites' pages don't have. Any thread may call.
+// (RFC 6454) isn't the Host that it asks, with http or https as it came. With `loopback`, for a
+// server that listens on this machine alone, a Host that isn't this machine is refused, too: a name
+// that was made to lead here. Needless where a request carries a token, which other sites' pages
+// don't have; a browser does show its user's certificate for them. Any thread may call.
 absl::Status CheckOrigin(const HttpRequest& request, bool loopback);
 
 }  // namespace convd

@@ -24,7 +24,7 @@ HttpResponse Ready(const HttpRequest& request, const ServingState& state) {
   }
   HttpResponse response;
   response.status = found->second.ok() ? 200 : 503;
-  response.code = found->second.code();
+  response.outcome = found->second;
   response.body = found->second.ok() ? "ok\n" : absl::StrCat(found->second.message(), "\n");
   if (!asked.empty()) return response;
   for (const auto& [name, status] : services) {

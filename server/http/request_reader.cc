@@ -1,5 +1,6 @@
 #include "server/http/request_reader.h"
 
+#include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/optional.hpp>
@@ -68,6 +69,7 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
   bool awaits_continue() const override { return state_ == State::kBody && expects_continue_; }
   bool keep_alive() const override { return basic_parser::keep_alive(); }
   size_t body_bytes() const override { return request_.body.size(); }
+  HttpRequest& request() override { return request_; }
   HttpRequest Take() override { return std::move(request_); }
 
  private:
@@ -99,15 +101,21 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
     version_ = version;
     request_.method = ToString(method);
     std::string whole = ToString(target);
-    // A proxy is sent the whole address.
+    // A proxy is sent the whole address, whose host counts, whatever the header says (RFC 9112).
     if (!whole.empty() && whole[0] != '/' && whole != "*") {
-      const size_t host = whole.find("://");
-      const size_t path = host == whole.npos ? host : whole.find('/', host + 3);
-      if (host == whole.npos) {
-        return RefuseWith(400, "the request's target is no path; want one that begins with /",
-                          error);
+      absl::string_view rest = whole;
+      const bool scheme = absl::StartsWithIgnoreCase(rest, "http://") ||
+                          absl::StartsWithIgnoreCase(rest, "https://");
+      rest.remove_prefix(scheme ? rest.find("://") + 3 : 0);
+      const size_t end = std::min(rest.find_first_of("/?"), rest.size());
+      target_host_ = std::string(rest.substr(0, end));
+      if (!scheme || target_host_.empty() || absl::StrContains(target_host_, "@")) {
+        return RefuseWith(
+            400, "the request's target is no path; want one that begins with /, or http://HOST/...",
+            error);
       }
-      whole = path == whole.npos ? "/" : whole.substr(path);
+      rest.remove_prefix(end);
+      whole = absl::StrCat(absl::StartsWith(rest, "/") ? "" : "/", rest);
     }
     const size_t mark = whole.find('?');
     request_.path = whole.substr(0, mark);
@@ -142,8 +150,11 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
   void on_header_impl(beast::error_code& error) override {
     header_done_ = true;
     int hosts = 0;
-    for (const NameValue& header : request_.headers) {
-      if (header.first == "host") ++hosts;
+    for (NameValue& header : request_.headers) {
+      if (header.first == "host") {
+        ++hosts;
+        if (!target_host_.empty()) header.second = target_host_;
+      }
       if (header.first == "transfer-encoding" &&
           !absl::EqualsIgnoreCase(header.second, "chunked")) {
         return RefuseWith(501, "transfer-encoding: this server reads chunked, and no other", error);
@@ -183,6 +194,7 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
   const HttpReadLimits limits_;
   State state_ = State::kHeader;
   int version_ = 11;         // ten times HTTP's
+  std::string target_host_;  // of an absolute target
   size_t header_taken_ = 0;  // bytes
   bool header_done_ = false;
   bool expects_continue_ = false;

@@ -37,6 +37,8 @@ class HttpRequestReader {
   // The client expects the connection to stay open.
   virtual bool keep_alive() const = 0;
   virtual size_t body_bytes() const = 0;  // so far
+  // With as much of its body as has come. REQUIRES: kBody or kWhole.
+  virtual HttpRequest& request() = 0;
   // REQUIRES: kWhole. Once.
   virtual HttpRequest Take() = 0;
 };

@@ -86,6 +86,13 @@ class Router::Observed final : public Responder {
         trace_id_(TraceId(Find(request.headers, "traceparent"))),
         peer_(request.peer) {}
 
+  // Whoever dropped it did so without an answer.
+  ~Observed() override {
+    if (responded_) return;
+    const absl::Status wanted = responder_->StillWanted();
+    Respond(ErrorResponse(wanted.ok() ? absl::InternalError("the request was dropped") : wanted));
+  }
+
   // Before it is handed on.
   void Set(const Route& route, absl::string_view model) {
     route_ = route.name;
@@ -98,11 +105,11 @@ class Router::Observed final : public Responder {
   }
   void Respond(HttpResponse response) override {
     if (!responded_.exchange(true)) {
-      if (response.code != absl::StatusCode::kOk) {
+      if (!response.outcome.ok()) {
         const absl::string_view id = request_id_.text();
         response.headers.emplace_back("X-Request-Id", std::string(id.data(), id.size()));
       }
-      if (answered_ != nullptr) Tell(response.code);
+      if (answered_ != nullptr) Tell(response.outcome);
       // Free before the client knows, so that its next request finds the place.
       Admitted over;
       std::swap(over, admitted_);
@@ -114,7 +121,7 @@ class Router::Observed final : public Responder {
  private:
   static constexpr size_t kMostModel = 64;  // of a name that may be one
 
-  void Tell(absl::StatusCode code) const {
+  void Tell(const absl::Status& status) const {
     // As over gRPC, whoever is refused for calling too often isn't audited: the target is left out.
     const bool named = audited_ && !absl::IsResourceExhausted(admitted_.status());
     const std::string target = named ? absl::StrCat("model ", model_) : "";
@@ -122,7 +129,7 @@ class Router::Observed final : public Responder {
     const absl::string_view id = request_id_.text();
     answered_({.method = route_,
                .audited = audited_,
-               .status = absl::Status(code, ""),
+               .status = status,
                .duration = Clock::Real().Monotonic() - begun_,
                .principal = admitted_.principal(),
                .request_id = {id.data(), id.size()},
@@ -144,7 +151,7 @@ class Router::Observed final : public Responder {
   std::atomic<bool> responded_{false};
 };
 
-void Router::Handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
+HttpGoOn Router::Admit(const HttpRequest& request, std::shared_ptr<Responder> responder) const {
   const auto observed = std::make_shared<Observed>(request, std::move(responder), answered_);
   responder = observed;
   const std::string method = request.method == "HEAD" ? "GET" : request.method;
@@ -164,18 +171,24 @@ void Router::Handle(HttpRequest request, std::shared_ptr<Responder> responder) c
                           absl::StartsWith(route.pattern, "/v2/repository/models/");
     observed->Set(route, of_model ? Find(values, "name") : "");
     const absl::Status& status = observed->Hold(authorize_(request, route.scope));
-    if (!status.ok()) return responder->Respond(Refused(request, status));
-    request.path_values = std::move(values);
-    return route.handler(std::move(request), responder);
+    if (!status.ok()) {
+      responder->Respond(Refused(request, status));
+      return nullptr;
+    }
+    return [&route, values = std::move(values), responder](HttpRequest whole) {
+      whole.path_values = values;
+      route.handler(std::move(whole), responder);
+    };
   }
   if (allowed.empty() && request.path != "*") {
     const std::string what_is_there =
         absl::StrJoin(routes_, ", ", [](std::string* out, const Route& route) {
           absl::StrAppend(out, route.method, " ", route.pattern);
         });
-    return responder->Respond(ErrorOf(
+    responder->Respond(ErrorOf(
         request, 404,
         absl::NotFoundError(absl::StrCat("nothing is at this path; there are ", what_is_there))));
+    return nullptr;
   }
   if (request.path == "*") allowed = {"GET", "HEAD", "POST"};
   allowed.push_back("OPTIONS");
@@ -191,6 +204,7 @@ void Router::Handle(HttpRequest request, std::shared_ptr<Responder> responder) c
   }
   response.headers.emplace_back("Allow", allow);
   responder->Respond(std::move(response));
+  return nullptr;
 }
 
 }  // namespace convd

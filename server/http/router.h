@@ -33,13 +33,13 @@ struct Route {
 // Admission::Admit of whoever sent the request.
 using Authorize = std::function<Admitted(const HttpRequest&, Scope)>;
 
-// Told of each request when it is answered: its method is the route's name, or "other" where it has
-// none; the status has no message. Those whose scope is train or admin are audited.
+// Told of each request when it is answered or given up: its method is the route's name, or "other"
+// where it has none. Those whose scope is train or admin are audited.
 using Answered = std::function<void(const FinishedCall&)>;
 
-// Hands each request to its route's handler, once it is admitted, for as long as it isn't answered;
-// answers OPTIONS itself, and 404 and 405 with what there is. Routes are added before the first
-// request; then any thread may call.
+// Hands each request to its route's handler, once it is admitted and its body is there, for as long
+// as it isn't answered; answers OPTIONS itself, and 404 and 405 with what there is. Routes are
+// added before the first request; then any thread may call.
 class Router {
  public:
   // `answered` may be null; it outlives every responder that a handler was given.
@@ -47,7 +47,8 @@ class Router {
       : authorize_(std::move(authorize)), answered_(std::move(answered)) {}
 
   void Add(Route route) { routes_.push_back(std::move(route)); }
-  void Handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
+  // HttpAdmit.
+  HttpGoOn Admit(const HttpRequest& request, std::shared_ptr<Responder> responder) const;
 
  private:
   class Observed;

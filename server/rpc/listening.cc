@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "core/status/status_macros.h"
@@ -26,10 +27,13 @@ constexpr int kMaxStreams = 1000;  // of one connection
 constexpr int kSyncThreads = 4;
 
 // gRPC speaks of much that its users can't help; what it calls errors is often a peer's doing.
+// Whoever can connect may fail at TLS as often as they like, and the log must not grow by it; what
+// is wrong with this server's own files is found before gRPC sees them.
 void LogForGrpc(gpr_log_func_args* message) {
-  spdlog::log(
-      message->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
-      "gRPC: {}", message->message);
+  const bool handshake = absl::StrContains(message->file, "ssl_transport_security") ||
+                         absl::StrContains(message->file, "security_handshaker");
+  const bool error = message->severity == GPR_LOG_SEVERITY_ERROR && !handshake;
+  spdlog::log(error ? spdlog::level::warn : spdlog::level::debug, "gRPC: {}", message->message);
 }
 
 }  // namespace

@@ -26,5 +26,22 @@ TEST(AddressTest, RefusesTheRestAndSaysWhatIsRight) {
   }
 }
 
+TEST(AddressTest, ATokenGoesBeyondThisMachineEncryptedOrByOrderOnly) {
+  for (const char* address :
+       {"127.0.0.1:8081", "127.9.9.9:1", "localhost:1", "[::1]:1", "unix:/x"}) {
+    EXPECT_TRUE(CheckTokenMayBeSent(address, false, false).ok()) << address;
+  }
+  for (const char* address :
+       {"a.example:443", "10.0.0.1:1", "[::2]:1", "127.0.0.1.example:1", "localhost.example:1",
+        "0.0.0.0:1", "[::ffff:127.0.0.1]:1", "2130706433:1"}) {
+    const absl::Status status = CheckTokenMayBeSent(address, false, false);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << address;
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("--insecure-token")) << address;
+    EXPECT_TRUE(CheckTokenMayBeSent(address, true, false).ok());
+    EXPECT_TRUE(CheckTokenMayBeSent(std::string("https://") + address, false, false).ok());
+    EXPECT_TRUE(CheckTokenMayBeSent(address, false, true).ok());
+  }
+}
+
 }  // namespace
 }  // namespace convd

@@ -65,7 +65,11 @@ class AccessTest : public ::testing::Test {
     auto server = Server::Start(config_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
-    channel_ = grpc::CreateChannel(server_->grpc_address(), grpc::InsecureChannelCredentials());
+    std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+    if (!config_.tls_cert.empty()) {
+      credentials = grpc::SslCredentials({authority_.certificate(), own_.key, own_.certificate});
+    }
+    channel_ = grpc::CreateChannel(server_->grpc_address(), credentials);
   }
   grpc::Status Call(const std::string& method, const std::string& token) {
     GenericCall call;
@@ -73,17 +77,18 @@ class AccessTest : public ::testing::Test {
     return call.Run(channel_, method);
   }
   void WriteTokenOfEachScope();
-  // The answer to "METHOD /path" over HTTP.
+  // The answer to "METHOD /path" over HTTP, or HTTPS where the server speaks that.
   std::string Ask(const std::string& route, const std::string& token,
                   const std::string& host = "localhost:8080", const std::string& more = "") {
     RawClient client(server_->http_address());
+    if (!config_.tls_cert.empty()) client.StartTls(authority_.certificate(), own_);
     client.Send(absl::StrCat(
         route, " HTTP/1.1\r\nHost: ", host, "\r\nConnection: close\r\nContent-Length: 0\r\n", more,
         token.empty() ? "" : absl::StrCat("Authorization: Bearer ", token, "\r\n"), "\r\n"));
     return client.Rest();
   }
-  void UseTls(TestAuthority& authority) {
-    const PemPair pair = authority.Issue("convd");
+  void UseTls() {
+    const PemPair pair = authority_.Issue("convd");
     config_.tls_cert = Write("cert.pem", pair.certificate);
     config_.tls_key = Write("key.pem", pair.key);
   }
@@ -93,6 +98,8 @@ class AccessTest : public ::testing::Test {
     return (*client)->ListModels().status();
   }
 
+  TestAuthority authority_;
+  PemPair own_;  // of who asks over TLS; empty: none
   std::string dir_;
   Config config_;
   std::unique_ptr<Server> server_;
@@ -114,7 +121,16 @@ void AccessTest::WriteTokenOfEachScope() {
   config_.tokens = Write("tokens", tokens);
 }
 
-TEST_F(AccessTest, EveryRouteOverHttpWantsATokenWithItsScope) {
+// In the open, and encrypted.
+class EveryAccessTest : public AccessTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  EveryAccessTest() {
+    if (GetParam()) UseTls();
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Tls, EveryAccessTest, ::testing::Bool());
+
+TEST_P(EveryAccessTest, EveryRouteOverHttpWantsATokenWithItsScope) {
   const std::map<std::string, Scope> kRoutes = {
       {"GET /healthz", Scope::kNone},
       {"GET /readyz", Scope::kNone},
@@ -196,14 +212,64 @@ TEST_F(AccessTest, WithoutTokensPagesOfOtherSitesAreRefused) {
   EXPECT_THAT(Ask("GET /healthz", "", "example.org"), HasSubstr("HTTP/1.1 200 "));
 }
 
-TEST_F(AccessTest, CertificatesAloneLetNobodyInOverHttp) {
-  TestAuthority authority;
-  UseTls(authority);
-  config_.tls_client_ca = Write("ca.pem", authority.certificate());
+TEST_F(AccessTest, WithCertificatesAloneOnesHolderMayDoEverythingOverHttps) {
+  UseTls();
+  config_.tls_client_ca = Write("ca.pem", authority_.certificate());
   Start();
+  // What asks whether the server is well often has no certificate to show, such as Kubernetes.
+  EXPECT_THAT(Ask("GET /healthz", ""), HasSubstr("HTTP/1.1 200 "));
   EXPECT_THAT(Ask("GET /v1/models", ""),
               AllOf(HasSubstr("HTTP/1.1 401 "), HasSubstr("--tls-client-ca")));
-  EXPECT_THAT(Ask("GET /healthz", ""), HasSubstr("HTTP/1.1 200 "));
+  EXPECT_THAT(Ask("GET /v1/models", "no-token"), HasSubstr("HTTP/1.1 401 "));
+  own_ = authority_.Issue("board");
+  EXPECT_THAT(Ask("GET /v1/models", ""), HasSubstr("HTTP/1.1 200 "));
+  EXPECT_THAT(Ask("POST /v2/repository/models/none/unload", ""), HasSubstr("HTTP/1.1 404 "));
+  // A browser shows its user's certificate for other sites' pages, too.
+  EXPECT_THAT(Ask("GET /v1/models", "", "localhost", "Origin: https://localhost\r\n"),
+              HasSubstr("HTTP/1.1 200 "));
+  EXPECT_THAT(Ask("GET /v1/models", "", "localhost", "Origin: http://localhost\r\n"),
+              HasSubstr("HTTP/1.1 403 "));
+  TestAuthority stranger("stranger");
+  own_ = stranger.Issue("board");
+  EXPECT_EQ(Ask("GET /healthz", ""), "");
+}
+
+TEST_F(AccessTest, ACertificatesNamesAreTheSameOverHttpsAndGrpc) {
+  UseTls();
+  config_.tls_client_ca = Write("ca.pem", authority_.certificate());
+  config_.tokens =
+      Write("tokens", "board read cert\nbuilder.example train cert\n" + Line("ci", "predict"));
+  own_ = authority_.Issue("x", "DNS:other.example,DNS:builder.example");
+  Start();
+  EXPECT_THAT(Ask("GET /v1/models", ""),
+              AllOf(HasSubstr("HTTP/1.1 403 "), HasSubstr("\\\"builder.example\\\" has train")));
+  EXPECT_THAT(Call("/convd.v1.Models/ListModels", "").error_message(),
+              HasSubstr("\"builder.example\" has train"));
+  // A token counts before a certificate, and doesn't make it needless.
+  EXPECT_THAT(Ask("GET /v1/models", "ci-token"),
+              AllOf(HasSubstr("HTTP/1.1 403 "), HasSubstr("\\\"ci\\\" has predict")));
+  own_ = authority_.Issue("board");
+  EXPECT_THAT(Ask("GET /v1/models", ""), HasSubstr("HTTP/1.1 200 "));
+  own_ = authority_.Issue("who");
+  EXPECT_THAT(Ask("GET /v1/models", ""),
+              AllOf(HasSubstr("HTTP/1.1 401 "), HasSubstr("certificate is for who")));
+  own_ = {};
+  EXPECT_THAT(Ask("GET /v1/models", "ci-token"), HasSubstr("HTTP/1.1 401 "));
+}
+
+TEST_F(AccessTest, WhoMayNotSendABodyIsToldBeforeTheBody) {
+  WriteTokenOfEachScope();
+  Start();
+  for (const auto& [path, token, status] :
+       {std::tuple{"/v1/models/m:predict", "", "401"},
+        std::tuple{"/v1/models/m:predict", "not-predict-token", "403"},
+        std::tuple{"/v1/nothing", "", "404"}, std::tuple{"/v1/models", "", "405"}}) {
+    RawClient client(server_->http_address());
+    client.Send(
+        absl::StrCat("POST ", path, " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999",
+                     "\r\nExpect: 100-continue\r\nAuthorization: Bearer ", token, "\r\n\r\n"));
+    EXPECT_THAT(client.Rest(), HasSubstr(absl::StrCat("HTTP/1.1 ", status, " "))) << path;
+  }
 }
 
 TEST_F(AccessTest, APrincipalsLimitsAreOneForGrpcAndHttp) {
@@ -217,7 +283,7 @@ TEST_F(AccessTest, APrincipalsLimitsAreOneForGrpcAndHttp) {
   EXPECT_THAT(Ask("GET /healthz", ""), HasSubstr("HTTP/1.1 200 "));
 }
 
-TEST_F(AccessTest, EveryMethodWantsATokenWithItsScope) {
+TEST_P(EveryAccessTest, EveryMethodWantsATokenWithItsScope) {
   WriteTokenOfEachScope();
   Start();
   for (const MethodScope& method : MethodScopes()) {
@@ -281,17 +347,18 @@ TEST_F(AccessTest, TheAuditLogSaysWhoChangedWhat) {
 }
 
 TEST_F(AccessTest, EncryptsAndTellsAClientWhatItIsMissing) {
-  TestAuthority authority, stranger("stranger");
-  UseTls(authority);
+  TestAuthority stranger("stranger");
+  UseTls();
   config_.tokens = Write("tokens", Line("ci", "read"));
   Start();
   ClientOptions options;
   options.token = "ci-token";
   EXPECT_THAT(Connect(options).message(), HasSubstr("wants TLS"));
   options.tls_ca = stranger.certificate();
+  EXPECT_THAT(Connect(options).message(), HasSubstr("certificates were given"));
   EXPECT_THAT(Connect(options, "https://").message(),
               HasSubstr("nobody whom this client trusts vouches for"));
-  options.tls_ca = authority.certificate();
+  options.tls_ca = authority_.certificate();
   EXPECT_EQ(Connect(options, "https://"), absl::OkStatus());
   options.tls = true;
   options.token.clear();
@@ -303,24 +370,24 @@ TEST_F(AccessTest, EncryptsAndTellsAClientWhatItIsMissing) {
 }
 
 TEST_F(AccessTest, KnowsClientsByTheirCertificates) {
-  TestAuthority authority, stranger("stranger");
-  UseTls(authority);
-  config_.tls_client_ca = Write("ca.pem", authority.certificate());
+  TestAuthority stranger("stranger");
+  UseTls();
+  config_.tls_client_ca = Write("ca.pem", authority_.certificate());
   config_.tokens = Write("tokens", "board read cert\nbuilder.example train cert\n");
   Start();
   ClientOptions options;
   options.tls = true;
-  options.tls_ca = authority.certificate();
+  options.tls_ca = authority_.certificate();
   EXPECT_THAT(Connect(options).message(), HasSubstr("wants a certificate of the client"));
   const auto with = [&](const PemPair& pair) {
     options.tls_certificate = pair.certificate;
     options.tls_key = pair.key;
     return Connect(options);
   };
-  EXPECT_EQ(with(authority.Issue("board")), absl::OkStatus());
-  EXPECT_THAT(with(authority.Issue("x", "DNS:builder.example")).message(),
+  EXPECT_EQ(with(authority_.Issue("board")), absl::OkStatus());
+  EXPECT_THAT(with(authority_.Issue("x", "DNS:builder.example")).message(),
               HasSubstr("\"builder.example\" has train"));
-  EXPECT_THAT(with(authority.Issue("who")).message(),
+  EXPECT_THAT(with(authority_.Issue("who")).message(),
               HasSubstr("the client's certificate is for who"));
   EXPECT_THAT(with(stranger.Issue("board")).message(), HasSubstr("may not accept this client's"));
 }

@@ -5,8 +5,11 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <sstream>
+#include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "server/json_log_lines.h"
 #include "server/json_text.h"
 #include "tests/core/time/hand_clock.h"
@@ -76,16 +79,65 @@ TEST_F(CallLogTest, AuditsToTheFileOnWhoeverRenamesIt) {
             "\"outcome\":\"OK\",\"message\":\"\"}\n");
   ASSERT_TRUE(fs_.Rename("/audit", "/audit.1").ok());
   Finish(log, absl::PermissionDeniedError("no"));
+  (*audit)->Flush();
   EXPECT_THAT(fs_.Bytes("/audit"), HasSubstr("\"PERMISSION_DENIED\",\"message\":\"no\"}\n"));
   // Whoever isn't known could fill the disk.
   Finish(log, absl::UnauthenticatedError("who"), "");
   Finish(log, absl::OkStatus(), "ci", /*audited=*/false);
+  (*audit)->Flush();
   EXPECT_THAT(fs_.Bytes("/audit"), Not(HasSubstr("UNAUTHENTICATED")));
   EXPECT_EQ(text_.str(), "");
   // What can't be written is at least in the log.
   fs_.FailAt(1, /*ever_after=*/true);
   Finish(log, absl::OkStatus());
   EXPECT_THAT(text_.str(), HasSubstr("\"level\":\"error\",\"message\":\"--audit-log: "));
+}
+
+// The thread of a refused call is often one that all others wait for.
+TEST_F(CallLogTest, RefusedCallsWaitForNoDiskAndAreCountedWhereThereAreTooMany) {
+  std::vector<std::string> lost;
+  const auto audit = AuditLog::Open(
+      fs_, "/audit", [&](const absl::Status&, std::string_view what) { lost.emplace_back(what); });
+  ASSERT_TRUE(audit.ok());
+  absl::Notification stuck, free;
+  fs_.OnOperation([&](std::string_view, const std::string&) {
+    if (!stuck.HasBeenNotified()) stuck.Notify();
+    free.WaitForNotification();
+  });
+  CallLog log(audit->get(), clock_);
+  Finish(log, absl::PermissionDeniedError("first"));
+  stuck.WaitForNotification();
+  for (size_t i = 0; i < AuditLog::kMostWaiting + 5; ++i) {
+    Finish(log, absl::PermissionDeniedError("no"));
+  }
+  free.Notify();
+  (*audit)->Flush();
+  const std::string text = fs_.Bytes("/audit");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'),
+            2 + static_cast<int>(AuditLog::kMostWaiting));
+  EXPECT_THAT(text, HasSubstr("\"message\":\"5 lines of calls that changed nothing are left out"));
+  EXPECT_THAT(lost, ::testing::ElementsAre(HasSubstr("5 lines")));
+}
+
+TEST_F(CallLogTest, AnAuditLineBeginsOnALineOfItsOwn) {
+  fs_.Bytes("/audit") = "{\"time\":\"20";  // as a full disk cuts it
+  const auto audit = AuditLog::Open(fs_, "/audit");
+  ASSERT_TRUE(audit.ok());
+  CallLog log(audit->get(), clock_);
+  Finish(log, absl::OkStatus());
+  Finish(log, absl::OkStatus());
+  EXPECT_THAT(fs_.Bytes("/audit"), ::testing::StartsWith("{\"time\":\"20\n{\"time\":\"2026-"));
+  const std::string text = fs_.Bytes("/audit");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
+TEST_F(CallLogTest, ANewAuditLogOutlivesAPowerCut) {
+  const auto audit = AuditLog::Open(fs_, "/audit");
+  ASSERT_TRUE(audit.ok());
+  CallLog log(audit->get(), clock_);
+  Finish(log, absl::OkStatus());
+  EXPECT_THAT(fs_.AfterPowerCut(/*entries_survive=*/false)->Bytes("/audit"),
+              HasSubstr("MoveLabel"));
 }
 
 TEST_F(CallLogTest, WarnsOfWhatIsTheServersFaultWithTheCallsId) {

@@ -128,6 +128,9 @@ TEST(ConfigTest, HttpHasAnAddressOfItsOwnOrNone) {
   EXPECT_EQ(Parse({"--http-address", "off"})->config.http_address, "");
   EXPECT_EQ(Parse({"--http-address", ""})->config.http_address, "");
   EXPECT_EQ(Parse({"--http-address", "0.0.0.0:1", "--insecure"})->config.http_address, "0.0.0.0:1");
+  EXPECT_TRUE(
+      Parse({"--http-address", "0.0.0.0:1", "--tls-cert", "c", "--tls-key", "k", "--tokens", "t"})
+          .ok());
 }
 
 TEST(ConfigTest, BytesMayHaveAUnit) {
@@ -220,6 +223,12 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--cpus", "1", "--cpus", "2"}, "--cpus", ""},
       {{"--http-address", "127.0.0.1"}, "--http-address", "HOST:PORT"},
       {{"--http-address", "0.0.0.0:8080"}, "--http-address", "--insecure"},
+      {{"--http-address", "0.0.0.0:8080", "--tokens", "t"},
+       "--http-address",
+       "tokens would travel"},
+      {{"--http-address", "0.0.0.0:8080", "--tls-cert", "c", "--tls-key", "k"},
+       "--http-address",
+       "--tls-client-ca"},
       {{"--web-address", "127.0.0.1:8080"}, "--web-address", "--help"},
       {{"stray"}, "stray", "--help"},
   };

@@ -105,6 +105,63 @@ TEST_F(AdmissionTest, ACertificateIsKnownByOneOfItsNames) {
   EXPECT_EQ(certificates_only->Admit(Scope::kAdmin, "", {names}).principal(), "Board");
 }
 
+TEST_F(AdmissionTest, WhatItMayNotDoCountsForAPrincipalsRateAndTakesNoPlace) {
+  Write(Line("ci", "predict", "one") + " rate=2 concurrent=1\n");
+  const auto admission = Open();
+  const Admitted first = admission->Admit(Scope::kAdmin, "Bearer one", {});
+  EXPECT_EQ(first.status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer one", {}).status().ok());
+  const Admitted third = admission->Admit(Scope::kAdmin, "Bearer one", {});
+  EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(third.principal(), "ci");
+}
+
+TEST_F(AdmissionTest, ReadsAFileAgainUntilItCanBeRead) {
+  Write(Line("ci", "predict", "one") + "\n");
+  const auto admission = Open();
+  Write(Line("ci", "predict", "two") + "\n");
+  fs_.FailAt(2);  // after the stamp, the file is opened
+  EXPECT_FALSE(admission->Reload().ok());
+  EXPECT_TRUE(*admission->Reload());
+  EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer two", {}).status().ok());
+}
+
+TEST_F(AdmissionTest, AFileThatIsWrittenMeanwhileIsReadAgain) {
+  Write(Line("ci", "predict", "one") + "\n");
+  const auto admission = Open();
+  Write(Line("ci", "predict", "two") + "\n");
+  bool once = true;
+  fs_.OnOperation([&](std::string_view operation, const std::string&) {
+    if (operation == "read" && std::exchange(once, false)) {
+      fs_.Bytes("/tokens") = Line("ci", "predict", "six") + "\n";
+    }
+  });
+  EXPECT_EQ(admission->Reload().status().code(), absl::StatusCode::kAborted);
+  EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer one", {}).status().ok());
+  EXPECT_TRUE(*admission->Reload());
+  EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer six", {}).status().ok());
+}
+
+TEST_F(AdmissionTest, HalfAFileLocksNobodyOutWhileItIsWritten) {
+  Write(Line("ci", "predict", "one") + "\n" + Line("bo", "predict", "two") + "\n");
+  const auto admission = Open();
+  for (const std::string& half : {std::string(), Line("ci", "predict", "one")}) {
+    fs_.Bytes("/tokens") = half;
+    fs_.SetTime("/tokens", clock_.Now());
+    EXPECT_FALSE(*admission->Reload());
+    EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer two", {}).status().ok());
+    EXPECT_FALSE(admission->AdmitsNobody());
+  }
+  // Nobody writes any more, so it is what is meant.
+  fs_.Bytes("/tokens") = "";
+  fs_.SetTime("/tokens", clock_.Now());
+  EXPECT_FALSE(*admission->Reload());
+  clock_.Advance(absl::Seconds(3));
+  EXPECT_TRUE(*admission->Reload());
+  EXPECT_FALSE(admission->Admit(Scope::kPredict, "Bearer one", {}).status().ok());
+  EXPECT_TRUE(admission->AdmitsNobody());
+}
+
 TEST_F(AdmissionTest, LimitsAreThePrincipalsAndSayWhereTheyCameFrom) {
   Write(Line("ci", "predict", "one") + " rate=1 concurrent=2\n" + Line("ci", "predict", "two") +
         " rate=1 concurrent=2\n" + Line("bo", "predict", "three"));

@@ -68,7 +68,17 @@ TestAuthority::TestAuthority(const std::string& name)
 }
 
 PemPair TestAuthority::Issue(const std::string& common_name, const std::string& alternative_names) {
-  const std::shared_ptr<EVP_PKEY> key = NewKey();
+  return Issue(common_name, alternative_names, NewKey());
+}
+
+PemPair TestAuthority::IssueRsa(const std::string& common_name, unsigned bits) {
+  const std::shared_ptr<EVP_PKEY> key(EVP_RSA_gen(bits), EVP_PKEY_free);
+  Want(key != nullptr);
+  return Issue(common_name, "DNS:localhost", key);
+}
+
+PemPair TestAuthority::Issue(const std::string& common_name, const std::string& alternative_names,
+                             const std::shared_ptr<EVP_PKEY>& key) {
   const std::shared_ptr<X509> certificate = NewCertificate(common_name, key.get(), serial_++);
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate_.get()));
   Extend(certificate.get(), certificate_.get(), NID_subject_alt_name, alternative_names);

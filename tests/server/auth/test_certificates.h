@@ -24,8 +24,13 @@ class TestAuthority {
   // With a new key; `alternative_names` as in "DNS:localhost,IP:127.0.0.1".
   PemPair Issue(const std::string& common_name,
                 const std::string& alternative_names = "DNS:localhost,IP:127.0.0.1");
+  // With an RSA key of so many bits instead.
+  PemPair IssueRsa(const std::string& common_name, unsigned bits);
 
  private:
+  PemPair Issue(const std::string& common_name, const std::string& alternative_names,
+                const std::shared_ptr<EVP_PKEY>& key);
+
   long serial_ = 1;
   std::shared_ptr<EVP_PKEY> key_;
   std::shared_ptr<X509> certificate_;

@@ -52,6 +52,33 @@ TEST_F(TlsFilesTest, ReadsThePairAgainWhenItHasChangedAndFits) {
   EXPECT_EQ((*files)->Current()->client_ca, authority_.certificate());
 }
 
+TEST_F(TlsFilesTest, RefusesWhatTheTlsLibraryFindsTooWeak) {
+  Write(first_);
+  Write("/ca", authority_.certificate());
+  const auto files = Open();
+  ASSERT_TRUE(files.ok()) << files.status();
+  const auto context = (*files)->Context();
+  Write(authority_.IssueRsa("weak", 1024));
+  EXPECT_THAT((*files)->Reload().status().message(),
+              AllOf(HasSubstr("--tls-cert: "), HasSubstr("key too small")));
+  EXPECT_EQ((*files)->Context(), context);
+  Write(authority_.IssueRsa("strong", 2048));
+  EXPECT_TRUE(*(*files)->Reload());
+  EXPECT_NE((*files)->Context(), context);
+}
+
+TEST_F(TlsFilesTest, TriesAgainWhatCouldNotBeRead) {
+  Write(first_);
+  Write("/ca", authority_.certificate());
+  const auto files = Open();
+  ASSERT_TRUE(files.ok()) << files.status();
+  Write(second_);
+  fs_.FailAt(4);  // after the three stamps
+  EXPECT_FALSE((*files)->Reload().ok());
+  EXPECT_TRUE(*(*files)->Reload());
+  EXPECT_EQ((*files)->Current()->certificate, second_.certificate);
+}
+
 TEST_F(TlsFilesTest, NamesTheFlagOfWhatIsNoPem) {
   Write(first_);
   Write("/ca", "");

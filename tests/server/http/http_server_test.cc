@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "server/auth/tls_context.h"
 #include "server/http/error_response.h"
 #include "server/http/request_reader.h"
 #include "tests/server/http/raw_client.h"
@@ -42,24 +43,33 @@ class HttpServerTest : public ::testing::Test {
   ~HttpServerTest() override { waiting_.clear(); }
 
   void Start() {
-    auto server = HttpServer::Start(options_, [this](HttpRequest request,
-                                                     std::shared_ptr<Responder> responder) {
-      if (request.path == "/wait") {
-        absl::MutexLock lock(&mu_);
-        waiting_.push_back({std::move(request), std::move(responder)});
-        return;
-      }
-      if (request.path == "/drop") return;
-      HttpResponse response;
-      response.body = absl::StrCat(request.method, " ", request.path);
-      for (const NameValue& value : request.query) {
-        absl::StrAppend(&response.body, " ", value.first, "=", value.second);
-      }
-      absl::StrAppend(&response.body, " ", request.body.size(), " ", request.body.substr(0, 100));
-      responder->Respond(response);
-    });
+    auto server = HttpServer::Start(
+        options_,
+        [this](const HttpRequest& header, std::shared_ptr<Responder> responder) -> HttpGoOn {
+          if (header.path == "/refused") {
+            responder->Respond(ErrorResponse(absl::PermissionDeniedError("not for you")));
+            return nullptr;
+          }
+          return [this, responder](HttpRequest request) { Handle(std::move(request), responder); };
+        });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+  }
+  void Handle(HttpRequest request, std::shared_ptr<Responder> responder) {
+    if (request.path == "/wait") {
+      absl::MutexLock lock(&mu_);
+      waiting_.push_back({std::move(request), std::move(responder)});
+      return;
+    }
+    if (request.path == "/drop") return;
+    if (request.path == "/echo") return responder->Respond(Text(request.body));
+    HttpResponse response;
+    response.body = absl::StrCat(request.method, " ", request.path);
+    for (const NameValue& value : request.query) {
+      absl::StrAppend(&response.body, " ", value.first, "=", value.second);
+    }
+    absl::StrAppend(&response.body, " ", request.body.size(), " ", request.body.substr(0, 100));
+    responder->Respond(response);
   }
 
   Waiting TakeWaiting() {
@@ -76,8 +86,26 @@ class HttpServerTest : public ::testing::Test {
     return response;
   }
 
+  // Each connection begins with what the last call made of authority_.
+  void UseTls() {
+    const PemPair pair = authority_.Issue("localhost");
+    material_.certificate = pair.certificate;
+    material_.key = pair.key;
+    const auto context = NewTlsContext(material_);
+    ASSERT_TRUE(context.ok()) << context.status();
+    absl::MutexLock lock(&mu_);
+    context_ = *context;
+    options_.tls = [this] {
+      absl::MutexLock lock(&mu_);
+      return context_;
+    };
+  }
+
+  TestAuthority authority_;
+  TlsMaterial material_;
   HttpServerOptions options_;
   absl::Mutex mu_;
+  std::shared_ptr<SSL_CTX> context_ ABSL_GUARDED_BY(mu_);
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<HttpServer> server_;
 };
@@ -304,6 +332,20 @@ TEST_F(HttpServerTest, RefusesRequestsBeyondItsLimitButForUrgentOnes) {
   EXPECT_THAT(second.Response(), EndsWith("GET /2 0 "));
 }
 
+TEST_F(HttpServerTest, UrgentRequestsTakeNoOthersPlace) {
+  options_.max_requests = 1;
+  options_.urgent_paths = {"/wait"};
+  Start();
+  RawClient urgent(server_->address());
+  urgent.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  RawClient other(server_->address());
+  other.Send(Get("/2"));
+  EXPECT_THAT(other.Response(), EndsWith("GET /2 0 "));
+  waiting.responder->Respond(Text("well"));
+  EXPECT_THAT(urgent.Response(), EndsWith("well"));
+}
+
 TEST_F(HttpServerTest, AnswersTheFirstAnswerOnceAndDroppedRequestsWith500) {
   Start();
   RawClient client(server_->address());
@@ -316,13 +358,215 @@ TEST_F(HttpServerTest, AnswersTheFirstAnswerOnceAndDroppedRequestsWith500) {
   EXPECT_THAT(client.Response(), StartsWith("HTTP/1.1 500 Internal Server Error"));
 }
 
+// As curl and wget do: nothing that TLS adds may be lost or held back.
+TEST_F(HttpServerTest, SpeaksTls) {
+  UseTls();
+  options_.read.body_bytes = int64_t{8} << 20;
+  Start();
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    RawClient client(server_->address());
+    ASSERT_TRUE(client.StartTls(authority_.certificate(), {}, "http/1.1", version));
+    EXPECT_EQ(SSL_version(client.ssl()), version);
+    const unsigned char* protocol = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(client.ssl(), &protocol, &size);
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(protocol), size), "http/1.1");
+    client.Send(Get("/1") + Get("/2"));
+    EXPECT_THAT(client.Response(), EndsWith("GET /1 0 "));
+    EXPECT_THAT(client.Response(), EndsWith("GET /2 0 "));
+    client.Send(
+        absl::StrCat("POST /e", kHost, "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n"));
+    EXPECT_EQ(client.Response(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.Send("body");
+    EXPECT_THAT(client.Response(), EndsWith("POST /e 4 body"));
+    std::string large;
+    while (large.size() < 5'000'000) absl::StrAppend(&large, large.size(), " ");
+    client.Send(
+        absl::StrCat("POST /echo", kHost, "Content-Length: ", large.size(), "\r\n\r\n", large));
+    const std::string echo = client.Response();
+    EXPECT_TRUE(echo.substr(echo.find("\r\n\r\n") + 4) == large);
+    client.Send(Get("/wait"));
+    client.EndSending();
+    TakeWaiting().responder->Respond(Text("for you"));
+    EXPECT_THAT(client.Rest(), EndsWith("for you"));
+    // The end is said, too, so that nobody else can have cut it off.
+    EXPECT_EQ(SSL_get_shutdown(client.ssl()) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+  }
+}
+
+TEST_F(HttpServerTest, WillNotSpeakTlsWithEveryone) {
+  UseTls();
+  options_.header_time = absl::Milliseconds(20);
+  Start();
+  EXPECT_FALSE(RawClient(server_->address()).StartTls("", {}, "http/1.1", TLS1_1_VERSION));
+  EXPECT_FALSE(RawClient(server_->address()).StartTls("", {}, "h2"));
+  TestAuthority stranger("stranger");
+  EXPECT_FALSE(RawClient(server_->address()).StartTls(stranger.certificate()));
+  RawClient plain(server_->address());
+  plain.Send(Get("/"));
+  EXPECT_THAT(plain.Rest(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("https://")));
+  RawClient noise(server_->address());
+  noise.Send("\x80" + std::string(100, '\xff'));
+  noise.Rest();  // ends
+  RawClient silent(server_->address());
+  EXPECT_EQ(silent.Rest(), "");
+  RawClient half(server_->address());
+  half.Send(std::string("\x16\x03\x01\x02\x00", 5));
+  EXPECT_EQ(half.Rest(), "");
+}
+
+TEST_F(HttpServerTest, KnowsAClientByItsCertificateAndAsksNobodyElseForOne) {
+  material_.client_ca = authority_.certificate();
+  UseTls();
+  Start();
+  const PemPair pair =
+      authority_.Issue("board", "DNS:b.example,URI:spiffe://x/b,IP:10.0.0.1,email:b@x");
+  const auto ask = [&](const PemPair& own) {
+    RawClient client(server_->address());
+    client.StartTls(authority_.certificate(), own);
+    client.Send(absl::StrCat("GET /wait", kHost, "Connection: close\r\n\r\n"));
+    const Waiting waiting = TakeWaiting();
+    waiting.responder->Respond(Text("x"));
+    EXPECT_THAT(client.Rest(), EndsWith("x"));
+    EXPECT_TRUE(waiting.request.encrypted);
+    return waiting.request.certificate_names;
+  };
+  EXPECT_THAT(ask(pair),
+              ::testing::ElementsAre("board", "b.example", "spiffe://x/b", "10.0.0.1", "b@x"));
+  EXPECT_THAT(ask({}), ::testing::IsEmpty());
+  TestAuthority stranger("stranger");
+  RawClient client(server_->address());
+  client.StartTls(authority_.certificate(), stranger.Issue("board"));
+  client.Send(Get("/"));
+  EXPECT_EQ(client.Rest(), "");
+}
+
+TEST_F(HttpServerTest, TakesANewCertificateForNewConnections) {
+  UseTls();
+  Start();
+  RawClient before(server_->address());
+  ASSERT_TRUE(before.StartTls(authority_.certificate()));
+  TestAuthority other("other");
+  authority_ = other;
+  UseTls();
+  RawClient after(server_->address());
+  EXPECT_TRUE(after.StartTls(other.certificate()));
+  before.Send(Get("/1"));
+  EXPECT_THAT(before.Response(), EndsWith("GET /1 0 "));
+}
+
+TEST_F(HttpServerTest, AnswersWhoIsRefusedBeforeItsBodyComes) {
+  Start();
+  for (const char* more : {"Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n",
+                           "Content-Length: 9\r\nExpect: 100-continue\r\n"}) {
+    RawClient client(server_->address());
+    client.Send(absl::StrCat("POST /refused", kHost, more, "\r\n"));
+    EXPECT_THAT(client.Rest(),
+                AllOf(StartsWith("HTTP/1.1 403 "), HasSubstr("Connection: close\r\n")))
+        << more;
+  }
+  // Whose body is here already needn't go.
+  RawClient whole(server_->address());
+  whole.Send(absl::StrCat("POST /refused", kHost, "Content-Length: 2\r\n\r\nab", Get("/next")));
+  EXPECT_THAT(whole.Response(), StartsWith("HTTP/1.1 403 "));
+  EXPECT_THAT(whole.Response(), EndsWith("GET /next 0 "));
+}
+
+TEST_F(HttpServerTest, TakesABodyIntoItsBoundUntilItIsAnswered) {
+  options_.waiting_body_bytes = 1000;
+  Start();
+  const std::string post =
+      absl::StrCat("POST /wait", kHost, "Content-Length: 900\r\n\r\n", std::string(900, 'x'));
+  RawClient gone(server_->address());
+  gone.Send(post);
+  const Waiting held = TakeWaiting();
+  gone.Reset();
+  while (held.responder->StillWanted().ok()) std::this_thread::yield();
+  RawClient other(server_->address());
+  other.Send(post);
+  EXPECT_THAT(other.Rest(), StartsWith("HTTP/1.1 503 "));
+  held.responder->Respond(Text("for nobody"));
+  RawClient third(server_->address());
+  third.Send(post);
+  TakeWaiting().responder->Respond(Text("for you"));
+  EXPECT_THAT(third.Response(), EndsWith("for you"));
+}
+
+TEST_F(HttpServerTest, ClosesWhoHasLeftAnAnswerUnreadForLongest) {
+  options_.waiting_answer_bytes = int64_t{100} << 20;
+  Start();
+  const std::string large(size_t{40} << 20, 'x');
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<RawClient>(server_->address()));
+    clients.back()->Send(Get("/wait"));
+    TakeWaiting().responder->Respond(Text(large));
+    // It has begun when the next one is answered.
+    RawClient next(server_->address());
+    next.Send(Get("/next"));
+    next.Response();
+  }
+  EXPECT_LT(clients[0]->Response().size(), large.size());
+  EXPECT_GT(clients[1]->Response().size(), large.size());
+  EXPECT_GT(clients[2]->Response().size(), large.size());
+}
+
+// How far a client may send ahead while its request is being answered.
+TEST_F(HttpServerTest, ReadsSoFarAheadAndNoFurther) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(Get("/wait"));
+  const Waiting waiting = TakeWaiting();
+  const size_t taken = client.SendWhileTaken(size_t{64} << 20);
+  EXPECT_LT(taken, size_t{64} << 20);
+  waiting.responder->Respond(Text("one"));
+  EXPECT_THAT(client.Response(), EndsWith("one"));
+}
+
+TEST_F(HttpServerTest, TellsOfWhatItRefusesItself) {
+  absl::Mutex mu;
+  std::vector<int> refused;
+  options_.on_refused = [&](const HttpResponse& response, const std::string& peer) {
+    absl::MutexLock lock(&mu);
+    EXPECT_THAT(peer, StartsWith("127.0.0.1:"));
+    refused.push_back(response.status);
+  };
+  options_.read.body_bytes = 10;
+  Start();
+  for (const std::string& request :
+       {Get("no-path"), absl::StrCat("POST /", kHost, "Content-Length: 11\r\n\r\n")}) {
+    RawClient client(server_->address());
+    client.Send(request);
+    client.Rest();
+  }
+  server_ = nullptr;
+  EXPECT_THAT(refused, ::testing::ElementsAre(400, 413));
+}
+
+TEST_F(HttpServerTest, AnAbsoluteTargetsHostCounts) {
+  for (const auto& [target, host] : {std::pair<std::string, std::string>{"http://a:1/x?q", "a:1"},
+                                     {"HTTPS://b?q", "b"},
+                                     {"/x", "x"}}) {
+    const auto reader = HttpRequestReader::New({});
+    std::string left;
+    ASSERT_EQ(Feed(*reader, left, Get(target)), HttpRequestReader::State::kWhole) << target;
+    EXPECT_EQ(Find(reader->request().headers, "host"), host);
+    EXPECT_EQ(reader->request().path, target[0] == 'H' ? "/" : "/x");
+  }
+  for (const char* target : {"ftp://a/x", "http:///x", "http://user@a/x", "a/x"}) {
+    const auto reader = HttpRequestReader::New({});
+    std::string left;
+    EXPECT_EQ(Feed(*reader, left, Get(target)), HttpRequestReader::State::kRefused) << target;
+  }
+}
+
 TEST_F(HttpServerTest, TellsWhenAClientHasGone) {
   Start();
   RawClient client(server_->address());
   client.Send(Get("/wait"));
   const Waiting waiting = TakeWaiting();
   EXPECT_TRUE(waiting.responder->StillWanted().ok());
-  client.Close();
+  client.Reset();
   while (waiting.responder->StillWanted().ok()) std::this_thread::yield();
   EXPECT_EQ(waiting.responder->StillWanted().code(), absl::StatusCode::kCancelled);
   waiting.responder->Respond(Text("for nobody"));
@@ -330,7 +574,12 @@ TEST_F(HttpServerTest, TellsWhenAClientHasGone) {
   RawClient half(server_->address());
   half.Send(Get("/wait"));
   half.EndSending();
-  TakeWaiting().responder->Respond(Text("for you"));
+  const Waiting wanted = TakeWaiting();
+  RawClient next(server_->address());
+  next.Send(Get("/next"));
+  next.Response();
+  EXPECT_TRUE(wanted.responder->StillWanted().ok());
+  wanted.responder->Respond(Text("for you"));
   EXPECT_THAT(half.Rest(), EndsWith("for you"));
 }
 

@@ -4,11 +4,18 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <memory>
 #include <string>
+
+#include "tests/server/auth/test_certificates.h"
 
 namespace convd {
 
@@ -28,8 +35,41 @@ class RawClient {
   RawClient(const RawClient&) = delete;
   RawClient& operator=(const RawClient&) = delete;
 
+  // Speaks TLS from now on, with this certificate where it isn't empty; false where the server
+  // won't have it, which TLS 1.3 may only tell with the first answer. Whoever the server is counts
+  // as well if `authority` is empty.
+  bool StartTls(const std::string& authority = "", const PemPair& own = {},
+                const std::string& protocol = "http/1.1", int version = TLS1_3_VERSION) {
+    const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()),
+                                                               SSL_CTX_free);
+    SSL_CTX_set_security_level(context.get(), 0);
+    SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION);
+    SSL_CTX_set_max_proto_version(context.get(), version);
+    if (!authority.empty()) {
+      X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), Certificate(authority).get());
+      SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    }
+    if (!own.certificate.empty()) {
+      SSL_CTX_use_certificate(context.get(), Certificate(own.certificate).get());
+      const std::unique_ptr<BIO, int (*)(BIO*)> bio(BIO_new_mem_buf(own.key.data(), -1), BIO_free);
+      const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(
+          PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+      SSL_CTX_use_PrivateKey(context.get(), key.get());
+    }
+    ssl_.reset(SSL_new(context.get()), SSL_free);
+    const std::string offer = static_cast<char>(protocol.size()) + protocol;
+    SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
+                        static_cast<unsigned>(offer.size()));
+    SSL_set_fd(ssl_.get(), fd_);
+    return SSL_connect(ssl_.get()) == 1;
+  }
+  SSL* ssl() { return ssl_.get(); }
+
   // False where the server has closed the connection.
   bool Send(const std::string& bytes) {
+    if (ssl_ != nullptr) {
+      return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) > 0;
+    }
     for (size_t sent = 0; sent < bytes.size();) {
       const ssize_t n = send(fd_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
       if (n <= 0) return false;
@@ -37,7 +77,29 @@ class RawClient {
     }
     return true;
   }
-  void EndSending() { shutdown(fd_, SHUT_WR); }
+  // Sends until the server takes no more for a moment; returns how many bytes it has taken.
+  size_t SendWhileTaken(size_t most) {
+    const std::string piece(65536, 'x');
+    size_t taken = 0;
+    while (taken < most) {
+      pollfd wait = {fd_, POLLOUT, 0};
+      if (poll(&wait, 1, 200) <= 0) break;
+      const ssize_t n = send(fd_, piece.data(), piece.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (n <= 0) break;
+      taken += static_cast<size_t>(n);
+    }
+    return taken;
+  }
+  void EndSending() {
+    if (ssl_ != nullptr) SSL_shutdown(ssl_.get());
+    shutdown(fd_, SHUT_WR);
+  }
+  // Gone without a word, as a process that is killed.
+  void Reset() {
+    const linger at_once = {1, 0};
+    setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    Close();
+  }
   void Close() {
     if (fd_ >= 0) close(fd_);
     fd_ = -1;
@@ -69,14 +131,20 @@ class RawClient {
   }
 
  private:
+  static std::shared_ptr<X509> Certificate(const std::string& pem) {
+    const std::unique_ptr<BIO, int (*)(BIO*)> bio(BIO_new_mem_buf(pem.data(), -1), BIO_free);
+    return {PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free};
+  }
   bool Receive() {
     char buffer[65536];
-    const ssize_t n = recv(fd_, buffer, sizeof buffer, 0);
+    const ssize_t n = ssl_ != nullptr ? SSL_read(ssl_.get(), buffer, sizeof buffer)
+                                      : recv(fd_, buffer, sizeof buffer, 0);
     if (n > 0) in_.append(buffer, static_cast<size_t>(n));
     return n > 0;
   }
 
   int fd_;
+  std::shared_ptr<SSL> ssl_;  // null: in the open
   std::string in_;
 };
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/http/error_response.h"
@@ -19,8 +20,9 @@ using ::testing::HasSubstr;
 class KeptAnswer final : public Responder {
  public:
   void Respond(HttpResponse response) override { this->response = std::move(response); }
-  absl::Status StillWanted() const override { return absl::OkStatus(); }
+  absl::Status StillWanted() const override { return wanted; }
   HttpResponse response;
+  absl::Status wanted;
 };
 
 class RouterTest : public ::testing::Test {
@@ -50,7 +52,7 @@ class RouterTest : public ::testing::Test {
     HttpRequest request;
     request.method = method;
     request.path = path;
-    router_.Handle(std::move(request), answer);
+    if (const HttpGoOn go_on = router_.Admit(request, answer)) go_on(std::move(request));
     return answer->response;
   }
 
@@ -104,6 +106,37 @@ TEST_F(RouterTest, AsksForTheRoutesScopeFirst) {
   const HttpResponse unknown = Ask("GET", "/v1/models");
   EXPECT_EQ(unknown.status, 401);
   EXPECT_EQ(Find(unknown.headers, "WWW-Authenticate"), "Bearer");
+}
+
+// Whoever counts requests counts each once, whatever becomes of it.
+TEST(RouterAnsweredTest, TellsOfRequestsThatAreDroppedAndWhatWasSaidOfThem) {
+  std::vector<std::pair<std::string, absl::Status>> told;
+  Router router(
+      [](const HttpRequest&, Scope) { return Admitted(absl::OkStatus()); },
+      [&](const FinishedCall& call) { told.emplace_back(std::string(call.method), call.status); });
+  router.Add(Route("GET", "/drop", Scope::kRead,
+                   [](const HttpRequest&, const std::shared_ptr<Responder>&) {}));
+  router.Add(Route("GET", "/refuse", Scope::kRead,
+                   [](const HttpRequest&, const std::shared_ptr<Responder>& responder) {
+                     responder->Respond(ErrorResponse(absl::NotFoundError("none here")));
+                   }));
+  const auto answer = std::make_shared<KeptAnswer>();
+  for (const char* path : {"/drop", "/refuse"}) {
+    HttpRequest request;
+    request.method = "GET";
+    request.path = path;
+    router.Admit(request, answer)(request);
+  }
+  answer->wanted = absl::CancelledError("gone");
+  HttpRequest unread;
+  unread.method = "GET";
+  unread.path = "/drop";
+  router.Admit(unread, answer);  // its body never comes
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[0].first, "GET /drop");
+  EXPECT_EQ(told[0].second.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(told[1].second, absl::NotFoundError("none here"));
+  EXPECT_EQ(told[2].second, absl::CancelledError("gone"));
 }
 
 // The numbers beside the codes in google/rpc/code.proto.

@@ -62,6 +62,11 @@ class MemoryReadable : public ReadableFile {
     std::copy_n(node_->data.begin() + offset, out.size(), out.begin());
     return absl::OkStatus();
   }
+  absl::StatusOr<FileStamp> Stamp() override {
+    CONVD_RETURN_IF_ERROR(fs_.Begin("stamp", path_));
+    absl::MutexLock lock(&fs_.mu_);
+    return MemoryFileSystem::StampOf(*node_);
+  }
 
  private:
   MemoryFileSystem& fs_;
@@ -239,17 +244,21 @@ absl::StatusOr<FileStamp> MemoryFileSystem::Stamp(const std::string& path) {
   absl::MutexLock lock(&mu_);
   const std::shared_ptr<Node> node = Find(path);
   if (node == nullptr) return NotFound(path);
-  std::string held = node->data;
-  for (const auto& [name, entry] : node->entries) {
+  return StampOf(*node);
+}
+
+FileStamp MemoryFileSystem::StampOf(const Node& node) {
+  std::string held = node.data;
+  for (const auto& [name, entry] : node.entries) {
     absl::StrAppend(&held, name, "/", reinterpret_cast<uintptr_t>(entry.get()), "/");
   }
   FileStamp stamp;
-  stamp.size = static_cast<int64_t>(node->data.size());
-  stamp.inode = reinterpret_cast<uintptr_t>(node.get());
+  stamp.size = static_cast<int64_t>(node.data.size());
+  stamp.inode = reinterpret_cast<uintptr_t>(&node);
   const int64_t hash = static_cast<int64_t>(std::hash<std::string>()(held) >> 16);
-  stamp.modified = node->time.value_or(absl::FromUnixNanos(hash));
+  stamp.modified = node.time.value_or(absl::FromUnixNanos(hash));
   stamp.changed = stamp.modified;
-  if (node->time) stamp.size = 0;
+  if (node.time) stamp.size = 0;
   return stamp;
 }
 

@@ -73,6 +73,7 @@ class MemoryFileSystem : public FileSystem {
     std::optional<absl::Time> time;
     std::map<std::string, std::shared_ptr<Node>> entries, synced_entries;
   };
+  static FileStamp StampOf(const Node& node);
 
   absl::Status Begin(std::string_view operation, const std::string& path);
   std::shared_ptr<Node> Find(const std::string& path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
