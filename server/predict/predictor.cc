@@ -129,8 +129,8 @@ absl::StatusOr<Checked> CheckRequest(const v1::PredictRequest& request, const Lo
 void Answer(PredictQueue& queue, std::shared_ptr<const LoadedModel> model,
             DatasetRegistry* datasets, const v1::PredictRequest& request,
             v1::PredictResponse& response, StillWanted still_wanted,
-            std::function<void(absl::Status)> done,
-            const std::function<void(int64_t)>& on_checked, PredictQueue::Place place) {
+            std::function<void(absl::Status)> done, const std::function<void(int64_t)>& on_checked,
+            PredictQueue::Place place) {
   absl::StatusOr<Checked> checked = CheckRequest(request, *model, queue.limits(), datasets);
   if (!checked.ok()) {
     place.GiveBack();
