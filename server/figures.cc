@@ -1,9 +1,12 @@
 #include "server/figures.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/time/time.h"
+#include "core/exec/cpu_budget.h"
 #include "server/jobs/transitions.h"
 
 namespace convd {
@@ -32,7 +35,7 @@ void ReadJobs(JobRunner& runner, ServerFigures& figures) {
 }  // namespace
 
 ServerFigures ReadFigures(JobRunner& jobs, const Executor& executor, const MemoryLedger& memory,
-                          DiskBudget& disk, const ServingState& serving) {
+                          DiskBudget& disk, const ServingState& serving, FileSystem& fs) {
   ServerFigures figures;
   ReadJobs(jobs, figures);
   figures.workers = executor.workers();
@@ -42,6 +45,11 @@ ServerFigures ReadFigures(JobRunner& jobs, const Executor& executor, const Memor
                              .tasks = use.tasks[lane],
                              .busy = use.busy[lane],
                              .wait_seconds = use.wait_seconds[lane]});
+  }
+  figures.paced_seconds = use.paced_seconds;
+  if (const std::optional<CpuThrottling> throttling = ReadCpuThrottling(fs)) {
+    figures.throttled = {.periods = throttling->periods,
+                         .seconds = absl::ToDoubleSeconds(throttling->time)};
   }
   const MemoryLedger::Taken taken = memory.taken();
   figures.memory_jobs = taken.jobs;

@@ -2,6 +2,7 @@
 #define CONVD_SERVER_FIGURES_H_
 
 #include "core/exec/executor.h"
+#include "core/storage/file_system.h"
 #include "server/disk_budget.h"
 #include "server/jobs/runner.h"
 #include "server/memory_ledger.h"
@@ -12,7 +13,7 @@ namespace convd {
 
 // What these know at this moment. Waits for the disk; any thread that may do so.
 ServerFigures ReadFigures(JobRunner& jobs, const Executor& executor, const MemoryLedger& memory,
-                          DiskBudget& disk, const ServingState& serving);
+                          DiskBudget& disk, const ServingState& serving, FileSystem& fs);
 
 }  // namespace convd
 

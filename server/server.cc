@@ -246,7 +246,11 @@ void ConvdServer::StartWorkers(const Config& config) {
         "waiting",
         workers, budget.workers);
   }
-  executor_ = NewThreadedExecutor(workers, config.nice, config.train_share / 100.0);
+  const CpuQuota pace = QuotaToPaceBy(budget, workers);
+  if (pace.cores > 0) {
+    spdlog::info("training is paced so that the process stays below {} cores", pace.cores);
+  }
+  executor_ = NewThreadedExecutor(workers, config.nice, config.train_share / 100.0, pace);
   job_memory_.workers = workers;
   job_memory_.bytes = ledger_->limits().jobs;
   if (memory_.bytes == 0) {
@@ -367,7 +371,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
 
 absl::Status ConvdServer::ServeHttp(const Config& config) {
   metrics_->SetFigures(
-      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_); });
+      [this] { return ReadFigures(*runner_, *executor_, *ledger_, *disk_, serving_, fs_); });
   metrics_->SetIsModel(
       [this](absl::string_view name) { return !models_->Versions(std::string(name)).empty(); });
   CONVD_ASSIGN_OR_RETURN(const ListenAddress address,

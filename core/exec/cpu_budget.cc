@@ -22,32 +22,38 @@ namespace {
 // Linux's own limit is 8,192.
 constexpr int kMaxCpus = 1 << 16;
 
-// Cores in version 2's cpu.max: "max 100000" or "150000 100000"; 0 for none.
-double ReadCpuMax(FileSystem& fs, const std::string& folder) {
+CpuQuota QuotaOf(int64_t quota, int64_t period) {
+  if (quota <= 0 || period <= 0) return {};
+  return {.cores = static_cast<double>(quota) / static_cast<double>(period),
+          .period = absl::Microseconds(period)};
+}
+
+// Version 2's cpu.max: "max 100000" or "150000 100000".
+CpuQuota ReadCpuMax(FileSystem& fs, const std::string& folder) {
   const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.max");
   int64_t quota = 0;
   int64_t period = 100000;  // the kernel's default
-  if (fields.empty() || fields.size() > 2 || !absl::SimpleAtoi(fields[0], &quota)) return 0;
-  if (fields.size() == 2 && !absl::SimpleAtoi(fields[1], &period)) return 0;
-  return quota > 0 && period > 0 ? static_cast<double>(quota) / static_cast<double>(period) : 0;
+  if (fields.empty() || fields.size() > 2 || !absl::SimpleAtoi(fields[0], &quota)) return {};
+  if (fields.size() == 2 && !absl::SimpleAtoi(fields[1], &period)) return {};
+  return QuotaOf(quota, period);
 }
 
-// Cores in version 1's two files, where a quota of -1 is none; 0 for none.
-double ReadCfsQuota(FileSystem& fs, const std::string& folder) {
+// Version 1's two files, where a quota of -1 is none.
+CpuQuota ReadCfsQuota(FileSystem& fs, const std::string& folder) {
   const std::vector<std::string> quota_text = ReadFields(fs, folder + "/cpu.cfs_quota_us");
   const std::vector<std::string> period_text = ReadFields(fs, folder + "/cpu.cfs_period_us");
   int64_t quota = 0;
   int64_t period = 0;
-  if (quota_text.size() != 1 || !absl::SimpleAtoi(quota_text[0], &quota)) return 0;
-  if (period_text.size() != 1 || !absl::SimpleAtoi(period_text[0], &period)) return 0;
-  return quota > 0 && period > 0 ? static_cast<double>(quota) / static_cast<double>(period) : 0;
+  if (quota_text.size() != 1 || !absl::SimpleAtoi(quota_text[0], &quota)) return {};
+  if (period_text.size() != 1 || !absl::SimpleAtoi(period_text[0], &period)) return {};
+  return QuotaOf(quota, period);
 }
 
-double SmallestQuota(FileSystem& fs, const std::string& root) {
+CpuQuota SmallestQuota(FileSystem& fs, const std::string& root) {
   const CgroupFolders folders = FindCgroupFolders(fs, root, "cpu");
-  double smallest = 0;
-  const auto limit = [&smallest](double quota) {
-    if (quota > 0 && (smallest == 0 || quota < smallest)) smallest = quota;
+  CpuQuota smallest;
+  const auto limit = [&smallest](const CpuQuota& quota) {
+    if (quota.cores > 0 && (smallest.cores == 0 || quota.cores < smallest.cores)) smallest = quota;
   };
   for (const std::string& folder : folders.v1) limit(ReadCfsQuota(fs, folder));
   for (const std::string& folder : folders.v2) limit(ReadCpuMax(fs, folder));
@@ -121,11 +127,48 @@ CpuBudget DetectCpuBudget(FileSystem& fs, const std::string& root,
   CpuBudget budget;
   budget.affinity = static_cast<int>(cpus.size());
   budget.physical_cores = CountPhysicalCores(fs, root, cpus);
-  budget.cgroup_quota = SmallestQuota(fs, root);
+  const CpuQuota quota = SmallestQuota(fs, root);
+  budget.cgroup_quota = quota.cores;
+  budget.cgroup_period = quota.period;
   double cores = budget.physical_cores;
   if (budget.cgroup_quota > 0) cores = std::min(cores, budget.cgroup_quota);
   budget.workers = std::max(1, static_cast<int>(cores));
   return budget;
+}
+
+CpuQuota QuotaToPaceBy(const CpuBudget& budget, int workers) {
+  if (budget.cgroup_quota <= 0 || budget.cgroup_quota >= budget.affinity ||
+      budget.cgroup_quota >= workers + 1) {
+    return {};
+  }
+  return {.cores = budget.cgroup_quota, .period = budget.cgroup_period};
+}
+
+std::optional<CpuThrottling> ReadCpuThrottling(FileSystem& fs, const std::string& root) {
+  const CgroupFolders folders = FindCgroupFolders(fs, root, "cpu");
+  std::optional<CpuThrottling> most;
+  for (const auto* group : {&folders.v1, &folders.v2}) {
+    for (const std::string& folder : *group) {
+      // Names and values in turn. Version 1 tells nanoseconds, version 2 microseconds.
+      const std::vector<std::string> fields = ReadFields(fs, folder + "/cpu.stat");
+      CpuThrottling found;
+      bool told = false;
+      for (size_t i = 0; i + 1 < fields.size(); i += 2) {
+        int64_t value = 0;
+        if (!absl::SimpleAtoi(fields[i + 1], &value) || value < 0) continue;
+        if (fields[i] == "nr_throttled") {
+          found.periods = value;
+          told = true;
+        } else if (fields[i] == "throttled_time") {
+          found.time = absl::Nanoseconds(value);
+        } else if (fields[i] == "throttled_usec") {
+          found.time = absl::Microseconds(value);
+        }
+      }
+      if (told && (!most.has_value() || found.time > most->time)) most = found;
+    }
+  }
+  return most;
 }
 
 }  // namespace convd

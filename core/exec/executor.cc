@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,8 +38,9 @@ using SteadyClock = std::chrono::steady_clock;
 
 // Of the worker that this thread is.
 struct Worker {
-  TrainShare share;
-  SteadyClock::time_point training_since;  // where something is owed to training
+  LaneShares shares;
+  SteadyClock::time_point since;  // when the running task began, or went on after a cut
+  SteadyClock::time_point paced;  // when training last asked whether it may go on
 };
 thread_local Worker* worker = nullptr;
 
@@ -49,8 +51,8 @@ thread_local Worker* worker = nullptr;
 // to reach another core.
 class ThreadedExecutor final : public Executor {
  public:
-  ThreadedExecutor(int workers, int nice, double train_share)
-      : workers_(workers), train_share_(train_share) {
+  ThreadedExecutor(int workers, int nice, double train_share, const CpuQuota& quota)
+      : workers_(workers), train_share_(train_share), paces_(quota.cores > 0), pace_(quota) {
     threads_.reserve(workers);
     for (int i = 0; i < workers; ++i) {
       threads_.emplace_back([this, i, nice] { Work(i, nice); });
@@ -62,6 +64,7 @@ class ThreadedExecutor final : public Executor {
       absl::MutexLock lock(&mu_);
       stopping_ = true;
       work_.SignalAll();
+      pacing_.SignalAll();
     }
     for (std::thread& thread : threads_) thread.join();
   }
@@ -78,7 +81,8 @@ class ThreadedExecutor final : public Executor {
     assert(lane == Lane::kPredict);
     {
       absl::MutexLock lock(&mu_);
-      if (idle_ - lent_ <= 0 || stopping_ || waiting_.load(std::memory_order_relaxed) != 0) {
+      if (idle_ + pausing_ - lent_ <= 0 || stopping_ ||
+          waiting_.load(std::memory_order_relaxed) != 0) {
         return false;
       }
       ++lent_;
@@ -103,25 +107,9 @@ class ThreadedExecutor final : public Executor {
   }
 
   void Cut() override {
-    if (running.executor != this) return;
-    const bool training = running.lane == kTrainLane;
-    const uint32_t above = LanesAbove(running.lane);
-    if (training && worker->share.owes()) CountTraining();
-    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
-      if (training && worker->share.due()) return;
-      std::optional<Claim> claim;
-      {
-        absl::MutexLock lock(&mu_);
-        claim = Take(running.lane);
-      }
-      if (!claim.has_value()) return;  // another worker was faster
-      const SteadyClock::time_point begun = SteadyClock::now();
-      Run(*std::move(claim));
-      if (training) {
-        worker->training_since = SteadyClock::now();
-        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
-      }
-    }
+    if (running.executor != this || running.lane >= kLanes) return;
+    RunWhatIsAbove();
+    if (paces_ && running.lane == kTrainLane) KeepPace();
   }
 
   ExecutorUse Use() const override {
@@ -132,6 +120,7 @@ class ThreadedExecutor final : public Executor {
       use.busy[lane] = busy_[lane].load(std::memory_order_relaxed);
       use.wait_seconds[lane] = std::chrono::duration<double>(waited_[lane]).count();
     }
+    use.paced_seconds = absl::ToDoubleSeconds(paced_);
     return use;
   }
 
@@ -194,10 +183,67 @@ class ThreadedExecutor final : public Executor {
 
   static constexpr int kTrainLane = static_cast<int>(Lane::kTrain);
 
-  static void CountTraining() {
+  // At a cut of this worker's task.
+  void RunWhatIsAbove() ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = running.lane;
+    if (worker != nullptr && worker->shares.owes(lane)) {
+      const SteadyClock::time_point now = SteadyClock::now();
+      worker->shares.Ran(lane, absl::FromChrono(now - worker->since));
+      worker->since = now;
+    }
+    while (true) {
+      const uint32_t waiting = waiting_.load(std::memory_order_relaxed) & LanesAbove(lane);
+      if (waiting == 0) return;
+      std::optional<Claim> claim;
+      {
+        absl::MutexLock lock(&mu_);
+        claim = TakeNext(lane);
+      }
+      if (!claim.has_value()) return;  // another worker was faster, or this lane is due
+      RunCounted(*std::move(claim), uint32_t{1} << lane);
+    }
+  }
+
+  // Training waits here where the process is about to use up its quota.
+  void KeepPace() ABSL_LOCKS_EXCLUDED(mu_) {
     const SteadyClock::time_point now = SteadyClock::now();
-    worker->share.Trained(absl::FromChrono(now - worker->training_since));
-    worker->training_since = now;
+    if (now - worker->paced < kPacing) return;
+    worker->paced = now;
+    absl::Duration wait;
+    {
+      absl::MutexLock lock(&mu_);
+      wait = pace_.Wait(absl::FromChrono(now.time_since_epoch()), ProcessCpuTime());
+    }
+    if (wait <= absl::ZeroDuration()) return;
+    const SteadyClock::time_point until = now + absl::ToChronoNanoseconds(wait);
+    while (IsToPause(until)) RunWhatIsAbove();
+    const SteadyClock::time_point end = SteadyClock::now();
+    worker->since = worker->paced = end;
+    absl::MutexLock lock(&mu_);
+    paced_ += absl::FromChrono(end - now);
+  }
+
+  // Pauses, and returns false when that is over, true where something is to be run meanwhile.
+  bool IsToPause(SteadyClock::time_point until) ABSL_LOCKS_EXCLUDED(mu_) {
+    absl::MutexLock lock(&mu_);
+    while (true) {
+      const absl::Duration left = absl::FromChrono(until - SteadyClock::now());
+      if (stopping_ || left <= absl::ZeroDuration()) return false;
+      const uint32_t waiting = waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane);
+      if (waiting != 0) {
+        // Where others take all there is, training has its share of it.
+        return !worker->shares.due(kTrainLane, worker->shares.Next(waiting, kTrainLane));
+      }
+      ++pausing_;
+      pacing_.WaitWithTimeout(&mu_, left);
+      --pausing_;
+    }
+  }
+
+  static absl::Duration ProcessCpuTime() {
+    timespec time{};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return absl::DurationFromTimespec(time);
   }
 
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
@@ -206,6 +252,7 @@ class ThreadedExecutor final : public Executor {
     entry.queued = std::chrono::steady_clock::now();
     queues_[lane].PushBack(std::move(entry));
     MarkWaiting(lane);
+    if (pausing_ > 0 && lane < kTrainLane) pacing_.SignalAll();
   }
 
   void MarkWaiting(int lane) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -214,12 +261,20 @@ class ThreadedExecutor final : public Executor {
     waiting_.store(queues_[lane].empty() ? old & ~bit : old | bit, std::memory_order_relaxed);
   }
 
-  // Claims from the first of the first `lanes` lanes that has something.
-  std::optional<Claim> Take(int lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    for (int lane = 0; lane < lanes; ++lane) {
-      if (!queues_[lane].empty()) return TakeFrom(lane);
+  // Claims from the lane above lane `below` whose turn it is, unless `below` itself is due before
+  // it.
+  std::optional<Claim> TakeNext(int below) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+    if (worker == nullptr) {
+      for (int lane = 0; lane < below; ++lane)
+        if ((waiting >> lane & 1) != 0) return TakeFrom(lane);
+      return std::nullopt;
     }
-    return std::nullopt;
+    const int lane = worker->shares.Next(waiting, below);
+    if (lane < 0 || (below < kLanes && worker->shares.due(below, lane))) return std::nullopt;
+    // Whoever sleeps may be there for what is passed over.
+    if ((waiting & LanesAbove(lane)) != 0) work_.Signal();
+    return TakeFrom(lane);
   }
 
   // Claims a task, or one index of a loop. REQUIRES: the lane has one.
@@ -302,22 +357,23 @@ class ThreadedExecutor final : public Executor {
     // Linux takes a thread's id here and changes that thread alone. Without the right to (a
     // negative value) the worker runs as it is: slower answers under load, no wrong ones.
     if (nice != 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
-    Worker own{TrainShare(train_share_), {}};
+    Worker own{LaneShares(train_share_), {}, {}};
     worker = &own;
-    while (std::optional<Claim> claim = WaitForWork()) RunInItsTurn(*std::move(claim));
+    while (std::optional<Claim> claim = WaitForWork()) RunCounted(*std::move(claim), 0);
   }
 
-  // Outside cuts, what is owed to training is counted here.
-  void RunInItsTurn(Claim claim) ABSL_LOCKS_EXCLUDED(mu_) {
-    const bool training = claim.lane == kTrainLane;
+  // Runs it and counts what it took of the lanes below it that wait, and of those of `interrupted`
+  // (a bit a lane).
+  void RunCounted(Claim claim, uint32_t interrupted) ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = claim.lane;
     const SteadyClock::time_point begun = SteadyClock::now();
-    worker->training_since = begun;
+    worker->since = begun;
     Run(std::move(claim));
-    if (training) {
-      if (worker->share.owes()) CountTraining();
-    } else if ((waiting_.load(std::memory_order_relaxed) >> kTrainLane & 1) != 0) {
-      worker->share.Yielded(absl::FromChrono(SteadyClock::now() - begun));
-    }
+    const SteadyClock::time_point end = SteadyClock::now();
+    worker->shares.Ran(lane, absl::FromChrono(end - worker->since));
+    worker->shares.Took(lane, absl::FromChrono(end - begun),
+                        waiting_.load(std::memory_order_relaxed) | interrupted);
+    worker->since = end;
   }
 
   // Nothing when the executor stops.
@@ -326,14 +382,7 @@ class ThreadedExecutor final : public Executor {
     while (true) {
       {
         absl::MutexLock lock(&mu_);
-        if (worker->share.due() && !queues_[kTrainLane].empty()) {
-          // Whoever sleeps may be there for what is passed over.
-          if ((waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane)) != 0) {
-            work_.Signal();
-          }
-          return TakeFrom(kTrainLane);
-        }
-        std::optional<Claim> claim = Take(kLanes);
+        std::optional<Claim> claim = TakeNext(kLanes);
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
         if (stopping_) return std::nullopt;
@@ -364,11 +413,18 @@ class ThreadedExecutor final : public Executor {
   }
 
   static constexpr std::chrono::microseconds kAwaiting{100};
+  // Between two looks at the process's CPU time: a call to the kernel.
+  static constexpr std::chrono::microseconds kPacing{200};
 
   const int workers_;
   const double train_share_;
+  const bool paces_;
   mutable absl::Mutex mu_;
-  absl::CondVar work_;  // an entry was queued, or stopping_
+  absl::CondVar work_;    // an entry was queued, or stopping_
+  absl::CondVar pacing_;  // one was in a lane above training, or stopping_
+  Pace pace_ ABSL_GUARDED_BY(mu_);
+  int pausing_ ABSL_GUARDED_BY(mu_) = 0;  // workers that wait for the quota
+  absl::Duration paced_ ABSL_GUARDED_BY(mu_);
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended
   int idle_ ABSL_GUARDED_BY(mu_) = 0;  // workers that sleep, or were woken and haven't the lock yet
@@ -389,8 +445,9 @@ void Executor::ForEach(Lane lane, int64_t count, absl::FunctionRef<void(int64_t)
   ForEachInStages(lane, [&] { return std::exchange(count, 0); }, body);
 }
 
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice, double train_share) {
-  return std::make_unique<ThreadedExecutor>(workers, nice, train_share);
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice, double train_share,
+                                              const CpuQuota& quota) {
+  return std::make_unique<ThreadedExecutor>(workers, nice, train_share, quota);
 }
 
 }  // namespace convd

@@ -7,6 +7,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/functional/function_ref.h"
+#include "core/exec/pace.h"
 
 namespace convd {
 
@@ -19,6 +20,7 @@ struct ExecutorUse {
   std::array<int64_t, kLanes> tasks{};        // begun; a loop's stage counts as one
   std::array<int64_t, kLanes> busy{};         // workers that are at one
   std::array<double, kLanes> wait_seconds{};  // from being queued to being begun, together
+  double paced_seconds = 0;                   // that training waited for the quota, together
 };
 
 // Runs tasks on the server's budget of cores. Every computation of training, evaluation and
@@ -61,10 +63,12 @@ class Executor {
 };
 
 // `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
-// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training has at least
-// while the lanes above want all of it, in tasks of some milliseconds at most. The destructor runs
-// what is queued to its end, then joins. REQUIRES: workers >= 1.
-std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0);
+// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training and
+// evaluations each have at least while a lane above wants all of it. Under a `quota` of some cores
+// training waits at cuts so that the process stays below it; predictions that come meanwhile run at
+// once. The destructor runs what is queued to its end, then joins. REQUIRES: workers >= 1.
+std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0,
+                                              const CpuQuota& quota = {});
 
 // For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.
 class HandCrankedExecutor : public Executor {

@@ -62,6 +62,19 @@ std::vector<MetricFamily> FigureFamilies(const ServerFigures& figures) {
     tasks.Add(static_cast<double>(lane.tasks), {{"lane", lane.name}});
     waited.Add(lane.wait_seconds, {{"lane", lane.name}});
   }
+  Family paced("convd_executor_paced_seconds_total",
+               "Time that workers held training back to stay below the CPU quota, together.",
+               MetricType::Counter);
+  paced.Add(figures.paced_seconds);
+  Family throttled("convd_cgroup_throttled_seconds_total",
+                   "Time that the kernel stopped the cgroup because its CPU quota was used up.",
+                   MetricType::Counter);
+  Family periods("convd_cgroup_throttled_periods_total",
+                 "Periods of the CPU quota in which it was used up.", MetricType::Counter);
+  if (figures.throttled.has_value()) {
+    throttled.Add(figures.throttled->seconds);
+    periods.Add(static_cast<double>(figures.throttled->periods));
+  }
   Family taken("convd_memory_reserved_bytes",
                "Memory that running jobs and loaded models are estimated to take.");
   taken.Add(static_cast<double>(figures.memory_jobs), {{"holder", "jobs"}})
@@ -86,8 +99,8 @@ std::vector<MetricFamily> FigureFamilies(const ServerFigures& figures) {
   families.push_back(Family("convd_executor_workers", "Workers.")
                          .Add(static_cast<double>(figures.workers))
                          .Take());
-  for (Family* family : {&jobs, &epoch, &speed, &loss, &busy, &tasks, &waited, &taken, &limits,
-                         &disk, &state, &state_limit, &serving}) {
+  for (Family* family : {&jobs, &epoch, &speed, &loss, &busy, &tasks, &waited, &paced, &throttled,
+                         &periods, &taken, &limits, &disk, &state, &state_limit, &serving}) {
     families.push_back(family->Take());
   }
   return families;

@@ -29,6 +29,12 @@ struct ServerFigures {
   std::vector<RunningJob> running;
   int64_t workers = 0;
   std::vector<Lane> lanes;
+  double paced_seconds = 0;  // that training waited for the quota
+  struct Throttled {
+    int64_t periods = 0;
+    double seconds = 0;
+  };
+  std::optional<Throttled> throttled;  // by the kernel, as the cgroup counts it
   int64_t memory_jobs = 0, memory_models = 0;       // estimated, of the ledger
   int64_t memory_jobs_limit = 0, memory_limit = 0;  // 0: none
   std::optional<int64_t> disk_free, state_bytes, state_limit;

@@ -290,5 +290,40 @@ TEST(DetectCpuBudget, IsWithinTheBoundsOfThisMachine) {
   EXPECT_GE(budget.cgroup_quota, 0);
 }
 
+TEST(QuotaToPaceBy, IsTheQuotaWhereWorkersAndOthersCouldUseItUp) {
+  CpuBudget budget{.workers = 1, .cgroup_quota = 1.5, .affinity = 4, .physical_cores = 4};
+  budget.cgroup_period = absl::Milliseconds(20);
+  const CpuQuota quota = QuotaToPaceBy(budget, 1);
+  EXPECT_EQ(quota.cores, 1.5);
+  EXPECT_EQ(quota.period, absl::Milliseconds(20));
+  EXPECT_EQ(QuotaToPaceBy(budget, 3).cores, 1.5);
+  budget.cgroup_quota = 2;
+  EXPECT_EQ(QuotaToPaceBy(budget, 1).cores, 0) << "a worker and a core for the rest";
+  EXPECT_EQ(QuotaToPaceBy(budget, 2).cores, 2);
+  budget.cgroup_quota = 4;
+  EXPECT_EQ(QuotaToPaceBy(budget, 4).cores, 0) << "as many as there are CPUs";
+  budget.cgroup_quota = 0;
+  EXPECT_EQ(QuotaToPaceBy(budget, 4).cores, 0);
+}
+
+TEST(ReadCpuThrottling, IsOfTheGroupThatWasHeldMost) {
+  FakeFiles none{Files{}};
+  EXPECT_FALSE(ReadCpuThrottling(none).has_value());
+  FakeFiles v1(Files{{"/sys/fs/cgroup/cpu/cpu.stat",
+                 "nr_periods 10\nnr_throttled 4\nthrottled_time 1500000000\n"}});
+  EXPECT_EQ(ReadCpuThrottling(v1)->periods, 4);
+  EXPECT_EQ(ReadCpuThrottling(v1)->time, absl::Milliseconds(1500));
+  FakeFiles v2(
+      {{"/proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"},
+       {"/proc/self/cgroup", "0::/a/b\n"},
+       {"/sys/fs/cgroup/a/b/cpu.stat", "usage_usec 7\nnr_throttled 0\nthrottled_usec 0\n"},
+       {"/sys/fs/cgroup/a/cpu.stat", "usage_usec 9\nnr_throttled 2\nthrottled_usec 3000\n"},
+       {"/sys/fs/cgroup/cpu.stat", "usage_usec 9\n"}});
+  EXPECT_EQ(ReadCpuThrottling(v2)->periods, 2);
+  EXPECT_EQ(ReadCpuThrottling(v2)->time, absl::Milliseconds(3));
+  FakeFiles malformed(Files{{"/sys/fs/cgroup/cpu/cpu.stat", "nr_throttled -1\nthrottled_time"}});
+  EXPECT_FALSE(ReadCpuThrottling(malformed).has_value());
+}
+
 }  // namespace
 }  // namespace convd

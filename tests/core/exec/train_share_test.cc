@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "core/exec/pace.h"
+
 namespace convd {
 namespace {
 
@@ -54,6 +60,124 @@ TEST(TrainShare, HoldsPredictionsUpForAFewMillisecondsAtMost) {
   absl::Duration held;
   for (; worker.due(); held += kCall) worker.Trained(kCall);
   EXPECT_LE(held, absl::Milliseconds(3));
+}
+
+// The shares of three lanes that always want the worker, as a worker would have it: `tasks` of
+// each, the lower two with a cut every half millisecond at which the lanes above are served.
+std::array<double, 3> SharesUnderAFlood(double share, std::array<absl::Duration, 3> tasks) {
+  LaneShares worker(share);
+  std::array<absl::Duration, 3> ran{};
+  absl::Duration all;
+  while (all < absl::Seconds(60)) {
+    const int lane = worker.Next(0b111, 3);
+    worker.Ran(lane, tasks[lane]);
+    worker.Took(lane, tasks[lane], 0b111);
+    ran[lane] += tasks[lane];
+    all += tasks[lane];
+  }
+  std::array<double, 3> shares{};
+  for (int i = 0; i < 3; ++i) shares[i] = absl::FDivDuration(ran[i], all);
+  return shares;
+}
+
+TEST(LaneShares, GiveEvaluationsTheirShareOfAFloodOfPredictions) {
+  const auto shares = SharesUnderAFlood(0.1, {absl::Microseconds(100), kCall, kCall});
+  EXPECT_NEAR(shares[1], 0.1, 0.03);
+  EXPECT_NEAR(shares[2], 0.1, 0.03);
+}
+
+TEST(LaneShares, LongEvaluationsOweTrainingAllOfItsShare) {
+  for (const int milliseconds : {1, 20, 50, 150}) {
+    LaneShares worker(0.1);
+    absl::Duration evaluated, trained;
+    while (evaluated + trained < absl::Seconds(60)) {
+      const int lane = worker.Next(0b110, 3);
+      const absl::Duration took = lane == 1 ? absl::Milliseconds(milliseconds) : kCall;
+      (lane == 1 ? evaluated : trained) += took;
+      worker.Ran(lane, took);
+      worker.Took(lane, took, 0b110);
+    }
+    EXPECT_NEAR(absl::FDivDuration(trained, evaluated + trained), 0.1, 0.005) << milliseconds;
+  }
+}
+
+TEST(LaneShares, WhatALongEvaluationOwesHoldsNoPredictionUp) {
+  LaneShares worker(0.1);
+  worker.Took(1, absl::Milliseconds(150), 0b100);
+  EXPECT_EQ(worker.Next(0b111, 3), 0);
+  EXPECT_EQ(worker.Next(0b110, 3), 2);
+}
+
+TEST(LaneShares, TakeTheFirstLaneWhereNothingIsOwed) {
+  const LaneShares worker(0.1);
+  EXPECT_EQ(worker.Next(0b111, 3), 0);
+  EXPECT_EQ(worker.Next(0b110, 3), 1);
+  EXPECT_EQ(worker.Next(0b100, 3), 2);
+  EXPECT_EQ(worker.Next(0b100, 2), -1);
+  EXPECT_EQ(worker.Next(0, 3), -1);
+}
+
+// A process of `threads` cores under a quota of `cores`: training on one worker in calls of half a
+// millisecond, and others who take `others` of a core. The most CPU time of any stretch of a tenth
+// of a second.
+struct Paced {
+  absl::Duration most;
+  double training;  // of a core, on average
+};
+Paced RunPaced(double cores, double others, absl::Duration period = absl::Milliseconds(100)) {
+  Pace pace({.cores = cores, .period = period});
+  std::vector<absl::Duration> used_at;  // by tenths of a millisecond
+  constexpr absl::Duration kTick = absl::Microseconds(100);
+  absl::Duration used, trained, busy_until, wait_until;
+  for (absl::Duration now; now < absl::Seconds(10); now += kTick) {
+    used_at.push_back(used);
+    used += others * kTick;
+    if (now >= busy_until && now >= wait_until) {
+      const absl::Duration wait = pace.Wait(now, used);
+      EXPECT_LE(wait, period);
+      if (wait > absl::ZeroDuration()) {
+        wait_until = now + wait;
+      } else {
+        busy_until = now + kCall;
+      }
+    }
+    if (now < busy_until) {
+      used += kTick;
+      trained += kTick;
+    }
+  }
+  Paced result{.most = {}, .training = absl::FDivDuration(trained, absl::Seconds(10))};
+  const auto stretch = static_cast<size_t>(period / kTick);
+  for (size_t i = stretch; i < used_at.size(); ++i) {
+    result.most = std::max(result.most, used_at[i] - used_at[i - stretch]);
+  }
+  return result;
+}
+
+TEST(Pace, StaysBelowTheQuotaInEveryStretchOfAPeriod) {
+  for (const double others : {0.0, 0.05, 0.2, 0.5}) {
+    const Paced paced = RunPaced(1, others);
+    EXPECT_LE(paced.most, absl::Milliseconds(100)) << others;
+    EXPECT_GE(paced.training, 0.9 - others - 0.05) << others;
+  }
+  EXPECT_LE(RunPaced(0.5, 0.1).most, absl::Milliseconds(50));
+  EXPECT_LE(RunPaced(0.5, 0.1, absl::Milliseconds(20)).most, absl::Milliseconds(10));
+}
+
+TEST(Pace, HoldsNobodyWhereTheQuotaIsMoreThanIsUsed) {
+  Pace pace({.cores = 1.5});
+  for (absl::Duration now; now < absl::Seconds(1); now += absl::Milliseconds(1)) {
+    EXPECT_EQ(pace.Wait(now, 1.3 * now), absl::ZeroDuration());
+  }
+}
+
+TEST(Pace, WaitsForHalfAPeriodAtMostWhateverOthersTook) {
+  Pace pace({.cores = 1});
+  EXPECT_EQ(pace.Wait(absl::Seconds(1), absl::Seconds(5)), absl::ZeroDuration());
+  const absl::Duration wait = pace.Wait(absl::Seconds(2), absl::Seconds(9));
+  EXPECT_GT(wait, absl::Milliseconds(50));
+  EXPECT_LT(wait, absl::Milliseconds(54));
+  EXPECT_LE(pace.Wait(absl::Seconds(2) + wait, absl::Seconds(9)), absl::Nanoseconds(1));
 }
 
 }  // namespace

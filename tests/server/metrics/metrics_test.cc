@@ -76,6 +76,9 @@ TEST_F(MetricsTest, FiguresAreThoseOfTheScrape) {
   figures.jobs["queued"] = 7;
   figures.running.push_back({"j-1", "a\"b", 2, 500.5, 0.25});
   figures.lanes.push_back({"train", 10, 1, 0.5});
+  EXPECT_THAT(metrics_->Text(), Not(HasSubstr("\nconvd_cgroup_throttled_seconds_total ")));
+  figures.paced_seconds = 1.5;
+  figures.throttled = {.periods = 3, .seconds = 0.25};
   figures.serving[""] = false;
   const std::string text = metrics_->Text();
   EXPECT_THAT(text, HasSubstr("convd_jobs{state=\"queued\"} 7\n"));
@@ -83,6 +86,10 @@ TEST_F(MetricsTest, FiguresAreThoseOfTheScrape) {
   EXPECT_THAT(text, HasSubstr("convd_job_images_per_second{job=\"j-1\",model=\"a\\\"b\"} 500.5\n"));
   EXPECT_THAT(text, HasSubstr("# TYPE convd_executor_wait_seconds_total counter\n"
                               "convd_executor_wait_seconds_total{lane=\"train\"} 0.5\n"));
+  EXPECT_THAT(text, HasSubstr("# TYPE convd_executor_paced_seconds_total counter\n"
+                              "convd_executor_paced_seconds_total 1.5\n"));
+  EXPECT_THAT(text, HasSubstr("convd_cgroup_throttled_seconds_total 0.25\n"));
+  EXPECT_THAT(text, HasSubstr("convd_cgroup_throttled_periods_total 3\n"));
   EXPECT_THAT(text, HasSubstr("convd_serving{service=\"\"} 0\n"));
   figures.running.clear();
   EXPECT_THAT(metrics_->Text(), Not(HasSubstr("j-1")));
