@@ -38,16 +38,20 @@ struct Options {
   int64_t images = 20000;
   double rate = 200;  // a second
   double seconds = 10;
+  double quota = 0;  // cores; 0: none
   bool json = false;
 };
 
 // Trains until it is told to stop.
 class UntilStopped : public TrainingObserver {
  public:
-  void OnProgress(const TrainingProgress&) override {}
+  void OnProgress(const TrainingProgress& progress) override {
+    images_per_second.store(progress.images_per_second);
+  }
   void OnEpoch(const v1::EpochRecord&) override {}
   bool Cancelled() const override { return stop.load(); }
   std::atomic<bool> stop{false};
+  std::atomic<double> images_per_second{0};  // of the running epoch
 };
 
 absl::Status Measure(const Options& options) {
@@ -64,7 +68,9 @@ absl::Status Measure(const Options& options) {
   CONVD_RETURN_IF_ERROR(ResolveTraining(request));
   const Clock& clock = Clock::Real();
   const std::unique_ptr<Executor> executor =
-      NewThreadedExecutor(options.threads, {.nice = options.nice});
+      NewThreadedExecutor(options.threads, {.nice = options.nice,
+                                            .cpu_quota = absl::Milliseconds(100 * options.quota),
+                                            .cpu_period = absl::Milliseconds(100)});
   CONVD_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                          Trainer::Create(graph, request, data, *executor, clock));
   UntilStopped observer;
@@ -117,14 +123,17 @@ absl::Status Measure(const Options& options) {
                            {"p90_ms", at(0.9)},
                            {"p99_ms", at(0.99)},
                            {"max_ms", waits.back()},
-                           {"predictions", waits.size()}};
+                           {"predictions", waits.size()},
+                           {"images_per_second", observer.images_per_second.load()},
+                           {"paced_seconds", executor->Use().paced_seconds}};
     std::cout << line.dump() << "\n";
   } else {
     std::cout << absl::StrFormat(
         "%s, batch %d, %d workers, %s: %d predictions waited p50 %.3f, p90 %.3f, p99 %.3f, at most "
-        "%.3f ms\n",
+        "%.3f ms; %.0f images/s trained, paced for %.2f s\n",
         graph.name(), options.batch, options.threads, InstructionSet(), waits.size(), at(0.5),
-        at(0.9), at(0.99), waits.back());
+        at(0.9), at(0.99), waits.back(), observer.images_per_second.load(),
+        executor->Use().paced_seconds);
   }
   return absl::OkStatus();
 }
@@ -153,6 +162,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seconds", options.seconds)
       ->check(CLI::Range(1.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--quota", options.quota,
+                 "cores that training is paced to stay below, as under a cgroup's quota; 0: none")
+      ->check(CLI::Range(0.0, 1024.0))
       ->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object on a line");
   CLI11_PARSE(app, argc, argv);

@@ -100,6 +100,16 @@ class Operation {
   }
   virtual void Unpack(const float* /*packed*/, float* /*kernel*/, float* /*bias*/) const {}
   virtual void Derive(const float* /*packed*/, float* /*derived*/) const {}
+  // Appends what can be derived apart, in the order of its packed parameters, with where those and
+  // the derived ones begin in the plan's.
+  struct DerivedPart {
+    const Operation* operation;
+    int64_t packed, derived;
+  };
+  virtual void AddDerivedParts(int64_t packed, int64_t derived,
+                               std::vector<DerivedPart>& parts) const {
+    parts.push_back({this, packed, derived});
+  }
   // Adds each call with what is known of it, in the order in which they run.
   virtual void Bind(const Binding& binding) const = 0;
   // Of the prepared operation: a kernel of it is one of oneDNN's references.

@@ -18,6 +18,7 @@
 #include "core/dnn/precision.h"
 #include "core/dnn/quantization.h"
 #include "core/dnn/softmax.h"
+#include "core/dnn/split_layer.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -100,6 +101,7 @@ class CompiledPlan : public Plan {
     }
     for (const auto& operation : operations_) {
       segments_.push_back({packed_size_, derived_size_});
+      operation->AddDerivedParts(packed_size_, derived_size_, parts_);
       packed_size_ += operation->packed_size();
       derived_size_ += operation->derived_size();
     }
@@ -117,10 +119,10 @@ class CompiledPlan : public Plan {
   int phases() const override { return 1; }
   int64_t packed_size() const override { return packed_size_; }
   int64_t derived_size() const override { return derived_size_; }
-  int derive_parts() const override { return static_cast<int>(operations_.size()); }
+  int derive_parts() const override { return static_cast<int>(parts_.size()); }
   PackedRange derive_range(int part) const override {
-    const int64_t begin = segments_[part].packed;
-    return {begin, begin + operations_[part]->packed_size()};
+    const int64_t begin = parts_[part].packed;
+    return {begin, begin + parts_[part].operation->packed_size()};
   }
 
   absl::Status Pack(absl::Span<const float> canonical, float* packed) const override {
@@ -152,7 +154,8 @@ class CompiledPlan : public Plan {
 
   absl::Status Derive(int part, const float* packed, float* derived) const override {
     return CatchOneDnn([&] {
-      operations_[part]->Derive(packed + segments_[part].packed, derived + segments_[part].derived);
+      const Operation::DerivedPart& p = parts_[part];
+      p.operation->Derive(packed + p.packed, derived + p.derived);
     });
   }
 
@@ -212,13 +215,9 @@ class CompiledPlan : public Plan {
           const FusedLayers fused = Fuse(graph_, i, int8 || kernel != ConvolutionKernel::kOneDnn);
           if (int8) {
             operations_.push_back(NewInt8Layer(layer, n, fused, scales_[i]));
-          } else if (kernel != ConvolutionKernel::kOneDnn) {
-            operations_.push_back(NewOwnConvolution(layer, kernel, options, fused));
-          } else if (layer.kind == LayerKind::kConv2D) {
-            operations_.push_back(
-                NewConvolution(layer, operations_.empty() ? in : layer.in, options, fused.relu));
           } else {
-            operations_.push_back(NewDense(layer, n, options_.training, fused.relu));
+            operations_.push_back(
+                NewWeighted(layer, operations_.empty() ? in : layer.in, kernel, options, fused));
           }
           i += fused.layers - 1;
           if (fused.relu) continue;
@@ -244,6 +243,31 @@ class CompiledPlan : public Plan {
       }
       operations_.push_back(NewActivation(layer, n, options_.training));
     }
+  }
+
+  // A convolution or dense layer in f32 or bf16, in slices where its calls would be too long.
+  std::unique_ptr<Operation> NewWeighted(const GraphLayer& layer, Shape in,
+                                         ConvolutionKernel kernel, const PlanOptions& options,
+                                         const FusedLayers& fused) const {
+    std::vector<std::unique_ptr<Operation>> operations;
+    for (const GraphLayer& slice : SlicesOf(layer, kernel, options.training)) {
+      FusedLayers with = fused;
+      GraphLayer pool;
+      if (fused.pool != nullptr) {
+        pool = *fused.pool;
+        pool.in.channels = pool.out.channels = slice.out.channels;
+        with.pool = &pool;
+      }
+      if (kernel != ConvolutionKernel::kOneDnn) {
+        operations.push_back(NewOwnConvolution(slice, kernel, options, with));
+      } else if (layer.kind == LayerKind::kConv2D) {
+        operations.push_back(NewConvolution(slice, in, options, fused.relu));
+      } else {
+        operations.push_back(NewDense(slice, options.images, options.training, fused.relu));
+      }
+    }
+    if (operations.size() == 1) return std::move(operations[0]);
+    return NewSplitLayer(layer, options.images, options.training, std::move(operations));
   }
 
   void Prepare() {
@@ -362,6 +386,7 @@ class CompiledPlan : public Plan {
   std::optional<ByteGather> gathers_bytes_;
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Segment> segments_;  // one an operation
+  std::vector<Operation::DerivedPart> parts_;
   int64_t packed_size_ = 0, derived_size_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include "core/dnn/int8_layer.h"
 #include "core/dnn/kernels.h"
 #include "core/dnn/own_convolution.h"
+#include "core/dnn/split_layer.h"
 
 namespace convd {
 namespace {
@@ -126,36 +127,46 @@ PlanMemory EstimatePlanMemory(const Graph& graph, const PlanOptions& options) {
           packed += static_cast<double>(Int8PackedFloats(layer));
           scratch = std::max(scratch, kScratchBytes + static_cast<double>(Int8ScratchBytes(layer)) *
                                                           static_cast<double>(options.images));
-        } else if (layer.kind == LayerKind::kDense) {
-          const double units = static_cast<double>(PaddedUnits(layer.out.channels));
-          const double inputs = static_cast<double>(layer.in.elements());
-          packed += (inputs + 1) * units;
-          if (training) {
-            derived += std::ceil(inputs * out / kArrayFloats) * kArrayFloats;
-            image += units * kFloat;
-          }
-        } else if (own != ConvolutionKernel::kOneDnn) {
-          const OwnConvolutionFloats floats = FloatsOf(layer, own, training, precision);
-          packed += static_cast<double>(floats.packed);
-          derived += static_cast<double>(floats.derived);
-          scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
-          image += static_cast<double>(floats.image_scratch) * kFloat;
-        } else {
-          const double kernel = PackedKernel(layer);
-          if (bf16) {
-            // Copies of what it reads, and when training of the gradient that it gets.
-            image +=
-                static_cast<double>(layer.in.elements() + (training ? layer.out.elements() : 0)) *
-                kFloat / 2;
-          }
-          packed += kernel + Padded(layer.out.channels);
-          scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(layer, bf16) * kFloat);
-          if (training) {
-            derived += kernel;
-            // The weights' gradient before it is brought into their layout, where it isn't made
-            // there.
-            fixed += kernel * kFloat;
-            scratch = std::max(scratch, kernel * kFloat);
+          break;
+        }
+        const std::vector<GraphLayer> slices = SlicesOf(layer, own, training);
+        if (slices.size() > 1) {
+          const int64_t split_out =
+              fused.pool != nullptr ? fused.pool->out.elements() : layer.out.elements();
+          image += static_cast<double>(SplitLayerFloats(layer, split_out, training)) * kFloat;
+        }
+        for (const GraphLayer& slice : slices) {
+          if (slice.kind == LayerKind::kDense) {
+            const double units = static_cast<double>(PaddedUnits(slice.out.channels));
+            const double inputs = static_cast<double>(slice.in.elements());
+            packed += (inputs + 1) * units;
+            if (training) {
+              derived += std::ceil(inputs * slice.out.channels / kArrayFloats) * kArrayFloats;
+              image += units * kFloat;
+            }
+          } else if (own != ConvolutionKernel::kOneDnn) {
+            const OwnConvolutionFloats floats = FloatsOf(slice, own, training, precision);
+            packed += static_cast<double>(floats.packed);
+            derived += static_cast<double>(floats.derived);
+            scratch = std::max(scratch, static_cast<double>(floats.scratch) * kFloat);
+            image += static_cast<double>(floats.image_scratch) * kFloat;
+          } else {
+            const double kernel = PackedKernel(slice);
+            if (bf16) {
+              // Copies of what it reads, and when training of the gradient that it gets.
+              image +=
+                  static_cast<double>(slice.in.elements() + (training ? slice.out.elements() : 0)) *
+                  kFloat / 2;
+            }
+            packed += kernel + Padded(slice.out.channels);
+            scratch = std::max(scratch, kScratchBytes + ConvolutionScratch(slice, bf16) * kFloat);
+            if (training) {
+              derived += kernel;
+              // The weights' gradient before it is brought into their layout, where it isn't made
+              // there.
+              fixed += kernel * kFloat;
+              scratch = std::max(scratch, kernel * kFloat);
+            }
           }
         }
         break;

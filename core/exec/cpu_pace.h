@@ -17,6 +17,7 @@ class CpuPace {
   // `quota` of CPU time in each `period`; both above zero.
   CpuPace(absl::Duration quota, absl::Duration period, absl::Duration now, absl::Duration used)
       : rate_(absl::FDivDuration(quota, period) * (1 - kReserve)),
+        least_(quota * -kOwed),
         most_(quota * kBurst),
         now_(now),
         used_(used) {}
@@ -24,7 +25,7 @@ class CpuPace {
   // How long training is to pause from `now` on, when the process has had `used` of CPU time; zero
   // where it may go on. Neither goes back.
   absl::Duration Pause(absl::Duration now, absl::Duration used) {
-    left_ = std::min(left_ + rate_ * (now - now_) - (used - used_), most_);
+    left_ = std::clamp(left_ + rate_ * (now - now_) - (used - used_), least_, most_);
     now_ = now;
     used_ = used;
     return left_ < absl::ZeroDuration() ? -left_ / rate_ : absl::ZeroDuration();
@@ -32,11 +33,13 @@ class CpuPace {
 
  private:
   static constexpr double kReserve = 0.06;
+  // Of the quota: however much others took, training stands still for half a period or so at most.
+  static constexpr double kOwed = 0.5;
   // Of the quota, saved up while it isn't used.
   static constexpr double kBurst = 0.02;
 
   const double rate_;  // cores
-  const absl::Duration most_;
+  const absl::Duration least_, most_;
   absl::Duration now_, used_;
   absl::Duration left_;
 };

@@ -40,8 +40,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 // Of the worker that this thread is.
 struct Worker {
-  TrainShare share;
-  SteadyClock::time_point training_since;  // where something is owed to training
+  LaneShares shares;
+  SteadyClock::time_point since;  // when the running task began, or went on after a cut
   SteadyClock::time_point pace_looked_at;
 };
 thread_local Worker* worker = nullptr;
@@ -112,10 +112,9 @@ class ThreadedExecutor final : public Executor {
 
   void Cut() override {
     if (running.executor != this || running.lane == static_cast<int>(Lane::kPredict)) return;
-    RunAbove(/*owes=*/true);
+    RunAbove();
     if (!paced_) return;
-    // While it is to pause, the time is nothing to training: it is owed none of it.
-    while (PausedForQuota()) RunAbove(/*owes=*/false);
+    while (PausedForQuota()) RunAbove();
   }
 
   ExecutorUse Use() const override {
@@ -198,32 +197,29 @@ class ThreadedExecutor final : public Executor {
     return absl::DurationFromTimespec(time);
   }
 
-  // At a cut: runs what waits above the running task's lane. Where it `owes` training for it, until
-  // training is due its share.
-  void RunAbove(bool owes) ABSL_LOCKS_EXCLUDED(mu_) {
-    const bool training = owes && running.lane == kTrainLane;
-    const uint32_t above = LanesAbove(running.lane);
-    if (training && worker->share.owes()) CountTraining();
-    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
-      if (training && worker->share.due()) return;
+  // At a cut of this worker's task.
+  void RunAbove() ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = running.lane;
+    if (worker->shares.owes(lane)) {
+      const SteadyClock::time_point now = SteadyClock::now();
+      worker->shares.Ran(lane, absl::FromChrono(now - worker->since));
+      worker->since = now;
+    }
+    while ((waiting_.load(std::memory_order_relaxed) & LanesAbove(lane)) != 0) {
       std::optional<Claim> claim;
       {
         absl::MutexLock lock(&mu_);
-        claim = Take(running.lane);
+        claim = TakeNext(lane);
       }
-      if (!claim.has_value()) return;  // another worker was faster
-      const SteadyClock::time_point begun = SteadyClock::now();
-      Run(*std::move(claim));
-      if (training) {
-        worker->training_since = SteadyClock::now();
-        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
-      }
+      if (!claim.has_value()) return;  // another worker was faster, or this lane is due
+      RunCounted(*std::move(claim), uint32_t{1} << lane);
     }
   }
 
-  // Where the process is ahead of its quota, waits until it isn't or something waits in the lanes
-  // above, and returns true; false where the running task may go on.
+  // Where the process is ahead of its quota, waits until it isn't or something is to be run in the
+  // lanes above, and returns true; false where the running task may go on.
   bool PausedForQuota() ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = running.lane;
     const SteadyClock::time_point now = SteadyClock::now();
     if (now - worker->pace_looked_at < kPaceLooks) return false;
     absl::MutexLock lock(&mu_);
@@ -232,22 +228,24 @@ class ThreadedExecutor final : public Executor {
       worker->pace_looked_at = now;
       return false;
     }
-    const uint32_t above = LanesAbove(running.lane);
     const absl::Time until = absl::Now() + pause;
+    // Where others take all there is, this lane has its share of it, and goes on.
+    bool due = false;
     ++pausing_;
-    bool in_time = true;
-    while (in_time && !stopping_ && (waiting_.load(std::memory_order_relaxed) & above) == 0) {
+    for (bool in_time = true; in_time && !stopping_;) {
+      const uint32_t above = waiting_.load(std::memory_order_relaxed) & LanesAbove(lane);
+      if (above != 0) {
+        due = worker->shares.due(lane, worker->shares.Next(above, lane));
+        break;
+      }
       in_time = !pause_.WaitWithDeadline(&mu_, until);
     }
     --pausing_;
-    paused_ += SteadyClock::now() - now;
-    return true;
-  }
-
-  static void CountTraining() {
-    const SteadyClock::time_point now = SteadyClock::now();
-    worker->share.Trained(absl::FromChrono(now - worker->training_since));
-    worker->training_since = now;
+    const SteadyClock::time_point end = SteadyClock::now();
+    paused_ += end - now;
+    worker->since = end;
+    if (due) worker->pace_looked_at = end;
+    return !due;
   }
 
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
@@ -265,12 +263,15 @@ class ThreadedExecutor final : public Executor {
     waiting_.store(queues_[lane].empty() ? old & ~bit : old | bit, std::memory_order_relaxed);
   }
 
-  // Claims from the first of the first `lanes` lanes that has something.
-  std::optional<Claim> Take(int lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    for (int lane = 0; lane < lanes; ++lane) {
-      if (!queues_[lane].empty()) return TakeFrom(lane);
-    }
-    return std::nullopt;
+  // Claims from the lane above lane `below` whose turn it is, unless `below` itself is due before
+  // it.
+  std::optional<Claim> TakeNext(int below) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+    const int lane = worker->shares.Next(waiting, below);
+    if (lane < 0 || (below < kLanes && worker->shares.due(below, lane))) return std::nullopt;
+    // Whoever sleeps may be there for what is passed over.
+    if ((waiting & LanesAbove(lane)) != 0) work_.Signal();
+    return TakeFrom(lane);
   }
 
   // Claims a task, or one index of a loop. REQUIRES: the lane has one.
@@ -355,22 +356,23 @@ class ThreadedExecutor final : public Executor {
     if (options_.nice != 0) {
       setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), options_.nice);
     }
-    Worker own{TrainShare(options_.train_share), {}, {}};
+    Worker own{LaneShares(options_.train_share), {}, {}};
     worker = &own;
-    while (std::optional<Claim> claim = WaitForWork()) RunInItsTurn(*std::move(claim));
+    while (std::optional<Claim> claim = WaitForWork()) RunCounted(*std::move(claim), 0);
   }
 
-  // Outside cuts, what is owed to training is counted here.
-  void RunInItsTurn(Claim claim) ABSL_LOCKS_EXCLUDED(mu_) {
-    const bool training = claim.lane == kTrainLane;
+  // Runs it and counts what it took of the lanes below it that wait, and of those of `interrupted`
+  // (a bit a lane).
+  void RunCounted(Claim claim, uint32_t interrupted) ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = claim.lane;
     const SteadyClock::time_point begun = SteadyClock::now();
-    worker->training_since = begun;
+    worker->since = begun;
     Run(std::move(claim));
-    if (training) {
-      if (worker->share.owes()) CountTraining();
-    } else if ((waiting_.load(std::memory_order_relaxed) >> kTrainLane & 1) != 0) {
-      worker->share.Yielded(absl::FromChrono(SteadyClock::now() - begun));
-    }
+    const SteadyClock::time_point end = SteadyClock::now();
+    worker->shares.Ran(lane, absl::FromChrono(end - worker->since));
+    worker->shares.Took(lane, absl::FromChrono(end - begun),
+                        waiting_.load(std::memory_order_relaxed) | interrupted);
+    worker->since = end;
   }
 
   // Nothing when the executor stops.
@@ -379,14 +381,7 @@ class ThreadedExecutor final : public Executor {
     while (true) {
       {
         absl::MutexLock lock(&mu_);
-        if (worker->share.due() && !queues_[kTrainLane].empty()) {
-          // Whoever sleeps may be there for what is passed over.
-          if ((waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane)) != 0) {
-            work_.Signal();
-          }
-          return TakeFrom(kTrainLane);
-        }
-        std::optional<Claim> claim = Take(kLanes);
+        std::optional<Claim> claim = TakeNext(kLanes);
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
         if (stopping_) return std::nullopt;
@@ -423,7 +418,7 @@ class ThreadedExecutor final : public Executor {
   const bool paced_;
   mutable absl::Mutex mu_;
   absl::CondVar work_;   // an entry was queued, or stopping_
-  absl::CondVar pause_;  // the same for workers that pause, of the lanes above training's
+  absl::CondVar pause_;  // the same for workers that pause, in a lane above training
   std::optional<CpuPace> pace_ ABSL_GUARDED_BY(mu_);  // where paced_
   std::array<Queue, kLanes> queues_ ABSL_GUARDED_BY(mu_);
   int64_t staged_ ABSL_GUARDED_BY(mu_) = 0;  // loops in stages that have begun and not ended

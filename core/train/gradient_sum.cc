@@ -1,5 +1,6 @@
 #include "core/train/gradient_sum.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -9,6 +10,8 @@ namespace convd {
 namespace {
 
 constexpr size_t kMostRoots = 4;
+// Of 3 MiB that are read or written: some tenths of a millisecond from memory.
+constexpr int64_t kPiece = 256 << 10;
 
 }  // namespace
 
@@ -41,7 +44,7 @@ void GradientSum::Drop(float* gradient) {
   idle_.push_back(gradient);
 }
 
-void GradientSum::Add(int64_t leaf, float* gradient) {
+void GradientSum::Add(int64_t leaf, float* gradient, absl::FunctionRef<void()> cut) {
   int64_t index = leaf;
   for (size_t level = 0;; ++level) {
     float* sibling = nullptr;
@@ -64,7 +67,10 @@ void GradientSum::Add(int64_t leaf, float* gradient) {
     if (sibling != nullptr) {
       float* left = index % 2 == 0 ? gradient : sibling;
       float* right = index % 2 == 0 ? sibling : gradient;
-      ActiveKernels().add(floats_, right, left);
+      for (int64_t begin = 0; begin < floats_; begin += kPiece) {
+        if (begin > 0) cut();
+        ActiveKernels().add(std::min(kPiece, floats_ - begin), right + begin, left + begin);
+      }
       Drop(right);
       gradient = left;
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "core/dnn/aligned_buffer.h"
 
@@ -24,7 +25,8 @@ class GradientSum {
   void Begin(int64_t leaves);
   // A buffer for one leaf's gradient; the caller writes all of it, then gives it to Add.
   float* NewLeaf();
-  void Add(int64_t leaf, float* gradient);
+  // Large gradients are added piece by piece, with `cut` called in between, without a lock.
+  void Add(int64_t leaf, float* gradient, absl::FunctionRef<void()> cut = [] {});
   // For a leaf that was not computed after all.
   void Drop(float* gradient);
   // The sum of the elements [begin, begin + size), after every leaf was added; valid until the next

@@ -373,7 +373,7 @@ class PlanTrainer : public Trainer {
       status = plan_->RunPhase(phase, *workspace, batch, at_cut);
     }
     if (status.ok()) {
-      sum_->Add(leaf, batch.gradient);
+      sum_->Add(leaf, batch.gradient, [&] { executor_.Cut(); });
     } else {
       sum_->Drop(batch.gradient);
     }

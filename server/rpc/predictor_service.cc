@@ -17,8 +17,8 @@ class PredictorService::StreamReactor final
       : service_(service),
         stream_(std::make_shared<PredictionStream>(
             service.predictor_, *this,
-            StreamHooks{StillWantedBy(*context),
-                        [context] { return AdmitMore(context); }, service.on_streamed_},
+            StreamHooks{StillWantedBy(*context), [context] { return AdmitMore(context); },
+                        service.on_streamed_},
             service.stream_limits_)) {
     service_.Opened(stream_);
     stream_->Start();

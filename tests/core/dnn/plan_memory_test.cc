@@ -113,6 +113,14 @@ TEST(PlanMemory, OfEveryKindOfLayerIsNearWhatPlansAllocate) {
       {"wide",
        "layers { conv { filters: 512 kernel: 1 } } layers { conv { filters: 512 kernel: 3 } }", 16,
        3},
+      {"slices of layers",
+       "layers { conv { filters: 64 kernel: 5 padding: PADDING_SAME } } layers { conv { filters: "
+       "256 kernel: 3 padding: PADDING_SAME activation: ACTIVATION_RELU } } layers { conv { "
+       "filters: 256 kernel: 3 padding: PADDING_SAME activation: ACTIVATION_RELU } } layers { "
+       "max_pool {} } layers { conv { filters: 500 kernel: 5 padding: PADDING_SAME activation: "
+       "ACTIVATION_RELU } } layers { max_pool {} } layers { flatten {} } layers { dense { units: "
+       "400 activation: ACTIVATION_RELU } }",
+       15, 3},
       {"one filter",
        "layers { conv { filters: 100 kernel: 7 } } layers { conv { filters: 1 kernel: 7 } }", 40,
        1},

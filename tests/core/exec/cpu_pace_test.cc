@@ -58,8 +58,13 @@ TEST(CpuPace, KeepsAProcessThatAlwaysWantsTwoCoresUnderOneAndAHalf) {
 
 TEST(CpuPace, CountsAgainstTheQuotaWhatOthersOfTheProcessTook) {
   CpuPace pace(Ms(50), Ms(100), Ms(0), Ms(0));
-  // Training had nothing; predictions took 147 ms where 47 are given out.
-  EXPECT_NEAR(absl::ToDoubleMilliseconds(pace.Pause(Ms(100), Ms(147))), 100 / 0.47, 1e-6);
+  // Training had nothing; predictions took 57 ms where 47 are given out.
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(pace.Pause(Ms(100), Ms(57))), 10 / 0.47, 1e-6);
+}
+
+TEST(CpuPace, StandsStillForHalfAPeriodAtMostHoweverMuchOthersTook) {
+  CpuPace pace(Ms(50), Ms(100), Ms(0), Ms(0));
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(pace.Pause(Ms(100), Ms(200))), 25 / 0.47, 1e-6);
 }
 
 }  // namespace

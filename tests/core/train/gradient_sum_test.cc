@@ -52,6 +52,26 @@ TEST(GradientSum, AddsInTheTreesOrderWhateverComesFirst) {
   }
 }
 
+// 262,144 floats a piece, so three of these: two cuts an addition.
+TEST(GradientSum, LetsOthersWorkWhileItAddsLargeGradients) {
+  constexpr int64_t kFloats = 600'000;
+  constexpr int kLeaves = 8;  // four additions are left to Sum
+  const std::vector<float> leaves = Leaves(kLeaves);
+  GradientSum sum(kFloats);
+  sum.Begin(kLeaves);
+  int cuts = 0;
+  for (int i = 0; i < kLeaves; ++i) {
+    float* const leaf = sum.NewLeaf();
+    std::fill(leaf, leaf + kFloats, leaves[i]);
+    sum.Add(i, leaf, [&] { ++cuts; });
+  }
+  EXPECT_EQ(cuts, 8);
+  const float* const all = sum.Sum(0, kFloats);
+  for (const int64_t at : {int64_t{0}, int64_t{262'143}, int64_t{262'144}, kFloats - 1}) {
+    EXPECT_EQ(all[at], Tree(leaves)) << at;
+  }
+}
+
 TEST(GradientSum, AddsTheSameFromManyThreads) {
   constexpr int kLeaves = 63;
   const std::vector<float> leaves = Leaves(kLeaves);

@@ -1,0 +1,260 @@
+#include "core/dnn/split_layer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace convd {
+namespace {
+
+constexpr int kSlice = 16;  // what the kernels take filters and units by
+
+// Beyond this, about a millisecond, a call of a single image is cut. Not sooner: each slice reads
+// the layer's input anew.
+constexpr double kMostCallFlop = 2 * kCallFlop;
+// Weights are read once for each image or few, at some 10 GB/s: as long as so many FLOP.
+constexpr double kCallWeights = 1.25e6, kMostCallWeights = 2 * kCallWeights;
+
+// Of the longest call for one image, where the slice has `channels` of the output.
+double LongestCall(GraphLayer layer, int channels, ConvolutionKernel kernel, bool training) {
+  layer.out.channels = channels;
+  if (layer.kind == LayerKind::kDense) {
+    return 2.0 * static_cast<double>(layer.in.elements()) * channels;
+  }
+  const double whole = 2.0 * static_cast<double>(layer.out.elements()) * layer.window.kernel_h *
+                       layer.window.kernel_w * layer.in.channels;
+  if (kernel != ConvolutionKernel::kWinograd) return whole;
+  // Those are cut by blocks of tiles first, and backward is both gradients.
+  const WinogradShape shape = WinogradShapeOf(layer, 1, false, false);
+  const auto tiles = static_cast<double>(WinogradTiles(shape));
+  const double block = std::min(1.0, static_cast<double>(shape.block) / tiles);
+  return whole / kWinogradSpeed * (training ? 2 : 1) * block;
+}
+
+double Weights(const GraphLayer& layer, int channels) {
+  if (layer.kind == LayerKind::kDense) return static_cast<double>(layer.in.elements()) * channels;
+  return static_cast<double>(layer.window.kernel_h) * layer.window.kernel_w * layer.in.channels *
+         channels;
+}
+
+// The columns of a slice in rows of all channels.
+struct Columns {
+  int64_t rows, all, begin, width;
+  void Gather(const float* whole, float* slice) const {
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(slice + r * width, whole + r * all + begin, width * sizeof(float));
+  }
+  void Scatter(const float* slice, float* whole) const {
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(whole + r * all + begin, slice + r * width, width * sizeof(float));
+  }
+};
+
+class SplitLayer : public Operation {
+ public:
+  SplitLayer(const GraphLayer& layer, int64_t images, bool training,
+             std::vector<std::unique_ptr<Operation>> slices)
+      : Operation(slices[0]->name()),
+        dense_(layer.kind == LayerKind::kDense),
+        channels_(layer.out.channels),
+        inputs_(dense_
+                    ? layer.in.elements()
+                    : int64_t{layer.in.channels} * layer.window.kernel_h * layer.window.kernel_w),
+        images_(images),
+        training_(training),
+        slices_(std::move(slices)) {
+    kernel = layer.kernel;
+    bias = layer.bias;
+    in_elements = slices_[0]->in_elements;
+    for (const auto& slice : slices_) out_elements += slice->out_elements;
+    pixels_ = out_elements / channels_;
+  }
+
+  bool has_relu() const override { return slices_[0]->has_relu(); }
+  bool backward_reads_output() const override { return slices_[0]->backward_reads_output(); }
+  bool uses_reference_kernel() const override {
+    return std::any_of(slices_.begin(), slices_.end(),
+                       [](const auto& slice) { return slice->uses_reference_kernel(); });
+  }
+
+  void Prepare() override {
+    for (const auto& slice : slices_) {
+      slice->needs_dx = needs_dx;
+      slice->masks_relu = masks_relu;
+      slice->Prepare();
+    }
+  }
+
+  int64_t scratch_bytes() const override {
+    int64_t most = 0;
+    for (const auto& slice : slices_) most = std::max(most, slice->scratch_bytes());
+    return most;
+  }
+  int64_t packed_size() const override {
+    int64_t sum = 0;
+    for (const auto& slice : slices_) sum += slice->packed_size();
+    return sum;
+  }
+  int64_t derived_size() const override {
+    int64_t sum = 0;
+    for (const auto& slice : slices_) sum += slice->derived_size();
+    return sum;
+  }
+
+  absl::Status Pack(const float* from, const float* from_bias, float* packed) const override {
+    AlignedBuffer units(UnitsFloats());
+    for (Place at; at.slice < slices_.size(); Advance(at)) {
+      const Operation& slice = *slices_[at.slice];
+      const float* part = from + at.channel * inputs_;
+      if (dense_) {
+        UnitsOf(at).Gather(from, units.data());
+        part = units.data();
+      }
+      const absl::Status status =
+          slice.Pack(part, bias < 0 ? nullptr : from_bias + at.channel, packed + at.packed);
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  void Unpack(const float* packed, float* to, float* to_bias) const override {
+    AlignedBuffer units(UnitsFloats());
+    for (Place at; at.slice < slices_.size(); Advance(at)) {
+      float* const part = dense_ ? units.data() : to + at.channel * inputs_;
+      slices_[at.slice]->Unpack(packed + at.packed, part,
+                                bias < 0 ? nullptr : to_bias + at.channel);
+      if (dense_) UnitsOf(at).Scatter(units.data(), to);
+    }
+  }
+
+  void AddDerivedParts(int64_t packed, int64_t derived,
+                       std::vector<DerivedPart>& parts) const override {
+    for (Place at; at.slice < slices_.size(); Advance(at)) {
+      slices_[at.slice]->AddDerivedParts(packed + at.packed, derived + at.derived, parts);
+    }
+  }
+
+  void Bind(const Binding& b) const override {
+    const auto buffer = [&](int64_t floats) {
+      b.extra->emplace_back(images_ * floats);
+      return b.extra->back().data();
+    };
+    const bool keeps_output = training_ && backward_reads_output();
+    const int64_t widest = slices_[0]->out_elements;
+    float* const shared_y = keeps_output ? nullptr : buffer(widest);
+    float* const dy = training_ ? buffer(widest) : nullptr;
+    float* const dx = training_ && b.dx != nullptr ? buffer(in_elements) : nullptr;
+    for (Place at; at.slice < slices_.size(); Advance(at)) {
+      const Operation& slice = *slices_[at.slice];
+      const Columns columns{images_ * pixels_, channels_, at.channel, Channels(slice)};
+      std::vector<Call> forward, backward;
+      Binding part = b;
+      part.weights = b.weights + at.packed;
+      part.derived = b.derived == nullptr ? nullptr : b.derived + at.derived;
+      part.gradient_offset = b.gradient_offset + at.packed;
+      part.y = keeps_output ? buffer(slice.out_elements) : shared_y;
+      part.dy = dy;
+      // The first writes what the others add to.
+      const bool adds = b.dx != nullptr && at.slice > 0;
+      part.dx = adds ? dx : b.dx;
+      part.forward = &forward;
+      part.backward = &backward;
+      slice.Bind(part);
+      After(forward.back(),
+            [columns, from = part.y, to = b.y](MicroBatch&) { columns.Scatter(from, to); });
+      if (training_) {
+        Before(backward.front(),
+               [columns, from = b.dy, to = dy](MicroBatch&) { columns.Gather(from, to); });
+        if (adds) {
+          After(backward.back(), [n = images_ * in_elements, dx, to = b.dx](MicroBatch&) {
+            ActiveKernels().add(n, dx, to);
+          });
+        }
+      }
+      std::move(forward.begin(), forward.end(), std::back_inserter(*b.forward));
+      std::move(backward.begin(), backward.end(), std::back_inserter(*b.backward));
+    }
+  }
+
+ private:
+  // Where a slice begins.
+  struct Place {
+    size_t slice = 0;
+    int64_t channel = 0, packed = 0, derived = 0;
+  };
+  void Advance(Place& at) const {
+    const Operation& slice = *slices_[at.slice++];
+    at.channel += Channels(slice);
+    at.packed += slice.packed_size();
+    at.derived += slice.derived_size();
+  }
+  int64_t Channels(const Operation& slice) const { return slice.out_elements / pixels_; }
+
+  // Of a dense layer's kernel, inputs x units, those of one slice.
+  Columns UnitsOf(const Place& at) const {
+    return {inputs_, channels_, at.channel, Channels(*slices_[at.slice])};
+  }
+  int64_t UnitsFloats() const { return dense_ ? inputs_ * Channels(*slices_[0]) : 0; }
+
+  template <typename F>
+  static void Before(Call& call, F f) {
+    call.run = [f, run = std::move(call.run)](MicroBatch& batch) {
+      f(batch);
+      run(batch);
+    };
+  }
+  template <typename F>
+  static void After(Call& call, F f) {
+    call.run = [f, run = std::move(call.run)](MicroBatch& batch) {
+      run(batch);
+      f(batch);
+    };
+  }
+
+  const bool dense_;
+  const int64_t channels_;
+  const int64_t inputs_;  // products of an output
+  const int64_t images_;
+  const bool training_;
+  const std::vector<std::unique_ptr<Operation>> slices_;
+  int64_t pixels_ = 0;  // of an image's output
+};
+
+}  // namespace
+
+std::vector<GraphLayer> SlicesOf(const GraphLayer& layer, ConvolutionKernel kernel, bool training) {
+  if (layer.groups != 1) return {layer};  // a group is small
+  const int all = layer.out.channels;
+  const auto fits = [&](int channels, double flop, double weights) {
+    return LongestCall(layer, channels, kernel, training) <= flop &&
+           Weights(layer, channels) <= weights;
+  };
+  int channels = all;
+  if (!fits(all, kMostCallFlop, kMostCallWeights)) {
+    // Winograd's slices transform the input anew, so those are as long as may be.
+    const double flop = kernel == ConvolutionKernel::kWinograd ? kMostCallFlop : kCallFlop;
+    for (int count = 2; channels > kSlice && !fits(channels, flop, kCallWeights); ++count) {
+      channels = (all + count * kSlice - 1) / (count * kSlice) * kSlice;
+    }
+  }
+  std::vector<GraphLayer> slices;
+  for (int begin = 0; begin < all; begin += channels) {
+    slices.push_back(layer);
+    slices.back().out.channels = std::min(channels, all - begin);
+  }
+  return slices;
+}
+
+std::unique_ptr<Operation> NewSplitLayer(const GraphLayer& layer, int64_t images, bool training,
+                                         std::vector<std::unique_ptr<Operation>> slices) {
+  return std::make_unique<SplitLayer>(layer, images, training, std::move(slices));
+}
+
+int64_t SplitLayerFloats(const GraphLayer& layer, int64_t out_elements, bool training) {
+  // An output, or when training that of all slices; a slice's gradient, at most half of them; and
+  // the gradient by the input.
+  return training ? 2 * out_elements + layer.in.elements() : out_elements;
+}
+
+}  // namespace convd
