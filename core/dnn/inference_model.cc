@@ -159,8 +159,9 @@ std::vector<int64_t> PredictionSizes(const Graph& graph) {
 
 int64_t EstimateInferenceMemory(const Graph& graph, v1::Precision precision, int workers) {
   double workspaces = 0, packed = 0;
-  // A quick model also answers on the thread of a caller that is alone.
-  const double at_once = workers + (ImageFlop(graph) <= kQuickFlop ? 1.0 : 0.0);
+  // A quick model answers on its callers' threads, too, of which there may be one in each worker's
+  // place, while the workers begin again.
+  const double at_once = workers * (ImageFlop(graph) <= kQuickFlop ? 2.0 : 1.0);
   for (const int64_t images : PredictionSizes(graph)) {
     const PlanMemory plan = EstimatePlanMemory(graph, {.images = images, .precision = precision});
     // Each of them may have been at each size.

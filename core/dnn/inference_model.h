@@ -60,9 +60,9 @@ struct InferenceOptions {
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileInferenceModel(
     const Graph& graph, absl::Span<const float> parameters, const InferenceOptions& options = {});
 
-// About how many bytes a compiled model takes once `workers`, and a caller where it is quick
-// (Executor::TryRunHere), have answered with it, rather too many
-// than too few; from shapes alone, as EstimatePlanMemory. Any thread may call.
+// About how many bytes a compiled model takes once `workers` have answered with it, and where it is
+// quick as many callers in their place (Executor::TryRunHere), rather too many than too few; from
+// shapes alone, as EstimatePlanMemory. Any thread may call.
 int64_t EstimateInferenceMemory(const Graph& graph, v1::Precision precision, int workers);
 
 // A request is split among workers down to pieces of so many images, of which a plan's call still
