@@ -37,8 +37,8 @@ using SteadyClock = std::chrono::steady_clock;
 
 // Of the worker that this thread is.
 struct Worker {
-  TrainShare share;
-  SteadyClock::time_point training_since;  // where something is owed to training
+  LaneShares shares;
+  SteadyClock::time_point since;  // when the running task began, or went on after a cut
 };
 thread_local Worker* worker = nullptr;
 
@@ -104,23 +104,22 @@ class ThreadedExecutor final : public Executor {
 
   void Cut() override {
     if (running.executor != this) return;
-    const bool training = running.lane == kTrainLane;
-    const uint32_t above = LanesAbove(running.lane);
-    if (training && worker->share.owes()) CountTraining();
-    while ((waiting_.load(std::memory_order_relaxed) & above) != 0) {
-      if (training && worker->share.due()) return;
+    const int lane = running.lane;
+    if (worker != nullptr && worker->shares.owes(lane)) {
+      const SteadyClock::time_point now = SteadyClock::now();
+      worker->shares.Ran(lane, absl::FromChrono(now - worker->since));
+      worker->since = now;
+    }
+    while (true) {
+      const uint32_t waiting = waiting_.load(std::memory_order_relaxed) & LanesAbove(lane);
+      if (waiting == 0) return;
       std::optional<Claim> claim;
       {
         absl::MutexLock lock(&mu_);
-        claim = Take(running.lane);
+        claim = TakeNext(lane);
       }
-      if (!claim.has_value()) return;  // another worker was faster
-      const SteadyClock::time_point begun = SteadyClock::now();
-      Run(*std::move(claim));
-      if (training) {
-        worker->training_since = SteadyClock::now();
-        worker->share.Yielded(absl::FromChrono(worker->training_since - begun));
-      }
+      if (!claim.has_value()) return;  // another worker was faster, or this lane is due
+      RunCounted(*std::move(claim), uint32_t{1} << lane);
     }
   }
 
@@ -194,12 +193,6 @@ class ThreadedExecutor final : public Executor {
 
   static constexpr int kTrainLane = static_cast<int>(Lane::kTrain);
 
-  static void CountTraining() {
-    const SteadyClock::time_point now = SteadyClock::now();
-    worker->share.Trained(absl::FromChrono(now - worker->training_since));
-    worker->training_since = now;
-  }
-
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
 
   void Push(int lane, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -214,12 +207,20 @@ class ThreadedExecutor final : public Executor {
     waiting_.store(queues_[lane].empty() ? old & ~bit : old | bit, std::memory_order_relaxed);
   }
 
-  // Claims from the first of the first `lanes` lanes that has something.
-  std::optional<Claim> Take(int lanes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    for (int lane = 0; lane < lanes; ++lane) {
-      if (!queues_[lane].empty()) return TakeFrom(lane);
+  // Claims from the lane above lane `below` whose turn it is, unless `below` itself is due before
+  // it.
+  std::optional<Claim> TakeNext(int below) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const uint32_t waiting = waiting_.load(std::memory_order_relaxed);
+    if (worker == nullptr) {
+      for (int lane = 0; lane < below; ++lane)
+        if ((waiting >> lane & 1) != 0) return TakeFrom(lane);
+      return std::nullopt;
     }
-    return std::nullopt;
+    const int lane = worker->shares.Next(waiting, below);
+    if (lane < 0 || (below < kLanes && worker->shares.due(below, lane))) return std::nullopt;
+    // Whoever sleeps may be there for what is passed over.
+    if ((waiting & LanesAbove(lane)) != 0) work_.Signal();
+    return TakeFrom(lane);
   }
 
   // Claims a task, or one index of a loop. REQUIRES: the lane has one.
@@ -302,22 +303,23 @@ class ThreadedExecutor final : public Executor {
     // Linux takes a thread's id here and changes that thread alone. Without the right to (a
     // negative value) the worker runs as it is: slower answers under load, no wrong ones.
     if (nice != 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), nice);
-    Worker own{TrainShare(train_share_), {}};
+    Worker own{LaneShares(train_share_), {}};
     worker = &own;
-    while (std::optional<Claim> claim = WaitForWork()) RunInItsTurn(*std::move(claim));
+    while (std::optional<Claim> claim = WaitForWork()) RunCounted(*std::move(claim), 0);
   }
 
-  // Outside cuts, what is owed to training is counted here.
-  void RunInItsTurn(Claim claim) ABSL_LOCKS_EXCLUDED(mu_) {
-    const bool training = claim.lane == kTrainLane;
+  // Runs it and counts what it took of the lanes below it that wait, and of those of `interrupted`
+  // (a bit a lane).
+  void RunCounted(Claim claim, uint32_t interrupted) ABSL_LOCKS_EXCLUDED(mu_) {
+    const int lane = claim.lane;
     const SteadyClock::time_point begun = SteadyClock::now();
-    worker->training_since = begun;
+    worker->since = begun;
     Run(std::move(claim));
-    if (training) {
-      if (worker->share.owes()) CountTraining();
-    } else if ((waiting_.load(std::memory_order_relaxed) >> kTrainLane & 1) != 0) {
-      worker->share.Yielded(absl::FromChrono(SteadyClock::now() - begun));
-    }
+    const SteadyClock::time_point end = SteadyClock::now();
+    worker->shares.Ran(lane, absl::FromChrono(end - worker->since));
+    worker->shares.Took(lane, absl::FromChrono(end - begun),
+                        waiting_.load(std::memory_order_relaxed) | interrupted);
+    worker->since = end;
   }
 
   // Nothing when the executor stops.
@@ -326,14 +328,7 @@ class ThreadedExecutor final : public Executor {
     while (true) {
       {
         absl::MutexLock lock(&mu_);
-        if (worker->share.due() && !queues_[kTrainLane].empty()) {
-          // Whoever sleeps may be there for what is passed over.
-          if ((waiting_.load(std::memory_order_relaxed) & LanesAbove(kTrainLane)) != 0) {
-            work_.Signal();
-          }
-          return TakeFrom(kTrainLane);
-        }
-        std::optional<Claim> claim = Take(kLanes);
+        std::optional<Claim> claim = TakeNext(kLanes);
         if (claim.has_value()) return claim;
         // A task that still runs elsewhere may submit more; its own worker will run that.
         if (stopping_) return std::nullopt;

@@ -61,9 +61,9 @@ class Executor {
 };
 
 // `workers` threads, each telling OpenMP that it is alone (Debian's oneDNN is an OpenMP build) and
-// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training has at least
-// while the lanes above want all of it, in tasks of some milliseconds at most. The destructor runs
-// what is queued to its end, then joins. REQUIRES: workers >= 1.
+// running at `nice`. `train_share`, 0 to 0.9, is how much of a worker's time training and
+// evaluations each have at least while a lane above wants all of it. The destructor runs what is
+// queued to its end, then joins. REQUIRES: workers >= 1.
 std::unique_ptr<Executor> NewThreadedExecutor(int workers, int nice = 0, double train_share = 0);
 
 // For tests: no threads. Tasks run on the caller's thread in RunOne() or, inside ForEach, at once.

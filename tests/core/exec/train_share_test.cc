@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 namespace convd {
 namespace {
 
@@ -54,6 +56,61 @@ TEST(TrainShare, HoldsPredictionsUpForAFewMillisecondsAtMost) {
   absl::Duration held;
   for (; worker.due(); held += kCall) worker.Trained(kCall);
   EXPECT_LE(held, absl::Milliseconds(3));
+}
+
+// The shares of three lanes that always want the worker, as a worker would have it: `tasks` of
+// each, the lower two with a cut every half millisecond at which the lanes above are served.
+std::array<double, 3> SharesUnderAFlood(double share, std::array<absl::Duration, 3> tasks) {
+  LaneShares worker(share);
+  std::array<absl::Duration, 3> ran{};
+  absl::Duration all;
+  while (all < absl::Seconds(60)) {
+    const int lane = worker.Next(0b111, 3);
+    worker.Ran(lane, tasks[lane]);
+    worker.Took(lane, tasks[lane], 0b111);
+    ran[lane] += tasks[lane];
+    all += tasks[lane];
+  }
+  std::array<double, 3> shares{};
+  for (int i = 0; i < 3; ++i) shares[i] = absl::FDivDuration(ran[i], all);
+  return shares;
+}
+
+TEST(LaneShares, GiveEvaluationsTheirShareOfAFloodOfPredictions) {
+  const auto shares = SharesUnderAFlood(0.1, {absl::Microseconds(100), kCall, kCall});
+  EXPECT_NEAR(shares[1], 0.1, 0.03);
+  EXPECT_NEAR(shares[2], 0.1, 0.03);
+}
+
+TEST(LaneShares, LongEvaluationsOweTrainingAllOfItsShare) {
+  for (const int milliseconds : {1, 20, 50, 150}) {
+    LaneShares worker(0.1);
+    absl::Duration evaluated, trained;
+    while (evaluated + trained < absl::Seconds(60)) {
+      const int lane = worker.Next(0b110, 3);
+      const absl::Duration took = lane == 1 ? absl::Milliseconds(milliseconds) : kCall;
+      (lane == 1 ? evaluated : trained) += took;
+      worker.Ran(lane, took);
+      worker.Took(lane, took, 0b110);
+    }
+    EXPECT_NEAR(absl::FDivDuration(trained, evaluated + trained), 0.1, 0.005) << milliseconds;
+  }
+}
+
+TEST(LaneShares, WhatALongEvaluationOwesHoldsNoPredictionUp) {
+  LaneShares worker(0.1);
+  worker.Took(1, absl::Milliseconds(150), 0b100);
+  EXPECT_EQ(worker.Next(0b111, 3), 0);
+  EXPECT_EQ(worker.Next(0b110, 3), 2);
+}
+
+TEST(LaneShares, TakeTheFirstLaneWhereNothingIsOwed) {
+  const LaneShares worker(0.1);
+  EXPECT_EQ(worker.Next(0b111, 3), 0);
+  EXPECT_EQ(worker.Next(0b110, 3), 1);
+  EXPECT_EQ(worker.Next(0b100, 3), 2);
+  EXPECT_EQ(worker.Next(0b100, 2), -1);
+  EXPECT_EQ(worker.Next(0, 3), -1);
 }
 
 }  // namespace
