@@ -191,8 +191,6 @@ class ThreadedExecutor final : public Executor {
     int64_t index;
   };
 
-  static constexpr int kTrainLane = static_cast<int>(Lane::kTrain);
-
   static constexpr uint32_t LanesAbove(int lane) { return (uint32_t{1} << lane) - 1; }
 
   void Push(int lane, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
