@@ -185,11 +185,13 @@ absl::Status MeasurePlan(const Graph& graph, const PlanOptions& options, int64_t
   explanation.set_most_workers((batch_size + task - 1) / task);
   explanation.set_runs(runs);
   for (size_t i = 0; i < calls.size(); ++i) {
-    // A large convolution's pass is several calls, of which there is no bound: shown as one.
-    const bool goes_on =
-        i > 0 && calls[i].layer == calls[i - 1].layer && calls[i].pass == calls[i - 1].pass;
-    v1::CallExplanation& call =
-        goes_on ? *explanation.mutable_calls()->rbegin() : *explanation.add_calls();
+    // A large layer's pass is several calls, of which there is no bound, with other passes between:
+    // shown as one.
+    auto& shown = *explanation.mutable_calls();
+    const auto same = std::find_if(shown.begin(), shown.end(), [&](const v1::CallExplanation& c) {
+      return c.layer() == calls[i].layer && c.pass() == calls[i].pass;
+    });
+    v1::CallExplanation& call = same != shown.end() ? *same : *explanation.add_calls();
     call.set_layer(calls[i].layer);
     call.set_pass(calls[i].pass);
     call.set_kernel(calls[i].kernel);
