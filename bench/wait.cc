@@ -125,7 +125,7 @@ absl::Status Measure(const Options& options) {
                            {"max_ms", waits.back()},
                            {"predictions", waits.size()},
                            {"images_per_second", observer.images_per_second.load()},
-                           {"paced_seconds", executor->Use().paced_seconds}};
+                           {"paused_seconds", executor->Use().paused_seconds}};
     std::cout << line.dump() << "\n";
   } else {
     std::cout << absl::StrFormat(
@@ -133,7 +133,7 @@ absl::Status Measure(const Options& options) {
         "%.3f ms; %.0f images/s trained, paced for %.2f s\n",
         graph.name(), options.batch, options.threads, InstructionSet(), waits.size(), at(0.5),
         at(0.9), at(0.99), waits.back(), observer.images_per_second.load(),
-        executor->Use().paced_seconds);
+        executor->Use().paused_seconds);
   }
   return absl::OkStatus();
 }

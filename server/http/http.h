@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace convd {
 
@@ -24,8 +25,10 @@ struct HttpRequest {
   std::vector<NameValue> query;    // decoded, in the order in which they came
   std::vector<NameValue> headers;  // names in lower case
   std::string body;
-  std::string peer;        // "127.0.0.1:40312"
-  bool encrypted = false;  // it came over TLS
+  std::string peer;  // "127.0.0.1:40312"
+  absl::Duration came =
+      absl::InfiniteDuration();  // when its header was there, by the monotonic clock
+  bool encrypted = false;        // it came over TLS
   // Of the client's certificate, as Peer has them; empty without one.
   std::vector<std::string> certificate_names;
   std::vector<NameValue> path_values;  // what stood where the route has {name}; Router sets it

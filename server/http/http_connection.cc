@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/time/clock.h"
 #include "server/http/error_response.h"
 
 namespace convd {
@@ -213,6 +214,7 @@ bool HttpConnection::Admit() {
   HttpRequest& request = reader_->request();
   is_head_ = request.method == "HEAD";
   request.peer = peer_;
+  request.came = Clock::Real().Monotonic();
   request.encrypted = stream_->encrypted();
   request.certificate_names = stream_->CertificateNames();
   call_ = std::make_shared<HttpCall>();

@@ -203,14 +203,14 @@ absl::Status InferenceRest::Read(Inference& inference) {
 void InferenceRest::Begin(std::shared_ptr<Inference> inference) {
   if (absl::Status status = Read(*inference); !status.ok()) return End(inference, status);
   Inference& i = *inference;
-  convd::Infer(
-      predictor_, i.json.request, i.response,
-      [responder = i.responder] { return responder->StillWanted(); },
-      [this, inference = std::move(inference)](const absl::Status& status) {
-        const auto answer = [this, inference, status] { End(inference, status); };
-        // Not on a worker, which has better things to do than writing JSON.
-        if (!json_.StartNext(answer)) answer();
-      });
+  convd::Infer(predictor_, i.json.request, i.response,
+               {[responder = i.responder] { return responder->StillWanted(); },
+                absl::InfiniteFuture(), i.http.came},
+               [this, inference = std::move(inference)](const absl::Status& status) {
+                 const auto answer = [this, inference, status] { End(inference, status); };
+                 // Not on a worker, which has better things to do than writing JSON.
+                 if (!json_.StartNext(answer)) answer();
+               });
 }
 
 void InferenceRest::End(std::shared_ptr<Inference> inference, const absl::Status& status) {

@@ -160,13 +160,16 @@ void Rest::Begin(std::shared_ptr<Prediction> prediction) {
   if (status.ok()) status = ReadPrediction(prediction->http, prediction->request);
   if (!status.ok()) return End(std::move(prediction), std::move(status));
   Prediction& p = *prediction;
-  predictor_.Predict(
-      p.request, p.response, [responder = p.responder] { return responder->StillWanted(); },
-      [this, prediction = std::move(prediction)](absl::Status predicted) {
-        const auto answer = [this, prediction, predicted] { End(prediction, predicted); };
-        // Not on a worker, which has better things to do than writing JSON.
-        if (!json_.StartNext(answer)) answer();
-      });
+  predictor_.Predict(p.request, p.response,
+                     {[responder = p.responder] { return responder->StillWanted(); },
+                      absl::InfiniteFuture(), p.http.came},
+                     [this, prediction = std::move(prediction)](absl::Status predicted) {
+                       const auto answer = [this, prediction, predicted] {
+                         End(prediction, predicted);
+                       };
+                       // Not on a worker, which has better things to do than writing JSON.
+                       if (!json_.StartNext(answer)) answer();
+                     });
 }
 
 void Rest::End(std::shared_ptr<Prediction> prediction, absl::Status status) {

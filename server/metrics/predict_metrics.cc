@@ -18,9 +18,9 @@ class Observed final : public PredictObserver {
   explicit Observed(prometheus::Registry& registry)
       : Observed(prometheus::BuildHistogram()
                      .Name("convd_predict_stage_seconds")
-                     .Help("Time that predictions spend in each stage: decode (a piece of a "
-                           "request), queue (from arrival to a batch), compute and encode (a "
-                           "batch).")
+                     .Help("Time that predictions spend in each stage: receive (from the call's "
+                           "headers to the queue), decode (a piece of a request), queue (from "
+                           "there to a batch), compute and encode (a batch).")
                      .Register(registry),
                  prometheus::BuildHistogram()
                      .Name("convd_predict_batch_images")
@@ -31,6 +31,7 @@ class Observed final : public PredictObserver {
                      .Help("Images that were computed.")
                      .Register(registry)) {}
 
+  void Received(absl::Duration took) override { Add(receive_, took); }
   void Decoded(int64_t, absl::Duration took) override { Add(decode_, took); }
   void Waited(absl::Duration took) override { Add(queue_, took); }
   void Computed(const LoadedModel& model, int64_t images, absl::Duration took) override {
@@ -47,7 +48,8 @@ class Observed final : public PredictObserver {
   Observed(prometheus::Family<prometheus::Histogram>& stages,
            prometheus::Family<prometheus::Histogram>& batches,
            prometheus::Family<prometheus::Counter>& images)
-      : decode_(stages.Add({{"stage", "decode"}}, SecondsBuckets())),
+      : receive_(stages.Add({{"stage", "receive"}}, SecondsBuckets())),
+        decode_(stages.Add({{"stage", "decode"}}, SecondsBuckets())),
         queue_(stages.Add({{"stage", "queue"}}, SecondsBuckets())),
         compute_(stages.Add({{"stage", "compute"}}, SecondsBuckets())),
         encode_(stages.Add({{"stage", "encode"}}, SecondsBuckets())),
@@ -60,7 +62,7 @@ class Observed final : public PredictObserver {
     stage.Observe(absl::ToDoubleSeconds(took));
   }
 
-  prometheus::Histogram &decode_, &queue_, &compute_, &encode_, &batch_;
+  prometheus::Histogram &receive_, &decode_, &queue_, &compute_, &encode_, &batch_;
   prometheus::Counter &f32_, &bf16_, &int8_;
 };
 

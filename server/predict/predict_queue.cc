@@ -156,6 +156,9 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImag
     return answer->Done(std::move(status));
   }
   const absl::Duration arrived = clock_.Monotonic();
+  if (observer_ != nullptr && still_wanted.came() < absl::InfiniteDuration()) {
+    observer_->Received(arrived - still_wanted.came());
+  }
   const absl::Duration latest = LatestStart(arrived, still_wanted.deadline());
   auto call = std::make_shared<Call>(std::move(model), std::move(images), std::move(still_wanted),
                                      std::move(answer), arrived, latest);

@@ -49,12 +49,13 @@ class PredictAnswer {
   virtual void Done(absl::Status status) = 0;
 };
 
-// What the queue saw, for whoever counts it. Called by workers, several at once.
+// What the queue saw, for whoever counts it. Called by workers and callers, several at once.
 class PredictObserver {
  public:
   virtual ~PredictObserver() = default;
+  virtual void Received(absl::Duration took) = 0;  // a request, from its call's arrival to here
   virtual void Decoded(int64_t images, absl::Duration took) = 0;
-  virtual void Waited(absl::Duration took) = 0;  // a request's images, from arrival to a batch
+  virtual void Waited(absl::Duration took) = 0;  // a request's images, from here to a batch
   virtual void Computed(const LoadedModel& model, int64_t images, absl::Duration took) = 0;
   virtual void Encoded(absl::Duration took) = 0;  // a batch's results into their answers
 };

@@ -94,6 +94,8 @@ class CallContext final : public grpc::CallbackServerContext {
     if (hooks_.active != nullptr) hooks_.active->Begin();
   }
 
+  absl::Duration start() const { return start_; }
+
   void Arrived(const Metadata& metadata) {
     request_id_ = RequestId(Header(metadata, "x-request-id"));
     if (const absl::string_view trace = TraceId(Header(metadata, "traceparent")); !trace.empty()) {
@@ -275,6 +277,11 @@ grpc::ServerUnaryReactor* Refusal::FinishUnary() const {
 absl::Status AdmitMore(grpc::CallbackServerContext* context) {
   auto* const call = dynamic_cast<CallContext*>(context);
   return call == nullptr ? absl::OkStatus() : call->AdmitMore();
+}
+
+absl::Duration CameAt(const grpc::CallbackServerContext& context) {
+  const auto* const call = dynamic_cast<const CallContext*>(&context);
+  return call == nullptr ? absl::InfiniteDuration() : call->start();
 }
 
 void NoteTarget(grpc::CallbackServerContext* context, std::string target) {

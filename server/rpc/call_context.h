@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "server/auth/admission.h"
 #include "server/rpc/active_calls.h"
 #include "server/rpc/finished_call.h"
@@ -77,6 +78,9 @@ class [[nodiscard]] Refusal {
 // Of each request of a stream that wasn't refused: OK where its caller may make another call now,
 // for as many as one counts; else RESOURCE_EXHAUSTED, which answers that request alone.
 absl::Status AdmitMore(grpc::CallbackServerContext* context);
+
+// When the call came, by the monotonic clock; infinite where that isn't known.
+absl::Duration CameAt(const grpc::CallbackServerContext& context);
 
 // Notes what an audited call is about, such as "model m version 3"; the last word counts. Until its
 // reactor is finished, by one thread at a time.

@@ -15,9 +15,9 @@ absl::Status CallerStillWaits(const grpc::CallbackServerContext& context) {
   return absl::OkStatus();
 }
 
-StillWanted StillWantedBy(const grpc::CallbackServerContext& context) {
+StillWanted StillWantedBy(const grpc::CallbackServerContext& context, absl::Duration came) {
   return StillWanted([&context] { return CallerStillWaits(context); },
-                     absl::FromChrono(context.deadline()));
+                     absl::FromChrono(context.deadline()), came);
 }
 
 }  // namespace convd

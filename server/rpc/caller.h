@@ -4,6 +4,7 @@
 #include <grpcpp/server_context.h>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "server/predict/still_wanted.h"
 
 namespace convd {
@@ -12,8 +13,10 @@ namespace convd {
 // CANCELLED once it has gone away. Any thread may call, until the RPC's reactor is finished.
 absl::Status CallerStillWaits(const grpc::CallbackServerContext& context);
 
-// The same as a question, with the deadline. `context` outlives it.
-StillWanted StillWantedBy(const grpc::CallbackServerContext& context);
+// The same as a question, with the deadline; and when the call came, where it is one request.
+// `context` outlives it.
+StillWanted StillWantedBy(const grpc::CallbackServerContext& context,
+                          absl::Duration came = absl::InfiniteDuration());
 
 }  // namespace convd
 

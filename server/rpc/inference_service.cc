@@ -83,7 +83,7 @@ grpc::ServerUnaryReactor* InferenceService::ModelInfer(grpc::CallbackServerConte
   if (const Refusal refusal(context); refusal) return refusal;
   NoteModel(context, request->model_name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  Infer(predictor_, *request, *response, StillWantedBy(*context),
+  Infer(predictor_, *request, *response, StillWantedBy(*context, CameAt(*context)),
         [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
   return reactor;
 }

@@ -50,7 +50,7 @@ grpc::ServerUnaryReactor* PredictorService::Predict(grpc::CallbackServerContext*
   NoteModel(context, request->model().name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   predictor_.Predict(
-      *request, *response, StillWantedBy(*context),
+      *request, *response, StillWantedBy(*context, CameAt(*context)),
       [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); });
   return reactor;
 }

@@ -331,7 +331,7 @@ TEST_F(HttpTest, MetricsCountWhatWasDone) {
             3);
   EXPECT_EQ(values["convd_predict_images_total{precision=\"f32\"}"], 3);
   EXPECT_EQ(values["convd_predict_batch_images_count"], 3);
-  for (const char* stage : {"decode", "queue", "compute", "encode"}) {
+  for (const char* stage : {"receive", "decode", "queue", "compute", "encode"}) {
     const std::string count =
         absl::StrCat("convd_predict_stage_seconds_count{stage=\"", stage, "\"}");
     EXPECT_EQ(values[count], 3) << stage;

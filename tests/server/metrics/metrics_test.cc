@@ -58,6 +58,7 @@ TEST_F(MetricsTest, PredictionsAreObservedByStage) {
   LoadedModel model;
   model.precision = v1::PRECISION_INT8;
   predict.Decoded(5, absl::Milliseconds(1));
+  predict.Received(absl::Milliseconds(5));
   predict.Waited(absl::Milliseconds(20));
   predict.Computed(model, 5, absl::Milliseconds(2));
   predict.Encoded(absl::Milliseconds(1));
@@ -67,6 +68,7 @@ TEST_F(MetricsTest, PredictionsAreObservedByStage) {
   EXPECT_THAT(text, HasSubstr("convd_predict_batch_images_bucket{le=\"4\"} 0\n"));
   EXPECT_THAT(text, HasSubstr("convd_predict_batch_images_bucket{le=\"8\"} 1\n"));
   EXPECT_THAT(text, HasSubstr("convd_predict_stage_seconds_sum{stage=\"queue\"} 0.02\n"));
+  EXPECT_THAT(text, HasSubstr("convd_predict_stage_seconds_sum{stage=\"receive\"} 0.005\n"));
 }
 
 TEST_F(MetricsTest, FiguresAreThoseOfTheScrape) {
