@@ -66,6 +66,7 @@ absl::Status PredictStreamCall::TakeArrived() {
     Slot& slot = window_[i];
     if (response.has_response()) {
       slot.answer = std::move(*response.mutable_response());
+      last_answer_ = absl::Now();
       continue;
     }
     const v1::PredictError& error = response.error();
@@ -83,7 +84,9 @@ absl::Status PredictStreamCall::TakeArrived() {
 void PredictStreamCall::Refused(Slot& slot, absl::Status status, absl::Duration at_least) {
   const absl::Time now = absl::Now();
   slot.refused = std::min(slot.refused, now);
-  if (!absl::IsResourceExhausted(status) || now - slot.refused >= client_.reconnect_timeout) {
+  // As long as others are answered, it will have its turn.
+  const absl::Time since = std::max(slot.refused, last_answer_);
+  if (!absl::IsResourceExhausted(status) || now - since >= client_.reconnect_timeout) {
     slot.answer = std::move(status);
     return;
   }

@@ -64,6 +64,7 @@ class PredictStreamCall {
   uint64_t first_ = 0;  // the id of the window's first
   int64_t bytes_ = 0;   // of the requests in it
   bool no_more_ = false;
+  absl::Time last_answer_ = absl::InfinitePast();  // that was no error
 
   absl::Mutex mu_;
   std::deque<v1::PredictStreamResponse> arrived_ ABSL_GUARDED_BY(mu_);

@@ -125,8 +125,8 @@ absl::Status AuditLog::Append(std::string_view lines) {
     if (is_new) {
       file = fs_.Create(path_);
     } else if (may_be_cut_) {
-      CONVD_ASSIGN_OR_RETURN(const bool cut, EndsWithinALine());
-      if (cut) begin = "\n";
+      // One that may only be appended to, or has just been moved away, isn't known to be whole.
+      if (EndsWithinALine().value_or(true)) begin = "\n";
     }
     CONVD_RETURN_IF_ERROR(file.status());
     may_be_cut_ = true;

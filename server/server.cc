@@ -396,16 +396,17 @@ absl::Status ConvdServer::ServeHttp(const Config& config) {
       kVersion,
       serving_,
       [this] { return metrics_->Text(); },
-      [this, open_loopback, certificates = !config.tls_client_ca.empty()](
-          const HttpRequest& request, Scope scope) {
+      [this, open_loopback, tokens = !config.tokens.empty(),
+       certificates = !config.tls_client_ca.empty()](const HttpRequest& request, Scope scope) {
         const absl::string_view authorization = Find(request.headers, "authorization");
         if (scope != Scope::kNone) {
           if (certificates && request.certificate_names.empty()) {
             return Admitted(absl::UnauthenticatedError(
                 "clients need a certificate here (--tls-client-ca), and none came"));
           }
+          // A page can't know a token, but can send what nobody asks for.
           if (absl::Status status = CheckOrigin(request, open_loopback);
-              authorization.empty() && !status.ok()) {
+              !status.ok() && (authorization.empty() || !tokens)) {
             return Admitted(std::move(status));
           }
         }

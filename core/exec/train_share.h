@@ -27,9 +27,9 @@ class TrainShare {
     if (owed_ >= (1 - share_) * kTurn) due_ = share_ > 0;
   }
   // This one ran for `took`; to be told only while it is owed something, so that what it has while
-  // nobody else wants the worker doesn't count.
+  // nobody else wants the worker doesn't count. What a long task had too much is made up for.
   void Trained(absl::Duration took) {
-    owed_ = std::max(owed_ - (1 - share_) * took, -kMostHeldUp);
+    owed_ -= (1 - share_) * took;
     if (owed_ <= absl::ZeroDuration()) due_ = false;
   }
   // It is to have the next turn, and those after it until it isn't due any more.

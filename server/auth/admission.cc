@@ -190,6 +190,7 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
     }
     scopes = (*entry)->scopes;
     admitted.principal_ = (*entry)->name;
+    admitted.token_hash_ = (*entry)->sha256;
     if ((*entry)->rate.has_value()) {
       limits.rate = *(*entry)->rate;
       rate_from = "rate= of its entry in --tokens";
@@ -219,6 +220,7 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
     case CallLimit::Answer::kTaken:
       admitted.status_ = allowed ? absl::OkStatus() : denied();
       if (allowed) {
+        admitted.scope_ = scope;
         admitted.limit_ = std::move(limit);
         admitted.rate_from_ = rate_from;
       } else {
@@ -237,6 +239,21 @@ Admitted Admission::Admit(Scope scope, absl::string_view authorization, const Pe
 
 absl::Status Admission::AdmitMore(const Admitted& stream) {
   if (stream.limit_ == nullptr) return absl::OkStatus();
+  std::shared_ptr<const Table> table;
+  if (!options_.tokens_path.empty()) {
+    absl::MutexLock lock(&mu_);
+    table = table_;
+  }
+  if (table != nullptr &&
+      std::none_of(table->entries.begin(), table->entries.end(), [&](const TokenEntry& entry) {
+        return entry.name == stream.principal_ && entry.sha256 == stream.token_hash_ &&
+               entry.scopes.Has(stream.scope_);
+      })) {
+    return absl::UnauthenticatedError(
+        absl::StrCat("\"", stream.principal_,
+                     "\" may not make this call any more: --tokens has "
+                     "been changed since the stream began"));
+  }
   const CallLimit::Taken taken = stream.limit_->TakeMore(clock_.Monotonic());
   if (taken.answer == CallLimit::Answer::kTaken) return absl::OkStatus();
   return TooFast(stream.principal_, stream.limit_->limits(), stream.rate_from_, taken.retry_after);

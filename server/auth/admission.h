@@ -40,6 +40,8 @@ class Admitted {
   Admitted& operator=(Admitted&& other) {
     std::swap(status_, other.status_);
     std::swap(principal_, other.principal_);
+    std::swap(scope_, other.scope_);
+    std::swap(token_hash_, other.token_hash_);
     std::swap(limit_, other.limit_);
     std::swap(rate_from_, other.rate_from_);
     return *this;
@@ -58,6 +60,8 @@ class Admitted {
   friend class Admission;
   absl::Status status_ = absl::UnauthenticatedError("nobody has been asked yet");
   std::string principal_;
+  Scope scope_ = Scope::kNone;
+  std::string token_hash_;            // of the entry; empty where a certificate was asked for
   std::shared_ptr<CallLimit> limit_;  // null where no place was taken
   const char* rate_from_ = "";        // where the principal's rate is given
 };
@@ -82,7 +86,8 @@ class Admission {
   Admitted Admit(Scope scope, absl::string_view authorization, const Peer& peer);
 
   // Of each request in a stream that was admitted: takes one from its principal's rate, as a call
-  // does. OK or RESOURCE_EXHAUSTED.
+  // does. OK, RESOURCE_EXHAUSTED, or UNAUTHENTICATED where the token was taken back since, or its
+  // scope.
   absl::Status AdmitMore(const Admitted& stream);
 
   // Reads the tokens again where their file has changed: true where what it says counts from now

@@ -59,7 +59,7 @@ absl::StatusOr<std::string> ReadAccessFile(FileSystem& fs, absl::string_view fla
     std::string text(static_cast<size_t>(file->size()), '\0');
     CONVD_RETURN_IF_ERROR(file->ReadAt(0, absl::MakeSpan(text.data(), text.size())));
     CONVD_ASSIGN_OR_RETURN(const FileStamp after, file->Stamp());
-    if (!(before == after)) {
+    if (!(before == after) || before.size != file->size()) {
       return absl::AbortedError(absl::StrCat(name, ": was changed while it was read"));
     }
     return text;

@@ -18,6 +18,7 @@ constexpr size_t kReadAheadBytes = size_t{16} << 10;
 // A client that was refused may still be sending; a connection that is closed while there is
 // something to read is reset, and the answer with it.
 constexpr absl::Duration kLingerTime = absl::Seconds(2);
+constexpr absl::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool IsUrgent(const HttpServerOptions& options, const std::string& path) {
   const std::vector<std::string>& urgent = options.urgent_paths;
@@ -73,7 +74,7 @@ void HttpConnection::Close() {
 
 // Of the request: nobody waits for its answer any more, or that is being written.
 void HttpConnection::LetGo() {
-  if (call_ != nullptr) call_->unwanted = true;
+  if (call_ != nullptr) call_->unwanted.store(true, std::memory_order_release);
   call_ = nullptr;
   go_on_ = nullptr;
   host_.traffic().body_bytes -= std::exchange(counted_body_bytes_, 0);
@@ -150,8 +151,11 @@ void HttpConnection::Received(HttpStream::Received what, absl::string_view said)
 void HttpConnection::HangUp() {
   hung_up_ = true;
   // Perhaps only in its own direction: whoever sends a request and then says that it was the last
-  // is answered.
+  // is answered. Whoever has closed it altogether resets it once there is something to read.
   if (state_ != State::kHandling && state_ != State::kWriting) return Close();
+  if (state_ == State::kHandling && reader_->may_continue() && !stream_->WriteAtOnce(kContinue)) {
+    return Close();
+  }
   stream_->AwaitGone([self = shared_from_this()] { self->Close(); });
 }
 
@@ -186,7 +190,7 @@ void HttpConnection::Advance() {
       state_ = State::kBody;
       Limit(options.body_time);
       if (reader_->awaits_continue() && in_.empty() && reader_->body_bytes() == 0 &&
-          !stream_->WriteAtOnce("HTTP/1.1 100 Continue\r\n\r\n")) {
+          !stream_->WriteAtOnce(kContinue)) {
         return Close();
       }
       continue;
@@ -257,6 +261,7 @@ void HttpConnection::Answer(const HttpCall* call, HttpResponse response) {
 void HttpConnection::Refuse(const HttpResponse& response, bool keep_alive) {
   // What admitted it tells of it, too.
   const bool told = go_on_ != nullptr;
+  if (call_ != nullptr) call_->why = response.outcome;
   if (!told && host_.options().on_refused) host_.options().on_refused(response, peer_);
   Write(response, keep_alive);
 }

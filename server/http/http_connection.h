@@ -20,6 +20,7 @@ namespace convd {
 // `unwanted`.
 struct HttpCall {
   std::atomic<bool> unwanted{false};
+  absl::Status why;        // written before `unwanted`; OK where the client is gone
   bool handed_on = false;  // its body has come, and it counts as one that waits for its answer
   bool urgent = false;
   int64_t body_bytes = 0;  // that it holds until it is answered

@@ -49,7 +49,8 @@ class PendingAnswer final : public Responder {
   }
   void Respond(HttpResponse response) override;
   absl::Status StillWanted() const override {
-    if (call_->unwanted.load(std::memory_order_relaxed)) {
+    if (call_->unwanted.load(std::memory_order_acquire)) {
+      if (!call_->why.ok()) return call_->why;
       return absl::CancelledError("the client has hung up, or the server is stopping");
     }
     return absl::OkStatus();

@@ -67,6 +67,7 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
   State state() const override { return state_; }
   const HttpResponse& refusal() const override { return refusal_; }
   bool awaits_continue() const override { return state_ == State::kBody && expects_continue_; }
+  bool may_continue() const override { return version_ >= 11; }
   bool keep_alive() const override { return basic_parser::keep_alive(); }
   size_t body_bytes() const override { return request_.body.size(); }
   HttpRequest& request() override { return request_; }

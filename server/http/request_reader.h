@@ -34,6 +34,8 @@ class HttpRequestReader {
   virtual const HttpResponse& refusal() const = 0;
   // The header has come and the client waits for "100 Continue" before it sends the body.
   virtual bool awaits_continue() const = 0;
+  // The client is one of HTTP/1.1, which may be told "100 Continue" unasked.
+  virtual bool may_continue() const = 0;
   // The client expects the connection to stay open.
   virtual bool keep_alive() const = 0;
   virtual size_t body_bytes() const = 0;  // so far

@@ -175,6 +175,14 @@ HttpGoOn Router::Admit(const HttpRequest& request, std::shared_ptr<Responder> re
       responder->Respond(Refused(request, status));
       return nullptr;
     }
+    const absl::string_view length = Find(request.headers, "content-length");
+    const bool has_body =
+        (!length.empty() && length != "0") || !Find(request.headers, "transfer-encoding").empty();
+    if (route.scope == Scope::kNone && has_body) {
+      responder->Respond(ErrorOf(
+          request, 413, absl::InvalidArgumentError("body: nobody reads one here; want none")));
+      return nullptr;
+    }
     return [&route, values = std::move(values), responder](HttpRequest whole) {
       whole.path_values = values;
       route.handler(std::move(whole), responder);

@@ -140,8 +140,9 @@ PredictQueue::PredictQueue(Executor& executor, const PredictLimits& limits, cons
     : executor_(executor), limits_(limits), clock_(clock), observer_(observer), alarms_(alarms) {}
 
 PredictQueue::~PredictQueue() {
-  const auto idle = [this]()
-                        ABSL_SHARED_LOCKS_REQUIRED(mu_) { return calls_ == 0 && lines_.empty(); };
+  const auto idle = [this]() ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return calls_ == 0 && decoders_ == 0 && lines_.empty();
+  };
   absl::MutexLock lock(&mu_);
   mu_.Await(absl::Condition(&idle));
 }

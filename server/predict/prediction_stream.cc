@@ -115,6 +115,10 @@ PredictionStream::Step PredictionStream::Next(absl::Status& end) {
   }
   if (requests > 0) return Step::kNothing;
   if (!read_all_) end = absl::UnavailableError("the server is stopping; it read no further");
+  if (unreadable_) {
+    end = absl::InvalidArgumentError(
+        "what came last can't be read as a PredictStreamRequest; the server read no further");
+  }
   finished_ = true;
   return Step::kFinish;
 }
@@ -127,6 +131,8 @@ void PredictionStream::OnRead(bool ok) {
     if (finished_) return;
     if (!ok) {
       read_all_ = true;
+      // gRPC says no more of a message that is none than of the end; what could be read is here.
+      unreadable_ = exchange->request->ByteSizeLong() > 0;
     } else {
       exchange->arrived = clock_.Monotonic();
       ++computing_;

@@ -88,6 +88,7 @@ class PredictionStream : public std::enable_shared_from_this<PredictionStream> {
   int checking_ ABSL_GUARDED_BY(mu_) = 0;  // of those the ones whose answer's size isn't known yet
   int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool read_all_ ABSL_GUARDED_BY(mu_) = false;
+  bool unreadable_ ABSL_GUARDED_BY(mu_) = false;  // the last of it
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;  // a write failed: nobody is there
   bool finished_ ABSL_GUARDED_BY(mu_) = false;

@@ -164,8 +164,8 @@ void Predictor::Predict(const v1::PredictRequest& request, v1::PredictResponse& 
                     std::move(done), on_checked, {});
     }
   }
-  Load(request.model(), request.precision(), {request, ClaimedImages(request.images())},
-       still_wanted,
+  Load(request.model(), request.precision(),
+       {request, ClaimedImages(request.images()), request.images().has_dataset()}, still_wanted,
        [this, &request, &response, still_wanted, done = std::move(done),
         on_checked = std::move(on_checked)](LoadedOr model, PredictQueue::Place place) {
          if (!model.ok()) return done(model.status());
@@ -185,10 +185,11 @@ void Predictor::WithModel(const v1::ModelVersion& version, v1::Precision precisi
 
 void Predictor::Load(const v1::ModelVersion& version, v1::Precision precision, const Claim& claim,
                      StillWanted still_wanted, Then then) {
-  // What counts are bytes that are there; of images, which only the model can count, no more than
-  // there are bytes.
+  // What counts are bytes that are there; of images that are to be in them, which only the model
+  // can count, no more than there are bytes.
   const auto bytes = static_cast<int64_t>(claim.request.SpaceUsedLong());
-  const int64_t most = std::min(bytes, queue_.limits().max_images);
+  const int64_t most_images = queue_.limits().max_images;
+  const int64_t most = claim.elsewhere ? most_images : std::min(bytes, most_images);
   absl::StatusOr<PredictQueue::Place> place =
       queue_.Admit(std::clamp<int64_t>(claim.images, 1, most), bytes);
   if (!place.ok()) return then(place.status(), {});

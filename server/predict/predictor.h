@@ -40,10 +40,12 @@ class Predictor {
   // Called exactly once; the place is the queue's Predict's, if the request had to wait.
   using Then = std::function<void(LoadedOr, PredictQueue::Place)>;
 
-  // A request of another protocol, which says it has so many images.
+  // A request, maybe of another protocol, which says it has so many images; `elsewhere`, as a
+  // dataset's are, rather than in itself.
   struct Claim {
     const google::protobuf::Message& request;
     int64_t images = 0;
+    bool elsewhere = false;
   };
 
   // Calls `then` with what `version` and `precision` stand for, at once where it is in memory, else

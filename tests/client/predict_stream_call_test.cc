@@ -50,7 +50,7 @@ class FakeStream final : public PredictStreamCall::Stream {
     if (code != 0) answer.mutable_error()->set_code(code);
     ++sent_;
     absl::MutexLock lock(&mu_);
-    answers_.push_back(answer);
+    if (!ended_) answers_.push_back(answer);
   }
   void End() {
     absl::MutexLock lock(&mu_);

@@ -272,9 +272,11 @@ void Ledger::Killed(const std::map<std::string, int64_t>& checkpoints) {
     if (entry.ended_at != 0) continue;
     const auto found = checkpoints.find(id);
     const int64_t newest = found == checkpoints.end() ? 0 : found->second;
+    // A checkpoint's file is there before the store knows that the job got on: a kill in between
+    // counts for the server.
     if (newest > entry.newest_checkpoint) entry.kills_since_checkpoint = 0;
     // Where it had paused or only waited it counts, too: what it was isn't known for sure.
-    if (newest <= entry.newest_checkpoint) ++entry.kills_since_checkpoint;
+    ++entry.kills_since_checkpoint;
     entry.newest_checkpoint = newest;
   }
 }

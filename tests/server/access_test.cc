@@ -210,6 +210,16 @@ TEST_F(AccessTest, WithoutTokensPagesOfOtherSitesAreRefused) {
         << host;
   }
   EXPECT_THAT(Ask("GET /healthz", "", "example.org"), HasSubstr("HTTP/1.1 200 "));
+  // A header that nobody asks for excuses nothing.
+  EXPECT_THAT(Ask(kUnload, "", "example.org", "Authorization: Bearer x\r\n"),
+              HasSubstr("HTTP/1.1 403 "));
+}
+
+TEST_F(AccessTest, BodiesOfStrangersAreNotRead) {
+  Start();
+  RawClient client(server_->http_address());
+  client.Send("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_THAT(client.Rest(), HasSubstr("HTTP/1.1 413 "));
 }
 
 TEST_F(AccessTest, WithCertificatesAloneOnesHolderMayDoEverythingOverHttps) {

@@ -82,6 +82,23 @@ TEST(LaneShares, GiveEvaluationsTheirShareOfAFloodOfPredictions) {
   EXPECT_NEAR(shares[2], 0.1, 0.03);
 }
 
+// Such as the decoding of photos, which isn't cut.
+TEST(LaneShares, LongEvaluationsHaveNoMoreThanTheirShareOfAFloodOfPredictions) {
+  for (const int milliseconds : {5, 20, 100}) {
+    LaneShares worker(0.1);
+    absl::Duration predicted, evaluated;
+    while (predicted + evaluated < absl::Seconds(60)) {
+      const int lane = worker.Next(0b011, 3);
+      const absl::Duration took =
+          lane == 0 ? absl::Microseconds(100) : absl::Milliseconds(milliseconds);
+      (lane == 0 ? predicted : evaluated) += took;
+      worker.Ran(lane, took);
+      worker.Took(lane, took, 0b011);
+    }
+    EXPECT_NEAR(absl::FDivDuration(evaluated, predicted + evaluated), 0.1, 0.005) << milliseconds;
+  }
+}
+
 TEST(LaneShares, LongEvaluationsOweTrainingAllOfItsShare) {
   for (const int milliseconds : {1, 20, 50, 150}) {
     LaneShares worker(0.1);

@@ -84,6 +84,19 @@ TEST_F(AdmissionTest, ARequestOfAStreamTakesFromTheRateAndNoPlace) {
   EXPECT_TRUE(admission->AdmitMore(Admitted(absl::OkStatus())).ok());
 }
 
+TEST_F(AdmissionTest, AStreamAsksForNothingMoreOnceItsTokenOrScopeIsTakenBack) {
+  for (const std::string& now : {Line("ci", "predict", "other"), Line("ci", "read", "s"),
+                                 Line("cd", "predict", "s"), std::string()}) {
+    Write(Line("ci", "predict,read", "s"));
+    const auto admission = Open({.tokens_path = "/tokens"});
+    const Admitted stream = admission->Admit(Scope::kPredict, "Bearer s", {});
+    EXPECT_TRUE(admission->AdmitMore(stream).ok());
+    Write(now);
+    ASSERT_TRUE(admission->Reload().ok());
+    EXPECT_EQ(admission->AdmitMore(stream).code(), absl::StatusCode::kUnauthenticated) << now;
+  }
+}
+
 TEST_F(AdmissionTest, ACertificateIsKnownByOneOfItsNames) {
   Write("board.example read cert\n" + Line("ci", "predict", "secret"));
   const auto admission = Open({.tokens_path = "/tokens", .client_certificates = true});

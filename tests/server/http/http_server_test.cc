@@ -265,19 +265,23 @@ TEST_F(HttpServerTest, SaysWhatIsWrongWithARequestAndClosesTheConnection) {
 }
 
 TEST_F(HttpServerTest, DoesNotWaitForSlowClientsForever) {
-  options_.header_time = options_.body_time = options_.idle_time = absl::Milliseconds(20);
+  options_.header_time = options_.body_time = absl::Milliseconds(20);
   Start();
-  RawClient idle(server_->address());
   RawClient header(server_->address());
   RawClient body(server_->address());
-  RawClient second(server_->address());
   header.Send("GET / HT");
   body.Send(absl::StrCat("POST /", kHost, "Content-Length: 5\r\n\r\nab"));
-  second.Send(Get("/first"));
-  EXPECT_EQ(idle.Rest(), "");
   EXPECT_THAT(header.Rest(), AllOf(StartsWith("HTTP/1.1 408 Request Timeout\r\n"),
                                    HasSubstr("the header didn't come within 20ms")));
   EXPECT_THAT(body.Rest(), AllOf(StartsWith("HTTP/1.1 408 "), HasSubstr("the body")));
+}
+
+TEST_F(HttpServerTest, ClosesIdleConnections) {
+  options_.idle_time = absl::Milliseconds(20);
+  Start();
+  EXPECT_EQ(RawClient(server_->address()).Rest(), "");
+  RawClient second(server_->address());
+  second.Send(Get("/first"));
   EXPECT_THAT(second.Rest(), EndsWith("GET /first 0 "));
 }
 
@@ -394,6 +398,17 @@ TEST_F(HttpServerTest, SpeaksTls) {
   }
 }
 
+TEST_F(HttpServerTest, SaysToPlainHttpThatItSpeaksHttps) {
+  UseTls();
+  Start();
+  RawClient plain(server_->address());
+  plain.Send(Get("/"));
+  EXPECT_THAT(plain.Rest(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("https://")));
+  RawClient noise(server_->address());
+  noise.Send("\x80" + std::string(100, '\xff'));
+  noise.Rest();  // ends
+}
+
 TEST_F(HttpServerTest, WillNotSpeakTlsWithEveryone) {
   UseTls();
   options_.header_time = absl::Milliseconds(20);
@@ -402,12 +417,6 @@ TEST_F(HttpServerTest, WillNotSpeakTlsWithEveryone) {
   EXPECT_FALSE(RawClient(server_->address()).StartTls("", {}, "h2"));
   TestAuthority stranger("stranger");
   EXPECT_FALSE(RawClient(server_->address()).StartTls(stranger.certificate()));
-  RawClient plain(server_->address());
-  plain.Send(Get("/"));
-  EXPECT_THAT(plain.Rest(), AllOf(StartsWith("HTTP/1.1 400 "), HasSubstr("https://")));
-  RawClient noise(server_->address());
-  noise.Send("\x80" + std::string(100, '\xff'));
-  noise.Rest();  // ends
   RawClient silent(server_->address());
   EXPECT_EQ(silent.Rest(), "");
   RawClient half(server_->address());
@@ -562,14 +571,16 @@ TEST_F(HttpServerTest, AnAbsoluteTargetsHostCounts) {
 
 TEST_F(HttpServerTest, TellsWhenAClientHasGone) {
   Start();
-  RawClient client(server_->address());
-  client.Send(Get("/wait"));
-  const Waiting waiting = TakeWaiting();
-  EXPECT_TRUE(waiting.responder->StillWanted().ok());
-  client.Reset();
-  while (waiting.responder->StillWanted().ok()) std::this_thread::yield();
-  EXPECT_EQ(waiting.responder->StillWanted().code(), absl::StatusCode::kCancelled);
-  waiting.responder->Respond(Text("for nobody"));
+  for (const bool reset : {true, false}) {
+    RawClient client(server_->address());
+    client.Send(Get("/wait"));
+    const Waiting waiting = TakeWaiting();
+    EXPECT_TRUE(waiting.responder->StillWanted().ok());
+    reset ? client.Reset() : client.Close();
+    while (waiting.responder->StillWanted().ok()) std::this_thread::yield();
+    EXPECT_EQ(waiting.responder->StillWanted().code(), absl::StatusCode::kCancelled);
+    waiting.responder->Respond(Text("for nobody"));
+  }
   // Whoever has only said that nothing more will come is answered.
   RawClient half(server_->address());
   half.Send(Get("/wait"));

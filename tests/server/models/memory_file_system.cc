@@ -189,7 +189,9 @@ std::string& MemoryFileSystem::Bytes(const std::string& path) {
 
 void MemoryFileSystem::SetTime(const std::string& path, absl::Time time) {
   absl::MutexLock lock(&mu_);
-  Find(path)->time = time;
+  Node& node = *Find(path);
+  node.time = time;
+  node.size_then = static_cast<int64_t>(node.data.size());
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::Create(const std::string& path) {
@@ -258,7 +260,7 @@ FileStamp MemoryFileSystem::StampOf(const Node& node) {
   const int64_t hash = static_cast<int64_t>(std::hash<std::string>()(held) >> 16);
   stamp.modified = node.time.value_or(absl::FromUnixNanos(hash));
   stamp.changed = stamp.modified;
-  if (node.time) stamp.size = 0;
+  if (node.time) stamp.size = node.size_then;
   return stamp;
 }
 

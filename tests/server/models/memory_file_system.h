@@ -71,6 +71,7 @@ class MemoryFileSystem : public FileSystem {
     bool is_directory = false;
     std::string data, synced_data;
     std::optional<absl::Time> time;
+    int64_t size_then = 0;  // when it was set
     std::map<std::string, std::shared_ptr<Node>> entries, synced_entries;
   };
   static FileStamp StampOf(const Node& node);

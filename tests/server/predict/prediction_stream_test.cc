@@ -73,6 +73,11 @@ class PredictionStreamTest : public ::testing::Test {
     stream_->OnRead(true);
     return true;
   }
+  // A message that gRPC can't read, of which it leaves what it could.
+  void SendBroken() {
+    std::exchange(pipe_.reading, nullptr)->set_id(7);
+    stream_->OnRead(false);
+  }
   void HalfClose() {
     pipe_.reading = nullptr;
     stream_->OnRead(false);
@@ -103,6 +108,16 @@ class PredictionStreamTest : public ::testing::Test {
   std::vector<std::string> counted_;
   std::shared_ptr<PredictionStream> stream_;
 };
+
+TEST_F(PredictionStreamTest, DoesNotTakeAMessageThatIsNoneForTheEnd) {
+  Open();
+  ASSERT_TRUE(Send(Request(1)));
+  SendBroken();
+  Crank();
+  EXPECT_EQ(ReceiveAll(), std::vector<uint64_t>{1});
+  ASSERT_TRUE(pipe_.end.has_value());
+  EXPECT_EQ(pipe_.end->code(), absl::StatusCode::kInvalidArgument);
+}
 
 TEST_F(PredictionStreamTest, AnswersEachByItsIdAndEndsWhenAllAre) {
   Open();
