@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <map>
 #include <string>
 #include <thread>
@@ -13,6 +14,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "tests/server/rpc/fake_models.h"
+#include "tests/server/rpc/fake_registry.h"
 #include "tests/server/rpc/loopback_server.h"
 
 namespace convd {
@@ -25,7 +27,7 @@ class PredictorServiceTest : public ::testing::Test {
  protected:
   void Start(const PredictLimits& limits = {}) {
     queue_ = std::make_unique<PredictQueue>(*executor_, limits);
-    predictor_ = std::make_unique<Predictor>(*models_.repository, *queue_);
+    predictor_ = std::make_unique<Predictor>(*models_.repository, *queue_, &registry_);
     service_ = std::make_unique<PredictorService>(*predictor_);
     server_ = std::make_unique<LoopbackServer>(*service_);
     stub_ = v1::Predictor::NewStub(server_->channel());
@@ -43,6 +45,7 @@ class PredictorServiceTest : public ::testing::Test {
   }
 
   FakeModels models_;
+  FakeRegistry registry_;
   std::unique_ptr<Executor> executor_ = NewThreadedExecutor(2);
   std::unique_ptr<PredictQueue> queue_;
   std::unique_ptr<Predictor> predictor_;
@@ -69,6 +72,85 @@ TEST_F(PredictorServiceTest, AnswersFromTheNewestVersionOrTheNamedOne) {
     EXPECT_EQ(response.predictions(2).top(0).label(), "c3");
     EXPECT_EQ(response.predictions(2).top(1).label(), "c0");
   }
+}
+
+TEST_F(PredictorServiceTest, PredictsSamplesOfADatasetWithTheirLabels) {
+  models_.Publish("m");
+  registry_.Add("data", "train", {3, 3}, {0, 0});
+  registry_.Add("data", "test", {0, 1, 2, 3}, {0, 2, 2, 3});
+  Start();
+  v1::PredictRequest request = Request("m", {});
+  v1::DatasetImages& samples = *request.mutable_images()->mutable_dataset();
+  samples.set_name("data");
+  samples.set_first(1);
+  samples.set_count(2);
+  samples.set_sha256("sha of data");
+  v1::PredictResponse response;
+  const grpc::Status status = Predict(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.predictions_size(), 2);
+  EXPECT_EQ(response.predictions(0).top(0).index(), 1);
+  EXPECT_EQ(response.predictions(1).top(0).index(), 2);
+  EXPECT_THAT(response.labels(), ElementsAreArray({2, 2}));
+}
+
+TEST_F(PredictorServiceTest, SaysWhichOfADatasetsSamplesItCannotPredict) {
+  models_.Publish("m");
+  registry_.Add("data", "test", {0, 1, 2, 3}, {0, 2, 2, 3});
+  registry_.Add("wide", "test", {0}, {0}, 2, 4);
+  PredictLimits limits;
+  limits.max_images = 3;
+  Start(limits);
+  const auto expect = [&](const char* name, const char* split, int64_t first, int64_t count,
+                          grpc::StatusCode code, const std::string& says) {
+    v1::PredictRequest request = Request("m", {});
+    v1::DatasetImages& samples = *request.mutable_images()->mutable_dataset();
+    samples.set_name(name);
+    samples.set_split(split);
+    samples.set_first(first);
+    samples.set_count(count);
+    if (code == grpc::ABORTED) samples.set_sha256("another");
+    const grpc::Status status = Predict(request);
+    EXPECT_EQ(status.error_code(), code) << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr(says));
+  };
+  const int64_t kMost = std::numeric_limits<int64_t>::max();
+  expect("none", "", 0, 1, grpc::NOT_FOUND, "none");
+  expect("../x", "", 0, 1, grpc::INVALID_ARGUMENT, "images.dataset.name");
+  expect("data", "trian", 0, 1, grpc::NOT_FOUND, "\"data\" has \"test\"; got \"trian\"");
+  expect("data", "", 2, 3, grpc::INVALID_ARGUMENT, "\"data/test\" has 4, numbered from 0");
+  expect("data", "", 4, 1, grpc::INVALID_ARGUMENT, "from number 4 on");
+  expect("data", "", -1, 1, grpc::INVALID_ARGUMENT, "from number -1 on");
+  expect("data", "", kMost, 1, grpc::INVALID_ARGUMENT, "from number 9223372036854775807 on");
+  for (const int64_t count : {int64_t{0}, int64_t{-1}, int64_t{4}, kMost}) {
+    expect("data", "", 0, count, grpc::INVALID_ARGUMENT, "images.dataset.count: got ");
+  }
+  expect("wide", "", 0, 1, grpc::INVALID_ARGUMENT, "has images of 2x4x1");
+  expect("data", "", 0, 1, grpc::ABORTED, "images.dataset.sha256");
+}
+
+// A small request, but not for a small answer.
+TEST_F(PredictorServiceTest, SamplesOfADatasetCountAmongThoseThatWaitForAModel) {
+  models_.Publish("m");
+  registry_.Add("data", "test", std::vector<int>(1000, 1), std::vector<int32_t>(1000, 1));
+  PredictLimits limits;
+  limits.max_waiting_images = 1500;
+  Start(limits);
+  absl::Notification loading, go_on;
+  models_.on_compile = [&] {
+    if (!loading.HasBeenNotified()) loading.Notify();
+    go_on.WaitForNotification();
+  };
+  v1::PredictRequest request = Request("m", {});
+  request.mutable_images()->mutable_dataset()->set_name("data");
+  request.mutable_images()->mutable_dataset()->set_count(1000);
+  grpc::Status first;
+  std::thread waits([&] { first = Predict(request); });
+  loading.WaitForNotification();
+  EXPECT_EQ(Predict(request).error_code(), grpc::RESOURCE_EXHAUSTED);
+  go_on.Notify();
+  waits.join();
+  EXPECT_TRUE(first.ok()) << first.error_message();
 }
 
 TEST_F(PredictorServiceTest, SaysWhatItComputedIn) {
