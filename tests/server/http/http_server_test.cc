@@ -135,6 +135,35 @@ TEST(HttpRequestReaderTest, CountsAHeaderHoweverItComes) {
   EXPECT_LE(sent, 1024 + 2 * line.size());
 }
 
+TEST(HttpRequestReaderTest, ReadsChunkedBodiesHoweverTheyAreCut) {
+  const std::string header = absl::StrCat("POST /", kHost, "Transfer-Encoding: chunked\r\n\r\n");
+  const std::pair<std::string, std::string> bodies[] = {
+      {"0\r\n\r\n", ""},
+      {"0;a=b\r\n\r\n", ""},
+      {"0\r\nA: b\r\n\r\n", ""},
+      {"1\r\nx\r\n0\r\n\r\n", "x"},
+      {"3\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n", "abcde"},
+  };
+  for (const auto& [sent, body] : bodies) {
+    for (size_t cut = 0; cut <= sent.size(); ++cut) {
+      for (size_t again = cut; again <= sent.size(); ++again) {
+        auto reader = HttpRequestReader::New({});
+        std::string shown = header;
+        for (const std::string& more :
+             {sent.substr(0, cut), sent.substr(cut, again - cut), sent.substr(again)}) {
+          shown += more;
+          if (reader->state() != HttpRequestReader::State::kWhole) {
+            shown.erase(0, reader->Read(shown));
+          }
+        }
+        ASSERT_EQ(reader->state(), HttpRequestReader::State::kWhole) << sent << cut << again;
+        EXPECT_EQ(reader->Take().body, body) << sent << cut << again;
+        EXPECT_EQ(shown, "");
+      }
+    }
+  }
+}
+
 TEST(HttpRequestReaderTest, TakesSoManyHeadersAndQueryParametersAndNoMore) {
   for (const int count : {100, 200}) {
     std::string headers, query;
