@@ -42,7 +42,7 @@ struct Flags {
       max_message_mb;
   std::string log_level, nice, max_waiting_jobs, checkpoint_seconds, max_state_bytes;
   std::string max_rate, max_concurrent_calls, log_format;
-  std::string max_batch, batch_delay_ms, train_share;
+  std::string max_batch, batch_delay_ms, max_queue_ms, train_share;
 };
 
 absl::Status ReadInteger(absl::string_view flag, const std::string& text, int low, int high,
@@ -222,6 +222,10 @@ absl::Status Check(const Flags& flags, Config& config) {
   CONVD_RETURN_IF_ERROR(
       ReadInteger("--batch-delay-ms", flags.batch_delay_ms, 0, 1000, " of milliseconds", delay));
   config.batch_delay = absl::Milliseconds(delay);
+  int wait = static_cast<int>(absl::ToInt64Milliseconds(config.max_queue_wait));
+  CONVD_RETURN_IF_ERROR(ReadInteger("--max-queue-ms", flags.max_queue_ms, 0, 3'600'000,
+                                    " of milliseconds (0: no limit)", wait));
+  config.max_queue_wait = absl::Milliseconds(wait);
   CONVD_RETURN_IF_ERROR(
       ReadInteger("--train-share", flags.train_share, 0, 90, " of percent", config.train_share));
   CONVD_RETURN_IF_ERROR(ReadChoice("--log-level", flags.log_level, kLogLevels, config.log_level));
@@ -295,6 +299,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(
                  "model [0]");
   app.add_option("--batch-delay-ms", flags.batch_delay_ms,
                  "Longest time that a prediction waits for others to share its batch [0]");
+  app.add_option("--max-queue-ms", flags.max_queue_ms,
+                 "Longest time that a prediction should wait for a worker: what would wait longer "
+                 "is refused; 0: no limit [5000]");
   app.add_option(
       "--train-share", flags.train_share,
       "Percent of the workers' time that training keeps while predictions and evaluations "

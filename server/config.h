@@ -40,6 +40,8 @@ struct Config {
   int max_batch = 0;        // images of predictions computed together; 0: as many as suit the model
   // How long a prediction may wait for others to share its batch.
   absl::Duration batch_delay = absl::ZeroDuration();
+  // How long a prediction may have to wait for a worker; zero: for ever.
+  absl::Duration max_queue_wait = absl::Seconds(5);
   std::string log_level = "info";
   std::string log_format = "text";  // or "json"
   int train_share = 10;  // percent of a worker's time that predictions leave to training at least

@@ -333,6 +333,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
       std::make_unique<EvaluatorService>(*models_, *datasets_, *executor_, evaluate, clock_);
   predict.max_batch = config.max_batch;
   predict.max_delay = config.batch_delay;
+  predict.max_wait = config.max_queue_wait;
   if (predict.max_delay > absl::ZeroDuration()) alarms_ = NewThreadedAlarms(clock_);
   predict_queue_ = std::make_unique<PredictQueue>(*executor_, predict, clock_, &metrics_->predict(),
                                                   alarms_.get());

@@ -21,6 +21,17 @@ constexpr int64_t kDecodedTogether = int64_t{32} << 10;
 // So long before a caller's deadline a window ends, for the batch to be computed and answered.
 constexpr absl::Duration kBeforeDeadline = absl::Milliseconds(2);
 
+// `lately` brought up to date: the last ten or so count. Zero is none yet.
+void Follow(absl::Duration took, absl::Duration& lately) {
+  lately = lately == absl::ZeroDuration() ? took : lately + (took - lately) / 8;
+}
+
+absl::Status TooMany(absl::string_view what) {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("too many predictions wait: ", what,
+                   "; try again in a moment, with a longer pause each time"));
+}
+
 }  // namespace
 
 // One accepted request. Held by its images' parts and by the tasks that decode them.
@@ -113,6 +124,8 @@ struct PredictQueue::Part {
   ImageSet images;
   int64_t first = 0;  // of `images`, in the call
   int64_t taken = 0;
+
+  int64_t left() const { return images.count - taken; }
 };
 
 // What waits for one version at one precision. The queue's mutex guards all but the model.
@@ -120,7 +133,9 @@ struct PredictQueue::Line {
   std::shared_ptr<const LoadedModel> model;
   std::deque<Part> parts;
   int64_t images = 0;
-  int submitted = 0;  // batches in the lane that have not begun
+  int64_t turn = 0;          // images of them until every part has had its turn
+  absl::Duration per_image;  // how long one took lately
+  int submitted = 0;         // batches in the lane that have not begun
   int running = 0;
   // Where there is a window: alarms that will look again, and when the first of them will.
   int alarms = 0;
@@ -151,7 +166,7 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImag
                            StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer,
                            Place place) {
   absl::Status status = still_wanted();
-  if (status.ok()) status = Enter(images, place);
+  if (status.ok()) status = Enter(*model, images, place);
   if (!status.ok()) {
     place.GiveBack();
     return answer->Done(std::move(status));
@@ -201,7 +216,12 @@ void PredictQueue::DecodeNext(std::shared_ptr<Call> call) {
       executor_.Cut();
       return call->StillWantedFor(files.first);
     });
-    if (observer_ != nullptr) observer_->Decoded(files.count, clock_.Monotonic() - begun);
+    const absl::Duration took = clock_.Monotonic() - begun;
+    if (observer_ != nullptr) observer_->Decoded(files.count, took);
+    {
+      absl::MutexLock lock(&mu_);
+      Follow(took, decoding_);
+    }
     if (images.ok()) {
       Part part{call, *std::move(images), files.first};
       Enqueue(std::move(part));
@@ -227,6 +247,7 @@ void PredictQueue::Enqueue(Part part) {
     }
     line = found;
     line->images += part.images.count;
+    line->turn += std::min(part.left(), FullBatch(*line));
     line->parts.push_back(std::move(part));
     batches = NewBatches(*line, line);
   }
@@ -309,10 +330,12 @@ void PredictQueue::RunBatch(const std::shared_ptr<Line>& line) {
   }
   // Before it computes, so that another worker may compute beside it.
   SubmitBatches(line, batches);
-  if (!slices.empty()) Compute(*line->model, slices);
+  absl::Duration per_image;
+  if (!slices.empty()) per_image = Compute(*line->model, slices);
   {
     absl::MutexLock lock(&mu_);
     --line->running;
+    if (per_image > absl::ZeroDuration()) Follow(per_image, line->per_image);
     RemoveIfIdle(*line);
   }
   for (const Slice& slice : slices) Finish(*slice.call, slice.images.count);
@@ -320,20 +343,22 @@ void PredictQueue::RunBatch(const std::shared_ptr<Line>& line) {
 
 std::vector<PredictQueue::Slice> PredictQueue::TakeBatch(Line& line) {
   std::vector<Slice> slices;
+  const int64_t full = FullBatch(line);
   // Those that were submitted with it share what waits.
   const int sharers = windowed() ? 1 : line.submitted + 1;
   for (int64_t room = BatchImages(line, sharers); room > 0 && !line.parts.empty();) {
     Part& part = line.parts.front();
     const bool dropped = part.call->failed();
-    const int64_t left = part.images.count - part.taken;
-    const int64_t n = dropped ? left : std::min(room, left);
+    const int64_t n = dropped ? part.left() : std::min(room, part.left());
     slices.push_back(
         {part.call, part.images.Slice(part.taken, n), part.first + part.taken, dropped});
     if (!dropped) room -= n;
     line.images -= n;
+    line.turn -= std::min(part.left(), full);
     part.taken += n;
+    line.turn += std::min(part.left(), full);
     // To the back, so that requests take turns.
-    if (part.taken < part.images.count) line.parts.push_back(std::move(part));
+    if (part.left() > 0) line.parts.push_back(std::move(part));
     line.parts.pop_front();
   }
   return slices;
@@ -344,7 +369,7 @@ void PredictQueue::RemoveIfIdle(Line& line) {
     lines_.erase(line.model.get());
 }
 
-void PredictQueue::Compute(const LoadedModel& model, std::vector<Slice>& slices) {
+absl::Duration PredictQueue::Compute(const LoadedModel& model, std::vector<Slice>& slices) {
   const absl::Duration begun = clock_.Monotonic();
   // One request's error is nothing to those that share its batch.
   std::vector<ImagePixels> pixels;
@@ -362,7 +387,7 @@ void PredictQueue::Compute(const LoadedModel& model, std::vector<Slice>& slices)
       pixels.push_back({slice.images.image(i), slice.images.type});
     }
   }
-  if (pixels.empty()) return;
+  if (pixels.empty()) return absl::ZeroDuration();
   const int64_t classes = model.model->graph().classes();
   std::vector<float> probabilities(pixels.size() * classes);
   const auto unwanted = [&] {
@@ -383,6 +408,7 @@ void PredictQueue::Compute(const LoadedModel& model, std::vector<Slice>& slices)
     Deliver(slice, own, classes, status);
   }
   if (observer_ != nullptr) observer_->Encoded(clock_.Monotonic() - computed);
+  return (computed - begun) / static_cast<int64_t>(pixels.size());
 }
 
 void PredictQueue::Deliver(const Slice& slice, absl::Span<const float> probabilities,
@@ -437,9 +463,29 @@ absl::StatusOr<PredictQueue::Place> PredictQueue::Admit(int64_t images, int64_t 
   return place;
 }
 
-absl::Status PredictQueue::Enter(const RequestImages& images, Place& place) {
+absl::Duration PredictQueue::ExpectedWait(const LoadedModel& model, bool files) const {
+  absl::Duration work = files ? decoders_ * decoding_ : absl::ZeroDuration();
+  // Versions take turns too, so that what waits for others counts as far as this one's reaches.
+  if (const auto own = lines_.find(&model); own != lines_.end()) {
+    const absl::Duration before = own->second->turn * own->second->per_image;
+    for (const auto& [other, line] : lines_) work += std::min(before, line->turn * line->per_image);
+  }
+  return work / executor_.workers();
+}
+
+absl::Status PredictQueue::Enter(const LoadedModel& model, const RequestImages& images,
+                                 Place& place) {
   absl::MutexLock lock(&mu_);
   if (place.queue_ == nullptr) {
+    const absl::Duration wait = limits_.max_wait > absl::ZeroDuration()
+                                    ? ExpectedWait(model, images.pixels() == nullptr)
+                                    : absl::ZeroDuration();
+    if (wait > limits_.max_wait) {
+      return TooMany(absl::StrCat("about ",
+                                  absl::FormatDuration(absl::Trunc(wait, absl::Milliseconds(1))),
+                                  " of computing comes first (at most ",
+                                  absl::FormatDuration(limits_.max_wait), ", --max-queue-ms)"));
+    }
     CONVD_RETURN_IF_ERROR(TakeRoom(images.count(), images.request_bytes()));
   } else {
     // What was guessed before the model was known is what it is from here on.
@@ -455,10 +501,9 @@ absl::Status PredictQueue::TakeRoom(int64_t images, int64_t bytes) {
   // A request that is within its own limits is never refused by an idle server.
   if (images_ > 0 && (images > limits_.max_waiting_images - images_ ||
                       bytes > limits_.max_waiting_bytes - bytes_)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "too many predictions wait: ", images_, " images of ", bytes_, " bytes (at most ",
-        limits_.max_waiting_images, " and ", limits_.max_waiting_bytes,
-        "); try again in a moment, with a longer pause each time"));
+    return TooMany(absl::StrCat(images_, " images of ", bytes_, " bytes (at most ",
+                                limits_.max_waiting_images, " and ", limits_.max_waiting_bytes,
+                                ")"));
   }
   images_ += images;
   bytes_ += bytes;

@@ -25,15 +25,18 @@
 namespace convd {
 
 struct PredictLimits {
-  int64_t max_images = 65'536;              // of one request
-  int64_t max_waiting_images = 262'144;     // accepted and not yet answered, of all requests
-  int64_t max_waiting_bytes = 1LL << 30;    // of those requests' own pixels or files
+  int64_t max_images = 65'536;            // of one request
+  int64_t max_waiting_images = 262'144;   // accepted and not yet answered, of all requests
+  int64_t max_waiting_bytes = 1LL << 30;  // of those requests' own pixels or files
+  // What would wait longer than this for its first image to be begun is refused, by what comes
+  // first and how long such images took lately. Zero: no such limit.
+  absl::Duration max_wait = absl::Seconds(5);
   int64_t max_response_bytes = 64LL << 20;  // of one answer
   int64_t max_batch = 0;                    // images; 0: as many as suit the model
   // How long an image may wait for others to share its batch, from its arrival. Less where its
   // caller's deadline is nearer.
   absl::Duration max_delay = absl::ZeroDuration();
-  DataLimits files;  // of each PNG or JPEG file
+  DataLimits files = {};  // of each PNG or JPEG file
 };
 
 // Takes a request's results, in whatever form its protocol has.
@@ -115,7 +118,11 @@ class PredictQueue {
   struct Slice;
 
   absl::Status TakeRoom(int64_t images, int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status Enter(const RequestImages& images, Place& place) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Enter(const LoadedModel& model, const RequestImages& images, Place& place)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // How long a request of this version would wait for its first image to be begun.
+  absl::Duration ExpectedWait(const LoadedModel& model, bool files) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration LatestStart(absl::Duration arrived, absl::Time deadline) const;
   void SubmitDecoding(std::shared_ptr<Call> call);
   void DecodeNext(std::shared_ptr<Call> call);
@@ -133,7 +140,8 @@ class PredictQueue {
   void RunBatch(const std::shared_ptr<Line>& line) ABSL_LOCKS_EXCLUDED(mu_);
   std::vector<Slice> TakeBatch(Line& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RemoveIfIdle(Line& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Compute(const LoadedModel& model, std::vector<Slice>& slices);
+  // How long an image took; zero where none was computed.
+  absl::Duration Compute(const LoadedModel& model, std::vector<Slice>& slices);
   void Deliver(const Slice& slice, absl::Span<const float> probabilities, int64_t classes,
                const absl::Status& computed);
   void Finish(Call& call, int64_t images) ABSL_LOCKS_EXCLUDED(mu_);
@@ -147,7 +155,8 @@ class PredictQueue {
   absl::Mutex mu_;
   absl::flat_hash_map<const LoadedModel*, std::shared_ptr<Line>> lines_ ABSL_GUARDED_BY(mu_);
   int64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t decoders_ ABSL_GUARDED_BY(mu_) = 0;  // tasks that may still look at the queue
+  int64_t decoders_ ABSL_GUARDED_BY(mu_) = 0;     // tasks that may still look at the queue
+  absl::Duration decoding_ ABSL_GUARDED_BY(mu_);  // how long such a task took lately
   int64_t images_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
 };

@@ -20,6 +20,7 @@
 namespace convd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -723,6 +724,117 @@ TEST_F(BatchingTest, DecodesBelowTheLaneOfWhatIsDecodedAlready) {
   // 2 x 3 pixels of 255 a class each: 1530 modulo 4.
   EXPECT_EQ(good->response.predictions(1).top(0).index(), 2);
   EXPECT_THAT(batches_, ElementsAre(ElementsAre(3), ElementsAre(255, 255)));
+}
+
+// Images that take a second each, on a server where they should wait for five at most.
+class QueueWaitTest : public BatchingTest {
+ protected:
+  void OpenSlow(int64_t preferred, int workers = 1) {
+    OpenFor(preferred, workers, {.max_wait = absl::Seconds(5)});
+    model_->on_infer = [this](absl::Span<const ImagePixels> images) {
+      clock_.Advance(absl::Seconds(1) * static_cast<int64_t>(images.size()));
+      return absl::OkStatus();
+    };
+  }
+  std::vector<std::unique_ptr<Sent>> SendMany(int count) {
+    std::vector<std::unique_ptr<Sent>> sent;
+    for (int i = 0; i < count; ++i) sent.push_back(Send(Request({0})));
+    return sent;
+  }
+};
+
+TEST_F(QueueWaitTest, RefusesWhatWouldWaitLongerThanItsLimit) {
+  OpenSlow(2);
+  const auto unknown = SendMany(9);
+  ASSERT_TRUE(executor_->RunOne());
+  auto refused = Send(Request({1}));  // 7 seconds of others come first
+  ASSERT_EQ(refused->answers, 1);
+  EXPECT_EQ(refused->status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(refused->status.message()),
+              AllOf(HasSubstr("7s"), HasSubstr("5s, --max-queue-ms"), HasSubstr("try again")));
+  ASSERT_TRUE(executor_->RunOne());
+  auto accepted = Send(Request({1}));
+  EXPECT_EQ(accepted->answers, 0);
+  RunAll();
+  EXPECT_TRUE(accepted->status.ok()) << accepted->status;
+  for (const auto& sent : unknown) EXPECT_TRUE(sent->status.ok()) << sent->status;
+}
+
+TEST_F(QueueWaitTest, CountsAllWorkers) {
+  OpenSlow(1, /*workers=*/2);
+  const auto unknown = SendMany(11);
+  ASSERT_TRUE(executor_->RunOne());
+  auto accepted = Send(Request({1}));  // 10 seconds for two
+  EXPECT_EQ(accepted->answers, 0);
+  auto refused = Send(Request({1}));
+  EXPECT_EQ(refused->answers, 1);
+  RunAll();
+}
+
+TEST_F(QueueWaitTest, CountsOfALargeRequestTheTurnThatComesFirst) {
+  OpenSlow(2);
+  auto large = Send(Request(std::vector<int>(100, 0)));
+  ASSERT_TRUE(executor_->RunOne());
+  auto small = Send(Request({1}));
+  EXPECT_EQ(small->answers, 0);
+  auto as_large = Send(Request(std::vector<int>(100, 0)));
+  EXPECT_EQ(as_large->answers, 0);
+  auto third = Send(Request({1}));  // two turns of two images, and the small one
+  EXPECT_EQ(third->answers, 0);
+  auto refused = Send(Request({1}));
+  EXPECT_EQ(refused->answers, 1);
+  RunAll();
+  for (const auto* sent : {&large, &small, &as_large, &third}) {
+    EXPECT_TRUE((*sent)->status.ok()) << (*sent)->status;
+  }
+}
+
+TEST_F(QueueWaitTest, HoldsOneVersionsCrowdAgainstNoOther) {
+  OpenSlow(2);
+  const auto crowd = SendMany(20);
+  ASSERT_TRUE(executor_->RunOne());
+  auto refused = Send(Request({1}));
+  EXPECT_EQ(refused->answers, 1);
+  loaded_ = LoadedFake(model_);
+  auto other = Send(Request({1}));
+  EXPECT_EQ(other->answers, 0);
+  RunAll();
+  EXPECT_TRUE(other->status.ok()) << other->status;
+}
+
+TEST_F(QueueWaitTest, CountsTheFilesThatAreDecodedFirst) {
+  OpenSlow(2);
+  v1::PredictRequest file;
+  file.mutable_images()->mutable_encoded()->add_files(WhitePng());
+  const auto slowly = [this] {
+    clock_.Advance(absl::Seconds(1));
+    return absl::OkStatus();
+  };
+  std::vector<std::unique_ptr<Sent>> files;
+  for (int i = 0; i < 12; ++i) files.push_back(Send(file, slowly));
+  ASSERT_TRUE(executor_->RunOne());
+  auto refused = Send(file);
+  EXPECT_EQ(refused->answers, 1);
+  EXPECT_EQ(refused->status.code(), absl::StatusCode::kResourceExhausted);
+  auto pixels = Send(Request({1}));
+  EXPECT_EQ(pixels->answers, 0) << "it needn't be decoded";
+  RunAll();
+  EXPECT_TRUE(pixels->status.ok()) << pixels->status;
+  for (const auto& sent : files) EXPECT_TRUE(sent->status.ok()) << sent->status;
+}
+
+TEST_F(QueueWaitTest, ZeroIsNoLimit) {
+  OpenFor(2, 1, {.max_wait = absl::ZeroDuration()});
+  model_->on_infer = [this](absl::Span<const ImagePixels>) {
+    clock_.Advance(absl::Hours(1));
+    return absl::OkStatus();
+  };
+  const auto many = SendMany(9);
+  ASSERT_TRUE(executor_->RunOne());
+  auto more = Send(Request({1}));
+  EXPECT_EQ(more->answers, 0);
+  RunAll();
+  EXPECT_TRUE(more->status.ok()) << more->status;
 }
 
 TEST(PredictQueue, AnswersEveryoneBeforeItIsGone) {
