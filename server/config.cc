@@ -242,6 +242,10 @@ std::string Sentence(const CLI::ParseError& error) {
 
 }  // namespace
 
+int64_t MostWaitingBytes(const Config& config) {
+  return std::max(int64_t{1} << 30, 12 * (int64_t{config.max_message_mb} << 20));
+}
+
 absl::StatusOr<CommandLine> ParseCommandLine(
     const std::vector<std::string>& arguments,
     const std::function<std::string(std::string_view)>& environment) {

@@ -48,6 +48,10 @@ struct Config {
   int nice = 5;  // of the workers, so that threads that answer come before those that compute
 };
 
+// How many bytes of messages may wait at once, on their way in or out, of all clients together: a
+// gibibyte, or a dozen of the largest.
+int64_t MostWaitingBytes(const Config& config);
+
 // A token to be made: convd token NAME --scopes SCOPES.
 struct NewTokenRequest {
   std::string name;

@@ -351,6 +351,7 @@ absl::Status ConvdServer::Serve(const Config& config) {
   ListenOptions listen;
   listen.tls = tls_.get();
   listen.hooks.admission = admission_.get();
+  listen.hooks.unread = std::make_shared<UnreadAnswers>(MostWaitingBytes(config));
   listen.hooks.client_certificates = !config.tls_client_ca.empty();
   listen.hooks.on_finished = [this](const FinishedCall& call) { Finished(call); };
   CONVD_ASSIGN_OR_RETURN(listening_, Listen(config,

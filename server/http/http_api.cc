@@ -39,8 +39,7 @@ class Api final : public HttpApi {
     HttpServerOptions options;
     options.address = config.http_address;
     options.read.body_bytes = int64_t{config.max_message_mb} << 20;
-    // As many of the largest as gRPC takes.
-    options.waiting_body_bytes = std::max(options.waiting_body_bytes, 12 * options.read.body_bytes);
+    options.waiting_body_bytes = MostWaitingBytes(config);
     options.urgent_paths = {kHealthPath, kReadyPath, kMetricsPath};
     options.waiting_answer_bytes = options.waiting_body_bytes;
     options.tls = tls_;

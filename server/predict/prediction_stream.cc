@@ -102,6 +102,7 @@ PredictionStream::Step PredictionStream::Next(absl::Status& end) {
   if (writing_ == nullptr && !answers_.empty()) {
     writing_ = std::move(answers_.front());
     answers_.pop_front();
+    if (hooks_.on_waiting) hooks_.on_waiting(-writing_->bytes);
     return Step::kWrite;
   }
   const int requests = computing_ + static_cast<int>(answers_.size()) + (writing_ != nullptr);
@@ -190,6 +191,8 @@ void PredictionStream::Answer(const std::shared_ptr<Exchange>& exchange,
   }
   exchange->request_arena = nullptr;
   const auto bytes = static_cast<int64_t>(exchange->answer->ByteSizeLong());
+  // While it still counts as being computed, so that the stream isn't finished meanwhile.
+  if (hooks_.on_waiting) hooks_.on_waiting(bytes);
   absl::MutexLock lock(&mu_);
   if (exchange->checking) --checking_;
   exchange->checking = false;

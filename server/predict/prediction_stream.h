@@ -41,6 +41,9 @@ struct StreamHooks {
   std::function<absl::Status()> admit;  // OK where its caller may make one more request
   // Each request, when its answer is known; may be empty. On any thread, several at once.
   std::function<void(absl::StatusCode, absl::string_view model, absl::Duration took)> on_answered;
+  // So many bytes more of answers wait to be written, or, with a lock held, fewer; may be empty.
+  // Not after the pipe's Finish.
+  std::function<void(int64_t bytes)> on_waiting;
 };
 
 // One PredictStream call: reads requests, has them answered side by side, and writes the answers as

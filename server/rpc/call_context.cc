@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_interceptor.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,14 @@ using Hook = grpc::experimental::InterceptionHookPoints;
 using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 
 constexpr char kNotAsked[] = "the server answered without asking whether the call is allowed";
+
+constexpr char kUnread[] =
+    "the answers weren't read, and others needed their room; read them as they come, or ask for "
+    "less "
+    "at once";
+
+// Less isn't counted: a call takes more by itself.
+constexpr size_t kLeastUnread = size_t{16} << 10;
 
 constexpr size_t kMostTarget = 400;
 constexpr size_t kMostModel = 64;  // of a name that may be one
@@ -57,18 +66,19 @@ Admitted AskAdmission(const CallHooks& hooks, Scope scope, const Metadata& metad
 }
 
 // Ends a call from outside of its handler, who finds its caller gone.
-void Cancel(grpc::ServerContextBase& context, const grpc::Status& status) {
-  grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(status.error_code()),
+void Cancel(grpc_call* call, const grpc::Status& status) {
+  grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(status.error_code()),
                                status.error_message().c_str(), nullptr);
 }
 
 // One call of a callback service: who makes it, whether that is allowed, and what became of it.
 // gRPC calls from one thread at a time until the call is answered.
-class CallContext final : public grpc::CallbackServerContext {
+class CallContext final : public grpc::CallbackServerContext, private UnreadAnswers::Call {
  public:
   explicit CallContext(const CallHooks& hooks) : hooks_(hooks) {}
   // The call is over, whichever end ended it.
   ~CallContext() override {
+    if (has_unread_.load(std::memory_order_relaxed)) hooks_.unread->Forget(*this);
     if (method_ == nullptr) return;
     if (hooks_.active != nullptr) hooks_.active->End();
     if (!hooks_.on_finished) return;
@@ -130,13 +140,30 @@ class CallContext final : public grpc::CallbackServerContext {
                            absl::string_view(status.error_message()));
   }
 
+  // Any thread may call.
+  void CountUnread(int64_t bytes) {
+    if (hooks_.unread == nullptr || bytes == 0) return;
+    has_unread_.store(true, std::memory_order_relaxed);
+    bytes > 0 ? hooks_.unread->Add(*this, bytes) : hooks_.unread->Remove(*this, -bytes);
+  }
+
   void set_target(std::string target) { target_ = std::move(target); }
   void set_model(absl::string_view model) { model_ = std::string(model.substr(0, kMostModel)); }
   absl::string_view request_id() const { return request_id_.text(); }
 
  private:
+  std::function<void()> Ender() override {
+    // Held for whoever ends it, since it may be over by then.
+    grpc_call_ref(c_call());
+    return [call = c_call()] {
+      Cancel(call, grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, kUnread));
+      grpc_call_unref(call);
+    };
+  }
+
   const CallHooks& hooks_;
   const MethodScope* method_ = nullptr;  // null where there is no interceptor
+  std::atomic<bool> has_unread_ = false;
   absl::Duration start_;
   Admitted admitted_;
   bool allowed_ = false;
@@ -157,8 +184,17 @@ class CallInterceptor final : public Interceptor {
     if (methods->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
       context_.Arrived(*methods->GetRecvInitialMetadata());
     }
-    if (methods->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE) && !context_.MayAnswer()) {
-      Refuse();
+    if (methods->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
+      if (!context_.MayAnswer()) {
+        Refuse();
+      } else if (const grpc::ByteBuffer* message = methods->GetSerializedSendMessage();
+                 message != nullptr && message->Length() >= kLeastUnread) {
+        sending_ = static_cast<int64_t>(message->Length());
+        context_.CountUnread(sending_);
+      }
+    }
+    if (methods->QueryInterceptionHookPoint(Hook::POST_SEND_MESSAGE)) {
+      context_.CountUnread(-std::exchange(sending_, 0));
     }
     if (methods->QueryInterceptionHookPoint(Hook::PRE_SEND_STATUS)) {
       grpc::Status status = methods->GetSendStatus();
@@ -177,9 +213,10 @@ class CallInterceptor final : public Interceptor {
 
  private:
   // Before the batch begins, so that nothing of it is sent.
-  void Refuse() { Cancel(context_, grpc::Status(grpc::StatusCode::INTERNAL, kNotAsked)); }
+  void Refuse() { Cancel(context_.c_call(), grpc::Status(grpc::StatusCode::INTERNAL, kNotAsked)); }
 
   CallContext& context_;
+  int64_t sending_ = 0;  // bytes of a message that counts
 };
 
 // gRPC's own reflection service answers on its own, and changes nothing: ending its call is enough.
@@ -191,7 +228,7 @@ class ReflectionInterceptor final : public Interceptor {
   void Intercept(BatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
       admitted_ = AskAdmission(hooks_, Scope::kRead, *methods->GetRecvInitialMetadata(), context_);
-      if (!admitted_.status().ok()) Cancel(context_, ToGrpcStatus(admitted_.status()));
+      if (!admitted_.status().ok()) Cancel(context_.c_call(), ToGrpcStatus(admitted_.status()));
     }
     methods->Proceed();
   }
@@ -282,6 +319,11 @@ absl::Status AdmitMore(grpc::CallbackServerContext* context) {
 absl::Duration CameAt(const grpc::CallbackServerContext& context) {
   const auto* const call = dynamic_cast<const CallContext*>(&context);
   return call == nullptr ? absl::InfiniteDuration() : call->start();
+}
+
+void CountUnread(grpc::CallbackServerContext* context, int64_t bytes) {
+  auto* const call = dynamic_cast<CallContext*>(context);
+  if (call != nullptr) call->CountUnread(bytes);
 }
 
 void NoteTarget(grpc::CallbackServerContext* context, std::string target) {

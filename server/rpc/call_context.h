@@ -15,6 +15,7 @@
 #include "server/auth/admission.h"
 #include "server/rpc/active_calls.h"
 #include "server/rpc/finished_call.h"
+#include "server/rpc/unread_answers.h"
 
 namespace convd {
 
@@ -23,6 +24,9 @@ struct CallHooks {
   Admission* admission = nullptr;                 // null: everyone may do everything
   bool client_certificates = false;               // connections have been checked for one
   std::shared_ptr<ActiveCalls> active = nullptr;  // may be null
+  // Bounds the answers that clients don't read; may be null. Calls that it ends have the status
+  // RESOURCE_EXHAUSTED.
+  std::shared_ptr<UnreadAnswers> unread = nullptr;
   std::function<void(const FinishedCall&)> on_finished = nullptr;  // on gRPC's threads; may be null
 };
 
@@ -81,6 +85,10 @@ absl::Status AdmitMore(grpc::CallbackServerContext* context);
 
 // When the call came, by the monotonic clock; infinite where that isn't known.
 absl::Duration CameAt(const grpc::CallbackServerContext& context);
+
+// So many bytes more of answers wait to be sent, or fewer where negative: of a stream, beside the
+// message that gRPC is sending. None once its reactor is done.
+void CountUnread(grpc::CallbackServerContext* context, int64_t bytes);
 
 // Notes what an audited call is about, such as "model m version 3"; the last word counts. Until its
 // reactor is finished, by one thread at a time.

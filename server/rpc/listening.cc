@@ -61,8 +61,8 @@ absl::StatusOr<ListeningServer> Listen(const Config& config,
   builder.SetMaxReceiveMessageSize(static_cast<int>(max_message));
   builder.SetMaxSendMessageSize(static_cast<int>(max_message));
   grpc::ResourceQuota quota("convd");
-  // Of messages on their way in; a dozen of the largest at once.
-  quota.Resize(static_cast<size_t>(std::max(int64_t{1} << 30, 12 * max_message)));
+  // Of messages on their way in.
+  quota.Resize(static_cast<size_t>(MostWaitingBytes(config)));
   quota.SetMaxThreads(4 * kSyncThreads);
   builder.SetResourceQuota(quota);
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);

@@ -18,7 +18,8 @@ class PredictorService::StreamReactor final
         stream_(std::make_shared<PredictionStream>(
             service.predictor_, *this,
             StreamHooks{StillWantedBy(*context), [context] { return AdmitMore(context); },
-                        service.on_streamed_},
+                        service.on_streamed_,
+                        [context](int64_t bytes) { CountUnread(context, bytes); }},
             service.stream_limits_)) {
     service_.Opened(stream_);
     stream_->Start();

@@ -54,7 +54,8 @@ class PredictionStreamTest : public ::testing::Test {
         StreamHooks{[this] { return wanted_; }, [this] { return admitted_; },
                     [this](absl::StatusCode code, absl::string_view model, absl::Duration) {
                       counted_.push_back(std::string(model) + " " + absl::StatusCodeToString(code));
-                    }},
+                    },
+                    [this](int64_t bytes) { waiting_ += bytes; }},
         limits);
     stream_->Start();
   }
@@ -106,6 +107,7 @@ class PredictionStreamTest : public ::testing::Test {
   FakePipe pipe_;
   absl::Status wanted_, admitted_;
   std::vector<std::string> counted_;
+  int64_t waiting_ = 0;  // bytes of answers
   std::shared_ptr<PredictionStream> stream_;
 };
 
@@ -167,6 +169,21 @@ TEST_F(PredictionStreamTest, ReadsNoFurtherWhileTooManyAreUnansweredOrUnread) {
   EXPECT_TRUE(Send(Request(6)));
   Crank();
   ReceiveAll();
+}
+
+TEST_F(PredictionStreamTest, TellsOfTheAnswersThatWaitBehindTheOneBeingWritten) {
+  Open();
+  for (int i = 1; i <= 3; ++i) ASSERT_TRUE(Send(Request(i)));
+  EXPECT_EQ(waiting_, 0);
+  Crank();
+  ASSERT_NE(pipe_.writing, nullptr);
+  const auto each = static_cast<int64_t>(pipe_.writing->ByteSizeLong());
+  EXPECT_GT(each, 0);
+  EXPECT_EQ(waiting_, 2 * each);
+  Receive();
+  EXPECT_EQ(waiting_, each);
+  ReceiveAll();
+  EXPECT_EQ(waiting_, 0);
 }
 
 TEST_F(PredictionStreamTest, CountsTheBytesOfRequestsAndOfWhatTheirAnswersMayTake) {

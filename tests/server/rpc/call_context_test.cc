@@ -28,8 +28,9 @@ using ::testing::HasSubstr;
 class ForgetfulModels final : public v1::Models::CallbackService {
  public:
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const v1::GetModelRequest*, v1::Model*) override {
+                                     const v1::GetModelRequest*, v1::Model* response) override {
     if (const Refusal refusal(context); refusal) return refusal;
+    response->set_summary(std::string(answer_bytes, 's'));
     NoteTarget(context, std::string(1 << 20, 'm'));
     ++answered;
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -61,6 +62,7 @@ class ForgetfulModels final : public v1::Models::CallbackService {
   }
 
   std::atomic<int> answered = 0;
+  size_t answer_bytes = 0;  // of GetModel's
 };
 
 class CallContextTest : public ::testing::Test {
@@ -141,6 +143,65 @@ TEST_F(CallContextTest, ARefusalSaysWhenToTryAgainAndGivesThePlaceBack) {
   EXPECT_EQ(trailers.find("grpc-retry-pushback-ms")->second, "1000");
   EXPECT_EQ(trailers.count("x-request-id"), 1u);
   EXPECT_EQ(models_.answered, 1);
+}
+
+// A GetModel whose answer is on its way and read when the test says so.
+struct UnreadCall {
+  explicit UnreadCall(const std::shared_ptr<grpc::Channel>& channel)
+      : stub(channel), call(stub.PrepareCall(&context, "/convd.v1.Models/GetModel", &queue)) {
+    call->StartCall(nullptr);
+    EXPECT_TRUE(Next());
+    const grpc::Slice nothing("");
+    call->WriteLast(grpc::ByteBuffer(&nothing, 1), {}, nullptr);
+    EXPECT_TRUE(Next());
+    call->ReadInitialMetadata(nullptr);
+    EXPECT_TRUE(Next());
+  }
+  grpc::Status Read() {
+    grpc::ByteBuffer message;
+    call->Read(&message, nullptr);
+    if (Next()) bytes = message.Length();
+    grpc::Status status;
+    call->Finish(&status, nullptr);
+    EXPECT_TRUE(Next());
+    return status;
+  }
+  bool Next() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  }
+
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call;
+  size_t bytes = 0;
+};
+
+TEST_F(CallContextTest, EndsTheCallWhoseAnswerHasWaitedLongestToBeReadWhereTheyAreTooMany) {
+  models_.answer_bytes = 1 << 20;
+  const auto unread = std::make_shared<UnreadAnswers>(int64_t{5} << 19);  // room for two
+  Start({.unread = unread});
+  // A client that takes no more of an answer than it reads.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  channel_ = grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port_),
+                                       grpc::InsecureChannelCredentials(), arguments);
+  UnreadCall first(channel_), second(channel_);
+  EXPECT_GT(unread->bytes(), 2 << 20);
+  UnreadCall third(channel_);
+  const grpc::Status ended = first.Read();
+  EXPECT_EQ(ended.error_code(), grpc::RESOURCE_EXHAUSTED) << ended.error_message();
+  EXPECT_THAT(ended.error_message(), HasSubstr("read them as they come"));
+  for (UnreadCall* call : {&second, &third}) {
+    const grpc::Status status = call->Read();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_GT(call->bytes, 1u << 20);
+  }
+  server_->Shutdown();
+  server_ = nullptr;
+  EXPECT_EQ(unread->bytes(), 0);
 }
 
 TEST_F(CallContextTest, TellsOfEachCallThatHasEnded) {
