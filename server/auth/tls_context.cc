@@ -9,20 +9,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/auth/openssl_pointer.h"
 
 namespace convd {
 namespace {
 
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
+using Bio = OpenSslPointer<BIO, BIO_free_all>;
+using Certificate = OpenSslPointer<X509, X509_free>;
+using Key = OpenSslPointer<EVP_PKEY, EVP_PKEY_free>;
 
 // A key with a passphrase would have OpenSSL ask for it at the terminal.
 int NoPassphrase(char*, int, int, void*) { return 0; }

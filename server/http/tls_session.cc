@@ -8,16 +8,10 @@
 
 #include <array>
 
+#include "server/auth/openssl_pointer.h"
+
 namespace convd {
 namespace {
-
-template <auto free>
-struct Free {
-  template <typename T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
 
 constexpr size_t kRecordBytes = size_t{16} << 10;  // the most that one record says
 
@@ -124,7 +118,7 @@ class Session final : public TlsSession {
 
   std::vector<std::string> PeerNames() const override {
     std::vector<std::string> names;
-    const std::unique_ptr<X509, Free<X509_free>> certificate(SSL_get1_peer_certificate(ssl_.get()));
+    const OpenSslPointer<X509, X509_free> certificate(SSL_get1_peer_certificate(ssl_.get()));
     if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return names;
     const auto add = [&names](std::string name) {
       if (!name.empty()) names.push_back(std::move(name));
@@ -133,7 +127,7 @@ class Session final : public TlsSession {
     for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, i)) >= 0;) {
       add(Utf8(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, i))));
     }
-    const std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>> alternatives(
+    const OpenSslPointer<GENERAL_NAMES, GENERAL_NAMES_free> alternatives(
         static_cast<GENERAL_NAMES*>(
             X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
     for (int i = 0; i < sk_GENERAL_NAME_num(alternatives.get()); ++i) {
@@ -157,7 +151,7 @@ class Session final : public TlsSession {
     return http ? Received::kPlainHttp : Received::kBroken;
   }
 
-  const std::unique_ptr<SSL, Free<SSL_free>> ssl_;
+  const OpenSslPointer<SSL, SSL_free> ssl_;
   BIO* const in_;   // from the network
   BIO* const out_;  // to it
 };

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 
+#include "server/auth/openssl_pointer.h"
 #include "tests/server/auth/test_certificates.h"
 
 namespace convd {
@@ -40,8 +41,7 @@ class RawClient {
   // as well if `authority` is empty.
   bool StartTls(const std::string& authority = "", const PemPair& own = {},
                 const std::string& protocol = "http/1.1", int version = TLS1_3_VERSION) {
-    const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context(SSL_CTX_new(TLS_client_method()),
-                                                               SSL_CTX_free);
+    const OpenSslPointer<SSL_CTX, SSL_CTX_free> context(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_security_level(context.get(), 0);
     SSL_CTX_set_min_proto_version(context.get(), TLS1_VERSION);
     SSL_CTX_set_max_proto_version(context.get(), version);
@@ -51,12 +51,12 @@ class RawClient {
     }
     if (!own.certificate.empty()) {
       SSL_CTX_use_certificate(context.get(), Certificate(own.certificate).get());
-      const std::unique_ptr<BIO, int (*)(BIO*)> bio(BIO_new_mem_buf(own.key.data(), -1), BIO_free);
-      const std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)> key(
-          PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+      const Pem pem(BIO_new_mem_buf(own.key.data(), -1));
+      const OpenSslPointer<EVP_PKEY, EVP_PKEY_free> key(
+          PEM_read_bio_PrivateKey(pem.get(), nullptr, nullptr, nullptr));
       SSL_CTX_use_PrivateKey(context.get(), key.get());
     }
-    ssl_.reset(SSL_new(context.get()), SSL_free);
+    ssl_.reset(SSL_new(context.get()));
     const std::string offer = static_cast<char>(protocol.size()) + protocol;
     SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
                         static_cast<unsigned>(offer.size()));
@@ -131,9 +131,11 @@ class RawClient {
   }
 
  private:
-  static std::shared_ptr<X509> Certificate(const std::string& pem) {
-    const std::unique_ptr<BIO, int (*)(BIO*)> bio(BIO_new_mem_buf(pem.data(), -1), BIO_free);
-    return {PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free};
+  using Pem = OpenSslPointer<BIO, BIO_free>;
+
+  static OpenSslPointer<X509, X509_free> Certificate(const std::string& text) {
+    const Pem pem(BIO_new_mem_buf(text.data(), -1));
+    return OpenSslPointer<X509, X509_free>(PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr));
   }
   bool Receive() {
     char buffer[65536];
@@ -144,7 +146,7 @@ class RawClient {
   }
 
   int fd_;
-  std::shared_ptr<SSL> ssl_;  // null: in the open
+  OpenSslPointer<SSL, SSL_free> ssl_;  // null: in the open
   std::string in_;
 };
 
