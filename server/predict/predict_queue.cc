@@ -1,22 +1,17 @@
 #include "server/predict/predict_queue.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
+#include "server/predict/predict_call.h"
 
 namespace convd {
 
 namespace {
-
-// Bytes of files: small ones are decoded a batch a task, photos one by one, so that other requests
-// have their turn.
-constexpr int64_t kDecodedTogether = int64_t{32} << 10;
 
 // So long before a caller's deadline a window ends, for the batch to be computed and answered.
 constexpr absl::Duration kBeforeDeadline = absl::Milliseconds(2);
@@ -34,93 +29,9 @@ absl::Status TooMany(absl::string_view what) {
 
 }  // namespace
 
-// One accepted request. Held by its images' parts and by the tasks that decode them.
-class PredictQueue::Call {
- public:
-  Call(std::shared_ptr<const LoadedModel> model, RequestImages images, StillWanted still_wanted,
-       std::shared_ptr<PredictAnswer> answer, absl::Duration arrived, absl::Duration latest_start)
-      : model_(std::move(model)),
-        images_(std::move(images)),
-        arrived_(arrived),
-        latest_start_(latest_start),
-        still_wanted_(std::move(still_wanted)),
-        answer_(std::move(answer)),
-        left_(images_.count()) {}
-
-  const std::shared_ptr<const LoadedModel>& model() const { return model_; }
-  const RequestImages& images() const { return images_; }
-  absl::Duration arrived() const { return arrived_; }
-  // When its images stop waiting for others to share their batch.
-  absl::Duration latest_start() const { return latest_start_; }
-  PredictAnswer& answer() const { return *answer_; }
-
-  // The next files to decode together, at least one and at most `most`; none where there are no
-  // more.
-  struct Files {
-    int64_t first = 0, count = 0;
-  };
-  Files NextFiles(int64_t most) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    Files files{next_, 0};
-    int64_t bytes = 0;
-    while (next_ < images_.count() && files.count < most) {
-      bytes += images_.file_bytes(next_);
-      if (files.count > 0 && bytes > kDecodedTogether) break;
-      ++files.count;
-      ++next_;
-    }
-    return files;
-  }
-
-  bool failed() const { return failed_.load(std::memory_order_relaxed); }
-  // Its error too is told, if it has none yet.
-  absl::Status StillWantedFor(int64_t first) {
-    absl::Status status = still_wanted_();
-    if (!status.ok()) Fail(first, status);
-    return status;
-  }
-  // For the cuts: told of at the end.
-  bool Wanted() const { return !failed() && still_wanted_().ok(); }
-
-  // Of several errors the one of the first image is told, whichever came first.
-  void Fail(int64_t image, absl::Status status) ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    if (image < error_image_) {
-      error_image_ = image;
-      error_ = std::move(status);
-    }
-    failed_.store(true, std::memory_order_relaxed);
-  }
-  absl::Status error() ABSL_LOCKS_EXCLUDED(mu_) {
-    absl::MutexLock lock(&mu_);
-    return error_;
-  }
-
-  // True where these were the last. Acquire and release: whoever ends the call sees what the others
-  // wrote.
-  bool Account(int64_t images) {
-    return left_.fetch_sub(images, std::memory_order_acq_rel) == images;
-  }
-
- private:
-  const std::shared_ptr<const LoadedModel> model_;
-  const RequestImages images_;
-  const absl::Duration arrived_, latest_start_;
-  const StillWanted still_wanted_;
-  const std::shared_ptr<PredictAnswer> answer_;
-
-  std::atomic<bool> failed_{false};
-  std::atomic<int64_t> left_;  // neither answered nor dropped
-
-  absl::Mutex mu_;
-  int64_t next_ ABSL_GUARDED_BY(mu_) = 0;  // file to decode
-  int64_t error_image_ ABSL_GUARDED_BY(mu_) = std::numeric_limits<int64_t>::max();
-  absl::Status error_ ABSL_GUARDED_BY(mu_);
-};
-
 // Images of a call that are ready to be computed.
 struct PredictQueue::Part {
-  std::shared_ptr<Call> call;
+  std::shared_ptr<PredictCall> call;
   ImageSet images;
   int64_t first = 0;  // of `images`, in the call
   int64_t taken = 0;
@@ -144,7 +55,7 @@ struct PredictQueue::Line {
 
 // A call's images in a batch.
 struct PredictQueue::Slice {
-  std::shared_ptr<Call> call;
+  std::shared_ptr<PredictCall> call;
   ImageSet images;
   int64_t first;
   bool dropped = false;
@@ -176,8 +87,9 @@ void PredictQueue::Predict(std::shared_ptr<const LoadedModel> model, RequestImag
     observer_->Received(arrived - still_wanted.came());
   }
   const absl::Duration latest = LatestStart(arrived, still_wanted.deadline());
-  auto call = std::make_shared<Call>(std::move(model), std::move(images), std::move(still_wanted),
-                                     std::move(answer), arrived, latest);
+  auto call =
+      std::make_shared<PredictCall>(std::move(model), std::move(images), std::move(still_wanted),
+                                    std::move(answer), arrived, latest);
   if (const ImageSet* pixels = call->images().pixels(); pixels != nullptr) {
     Part part{call, *pixels};
     return Enqueue(std::move(part));
@@ -196,13 +108,13 @@ absl::Duration PredictQueue::LatestStart(absl::Duration arrived, absl::Time dead
 }
 
 // Below the lane of what is decoded already: a photo takes as long as hundreds of predictions.
-void PredictQueue::SubmitDecoding(std::shared_ptr<Call> call) {
+void PredictQueue::SubmitDecoding(std::shared_ptr<PredictCall> call) {
   executor_.Submit(Lane::kEvaluate,
                    [this, call = std::move(call)]() mutable { DecodeNext(std::move(call)); });
 }
 
-void PredictQueue::DecodeNext(std::shared_ptr<Call> call) {
-  const Call::Files files = call->NextFiles(
+void PredictQueue::DecodeNext(std::shared_ptr<PredictCall> call) {
+  const PredictCall::Files files = call->NextFiles(
       PieceImages(*call->model()->model, call->images().count(), executor_.workers()));
   if (files.count == 0) {
     call = nullptr;
@@ -413,7 +325,7 @@ absl::Duration PredictQueue::Compute(const LoadedModel& model, std::vector<Slice
 
 void PredictQueue::Deliver(const Slice& slice, absl::Span<const float> probabilities,
                            int64_t classes, const absl::Status& computed) {
-  Call& call = *slice.call;
+  PredictCall& call = *slice.call;
   if (!computed.ok()) {
     // Another image's error may be why nobody wanted the rest of the batch.
     if (call.failed()) return;
@@ -432,7 +344,7 @@ void PredictQueue::Deliver(const Slice& slice, absl::Span<const float> probabili
   if (!call.failed()) call.answer().Write(slice.first, probabilities);
 }
 
-void PredictQueue::Finish(Call& call, int64_t images) {
+void PredictQueue::Finish(PredictCall& call, int64_t images) {
   if (!call.Account(images)) return;
   {
     absl::MutexLock lock(&mu_);

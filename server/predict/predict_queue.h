@@ -39,6 +39,8 @@ struct PredictLimits {
   DataLimits files = {};  // of each PNG or JPEG file
 };
 
+class PredictCall;
+
 // Takes a request's results, in whatever form its protocol has.
 class PredictAnswer {
  public:
@@ -112,7 +114,6 @@ class PredictQueue {
                StillWanted still_wanted, std::shared_ptr<PredictAnswer> answer, Place place = {});
 
  private:
-  class Call;
   struct Part;
   struct Line;
   struct Slice;
@@ -124,8 +125,8 @@ class PredictQueue {
   absl::Duration ExpectedWait(const LoadedModel& model, bool files) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Duration LatestStart(absl::Duration arrived, absl::Time deadline) const;
-  void SubmitDecoding(std::shared_ptr<Call> call);
-  void DecodeNext(std::shared_ptr<Call> call);
+  void SubmitDecoding(std::shared_ptr<PredictCall> call);
+  void DecodeNext(std::shared_ptr<PredictCall> call);
   void Enqueue(Part part) ABSL_LOCKS_EXCLUDED(mu_);
   bool windowed() const { return limits_.max_delay > absl::ZeroDuration() && alarms_ != nullptr; }
   // How many of the images that wait a batch takes where `sharers` batches share them.
@@ -144,7 +145,7 @@ class PredictQueue {
   absl::Duration Compute(const LoadedModel& model, std::vector<Slice>& slices);
   void Deliver(const Slice& slice, absl::Span<const float> probabilities, int64_t classes,
                const absl::Status& computed);
-  void Finish(Call& call, int64_t images) ABSL_LOCKS_EXCLUDED(mu_);
+  void Finish(PredictCall& call, int64_t images) ABSL_LOCKS_EXCLUDED(mu_);
 
   Executor& executor_;
   const PredictLimits limits_;

@@ -70,6 +70,8 @@ TEST(ConfigTest, EveryFlagIsTaken) {
                               "8",
                               "--batch-delay-ms",
                               "2",
+                              "--max-queue-ms",
+                              "250",
                               "--train-share",
                               "25",
                               "--log-level",
@@ -89,6 +91,7 @@ TEST(ConfigTest, EveryFlagIsTaken) {
   EXPECT_EQ(config.max_message_mb, 2047);
   EXPECT_EQ(config.max_batch, 8);
   EXPECT_EQ(config.batch_delay, absl::Milliseconds(2));
+  EXPECT_EQ(config.max_queue_wait, absl::Milliseconds(250));
   EXPECT_EQ(config.train_share, 25);
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.nice, 0);
@@ -216,6 +219,7 @@ TEST(ConfigTest, EveryBadValueIsRefusedInASentenceThatNamesTheFlag) {
       {{"--max-message-mb", "2048"}, "--max-message-mb", "2047"},
       {{"--max-batch", "-1"}, "--max-batch", "0 to 65536"},
       {{"--batch-delay-ms", "1001"}, "--batch-delay-ms", "of milliseconds, 0 to 1000"},
+      {{"--max-queue-ms", "5s"}, "--max-queue-ms", "of milliseconds (0: no limit), 0 to 3600000"},
       {{"--train-share", "91"}, "--train-share", "percent, 0 to 90"},
       {{"--log-level", "loud"}, "--log-level", "trace, debug, info, warn, error, off"},
       {{"--nice", "20"}, "--nice", "0 to 19"},
@@ -250,7 +254,7 @@ TEST(ConfigTest, HelpAndVersionAreTextToPrint) {
   for (const char* flag :
        {"--grpc-address", "--state", "--data-dir", "--cpus", "--isa", "--concurrent-jobs",
         "--drain-seconds", "--insecure", "--max-message-mb", "--max-batch", "--batch-delay-ms",
-        "--train-share", "--log-level", "--nice", "--version"}) {
+        "--max-queue-ms", "--train-share", "--log-level", "--nice", "--version"}) {
     EXPECT_THAT(help, HasSubstr(flag));
   }
 }
