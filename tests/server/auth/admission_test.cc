@@ -229,6 +229,22 @@ TEST_F(AdmissionTest, ReadsTheTokensAgainAndKeepsTheOldOnesWhereTheNewAreWrong) 
   EXPECT_TRUE(admission->Admit(Scope::kPredict, "Bearer new", {}).status().ok());
 }
 
+TEST_F(AdmissionTest, WhoIsTakenOutAndPutBackHasTheNewLimitsAndTheCallsThatStillRun) {
+  Write(Line("ci", "predict", "one") + " concurrent=1");
+  const auto admission = Open();
+  const Admitted running = admission->Admit(Scope::kPredict, "Bearer one", {});
+  Write(Line("bo", "predict", "two"));
+  EXPECT_TRUE(*admission->Reload());
+  EXPECT_EQ(admission->Admit(Scope::kPredict, "Bearer one", {}).status().code(),
+            absl::StatusCode::kUnauthenticated);
+  Write(Line("ci", "predict", "one") + " concurrent=2");
+  EXPECT_TRUE(*admission->Reload());
+  const Admitted second = admission->Admit(Scope::kPredict, "Bearer one", {});
+  EXPECT_TRUE(second.status().ok()) << second.status();
+  EXPECT_THAT(admission->Admit(Scope::kPredict, "Bearer one", {}).status().message(),
+              HasSubstr("2 calls running"));
+}
+
 TEST_F(AdmissionTest, EveryPlaceComesBackWhileTheTokensAreReadAgain) {
   const std::string tokens = Line("ci", "predict", "one") + " concurrent=2\n";
   Write(tokens);

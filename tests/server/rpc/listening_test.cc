@@ -4,21 +4,29 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "convd/v1/models.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "server/auth/tls_files.h"
+#include "tests/core/time/hand_clock.h"
+#include "tests/server/auth/test_certificates.h"
+#include "tests/server/models/memory_file_system.h"
 
 namespace convd {
 namespace {
@@ -268,6 +276,54 @@ TEST_F(ListeningTest, ClientsMayPingAsOftenAsThePolicySays) {
     }
     EXPECT_EQ(let_go, interval > absl::ZeroDuration());
   }
+}
+
+// Tells of the first message about a handshake.
+class HandshakeSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  spdlog::level::level_enum Level() const {
+    logged_.WaitForNotification();
+    return level_;
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    const absl::string_view text(message.payload.data(), message.payload.size());
+    if (logged_.HasBeenNotified() || !absl::StrContains(text, "andshake")) return;
+    level_ = message.level;
+    logged_.Notify();
+  }
+  void flush_() override {}
+
+  spdlog::level::level_enum level_ = spdlog::level::off;
+  absl::Notification logged_;
+};
+
+TEST_F(ListeningTest, WhoeverFailsAtTlsFillsNoLog) {
+  MemoryFileSystem fs;
+  HandClock clock;
+  const PemPair pair = TestAuthority().Issue("convd");
+  ASSERT_TRUE(WriteFileAtomically(fs, "/cert", pair.certificate).ok());
+  ASSERT_TRUE(WriteFileAtomically(fs, "/key", pair.key).ok());
+  const auto files = TlsFiles::Open(fs, clock, {"/cert", "/key", ""});
+  ASSERT_TRUE(files.ok()) << files.status();
+  ShutDown(listening_, absl::Now());
+  Config config;
+  config.grpc_address = "127.0.0.1:0";
+  auto listening = Listen(config, {&models_}, {.tls = files->get()});
+  ASSERT_TRUE(listening.ok()) << listening.status();
+  listening_ = *std::move(listening);
+
+  const auto sink = std::make_shared<HandshakeSink>();
+  const auto logger = std::make_shared<spdlog::logger>("test", sink);
+  logger->set_level(spdlog::level::trace);
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(logger);
+  const Http2Connection without_tls(listening_.address);
+  EXPECT_EQ(sink->Level(), spdlog::level::debug);
+  ShutDown(listening_, absl::Now());
+  listening_ = {};  // before what it asks goes
+  spdlog::set_default_logger(before);
 }
 
 }  // namespace
