@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "client/address.h"
 #include "client/convctl/bench_requests.h"
 #include "client/convctl/bench_target.h"
 #include "client/convctl/exit_code.h"
@@ -73,14 +72,12 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
   load.address = session.server();
   load.slots = calls.slots;
   CONVD_ASSIGN_OR_RETURN(const ClientOptions connection, session.connection());
-  if (connection.tls || absl::StartsWith(load.address, kTlsScheme)) {
-    return UsageError(
-        "--protocol rest measures HTTP without TLS alone; a server with --tls-cert is measured "
-        "over "
-        "gRPC (--protocol convd)");
-  }
   load.timeout = connection.timeout;
   load.token = connection.token;
+  load.tls = connection.tls;
+  load.tls_ca = connection.tls_ca;
+  load.tls_certificate = connection.tls_certificate;
+  load.tls_key = connection.tls_key;
   CONVD_ASSIGN_OR_RETURN(load.path, PathOf(calls));
   CONVD_ASSIGN_OR_RETURN(std::vector<v1::Images> images,
                          calls.files.empty()
@@ -103,6 +100,9 @@ absl::StatusOr<std::unique_ptr<LoadTarget>> OpenRestTarget(Session& session,
   absl::Status status = first.Await();
   if (status.ok()) return target;
   if (status.code() != absl::StatusCode::kUnavailable) return status;
+  if (absl::StrContains(status.message(), "certificate")) {
+    return WithHint(std::move(status), "--tls-ca FILE says whose word for the server counts");
+  }
   return WithHint(std::move(status), "--protocol rest wants --server to be convd's HTTP address");
 }
 

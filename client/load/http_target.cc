@@ -6,6 +6,9 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/host_name_verification.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -18,6 +21,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/address.h"
 #include "core/status/status_macros.h"
 
@@ -82,17 +86,53 @@ absl::Status StatusOf(const http::response<http::string_body>& answer) {
                       absl::StrCat("HTTP ", status, ": ", MessageOf(answer.body())));
 }
 
+// Whom to trust, and what to show. `host` is whose certificate the server has to have.
+absl::StatusOr<std::shared_ptr<asio::ssl::context>> NewTls(const HttpLoad& load,
+                                                           const std::string& host) {
+  std::shared_ptr<asio::ssl::context> tls;
+  try {
+    tls = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
+  } catch (const boost::system::system_error& error) {
+    return absl::InternalError(absl::StrCat("OpenSSL: ", error.what()));
+  }
+  const auto pem = [](const std::string& text) { return asio::buffer(text); };
+  Error error;
+  const auto read = [&error](const char* what) -> absl::Status {
+    if (!error) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(what, ": want PEM: ", error.message()));
+  };
+  if (load.tls_ca.empty()) {
+    tls->set_default_verify_paths(error);
+  } else {
+    tls->add_certificate_authority(pem(load.tls_ca), error);
+  }
+  CONVD_RETURN_IF_ERROR(read("the authorities to trust (tls_ca)"));
+  if (!load.tls_certificate.empty()) {
+    tls->use_certificate_chain(pem(load.tls_certificate), error);
+    CONVD_RETURN_IF_ERROR(read("the client's certificate (tls_certificate)"));
+    tls->use_private_key(pem(load.tls_key), asio::ssl::context::pem, error);
+    CONVD_RETURN_IF_ERROR(read("its private key (tls_key)"));
+  }
+  tls->set_verify_mode(asio::ssl::verify_peer, error);
+  if (!error) tls->set_verify_callback(asio::ssl::host_name_verification(host), error);
+  if (error) return absl::InternalError(absl::StrCat("OpenSSL: ", error.message()));
+  return tls;
+}
+
 // All but what is said otherwise runs on the one thread.
 class HttpTarget final : public LoadTarget {
  public:
-  HttpTarget(const HttpLoad& load, const tcp::endpoint& endpoint)
-      : endpoint_(endpoint), timeout_(load.timeout) {
+  // `tls` is null for none; `host` is for servers with several names.
+  HttpTarget(const HttpLoad& load, const tcp::endpoint& endpoint,
+             std::shared_ptr<asio::ssl::context> tls, std::string host)
+      : endpoint_(endpoint), tls_(std::move(tls)), host_(std::move(host)), timeout_(load.timeout) {
     const std::string authorization =
         load.token.empty() ? "" : absl::StrCat("\r\nAuthorization: Bearer ", load.token);
     for (const std::string& body : load.bodies) {
       requests_.push_back(absl::StrCat(
-          "POST ", load.path, " HTTP/1.1\r\nHost: ", load.address, authorization,
-          "\r\nContent-Type: application/json\r\nContent-Length: ", body.size(), "\r\n\r\n", body));
+          "POST ", load.path, " HTTP/1.1\r\nHost: ", absl::StripPrefix(load.address, kTlsScheme),
+          authorization, "\r\nContent-Type: application/json\r\nContent-Length: ", body.size(),
+          "\r\n\r\n", body));
     }
     for (int i = 0; i < load.slots; ++i) slots_.push_back(std::make_unique<Slot>(i, io_));
     thread_ = std::thread([this] { io_.run(); });
@@ -142,6 +182,7 @@ class HttpTarget final : public LoadTarget {
     bool reused = false;    // the connection had a call before
     absl::Status ended_by;  // why the connection was closed in the middle of the call
     tcp::socket socket;
+    std::optional<asio::ssl::stream<tcp::socket&>> tls;  // over the socket; of its last connection
     boost::beast::flat_buffer buffer;
     std::optional<http::response_parser<http::string_body>> parser;
     asio::steady_timer timer;
@@ -155,26 +196,46 @@ class HttpTarget final : public LoadTarget {
       if (error) return Broken(slot, "can't connect", error);
       Error ignored;
       slot.socket.set_option(tcp::no_delay(true), ignored);
-      Write(slot);
+      if (tls_ == nullptr) return Write(slot);
+      try {
+        slot.tls.emplace(slot.socket, *tls_);
+      } catch (const boost::system::system_error& failed) {
+        return Broken(slot, "no TLS connection", failed.code());
+      }
+      SSL_set_tlsext_host_name(slot.tls->native_handle(), host_.c_str());
+      slot.tls->async_handshake(asio::ssl::stream_base::client, [this, &slot](Error failed) {
+        if (failed) return Broken(slot, "no TLS connection", failed);
+        Write(slot);
+      });
     });
   }
 
+  // What the requests travel on.
+  template <typename Then>
+  void OnStream(Slot& slot, Then then) {
+    tls_ != nullptr ? then(*slot.tls) : then(slot.socket);
+  }
+
   void Write(Slot& slot) {
-    asio::async_write(slot.socket, asio::buffer(requests_[slot.request]),
-                      [this, &slot](Error error, size_t) {
-                        if (error) return Broken(slot, "can't write", error);
-                        Read(slot);
-                      });
+    OnStream(slot, [&](auto& stream) {
+      asio::async_write(stream, asio::buffer(requests_[slot.request]),
+                        [this, &slot](Error error, size_t) {
+                          if (error) return Broken(slot, "can't write", error);
+                          Read(slot);
+                        });
+    });
   }
 
   void Read(Slot& slot) {
     slot.parser.emplace();
     slot.parser->body_limit(kLargestAnswer);
-    http::async_read(slot.socket, slot.buffer, *slot.parser, [this, &slot](Error error, size_t) {
-      if (error) return Broken(slot, "can't read", error);
-      const absl::Status status = StatusOf(slot.parser->get());
-      if (!slot.parser->keep_alive()) Close(slot);
-      Tell(slot, status);
+    OnStream(slot, [&](auto& stream) {
+      http::async_read(stream, slot.buffer, *slot.parser, [this, &slot](Error error, size_t) {
+        if (error) return Broken(slot, "can't read", error);
+        const absl::Status status = StatusOf(slot.parser->get());
+        if (!slot.parser->keep_alive()) Close(slot);
+        Tell(slot, status);
+      });
     });
   }
 
@@ -215,6 +276,8 @@ class HttpTarget final : public LoadTarget {
   }
 
   const tcp::endpoint endpoint_;
+  const std::shared_ptr<asio::ssl::context> tls_;
+  const std::string host_;
   const absl::Duration timeout_;
   std::vector<std::string> requests_;
   asio::io_context io_{1};
@@ -227,18 +290,25 @@ class HttpTarget final : public LoadTarget {
 
 absl::StatusOr<std::unique_ptr<LoadTarget>> NewHttpTarget(const HttpLoad& load) {
   CONVD_RETURN_IF_ERROR(CheckServerAddress(load.address));
-  const size_t colon = load.address.rfind(':');
-  std::string host = load.address.substr(0, colon);
+  absl::string_view address = load.address;
+  const bool encrypted = absl::ConsumePrefix(&address, kTlsScheme) || load.tls;
+  const size_t colon = address.rfind(':');
+  std::string host(address.substr(0, colon));
   if (host == "unix") return absl::InvalidArgumentError("HTTP wants HOST:PORT, not unix:PATH");
   if (host.front() == '[') host = host.substr(1, host.size() - 2);
   asio::io_context io;
   Error error;
-  const auto found = tcp::resolver(io).resolve(host, load.address.substr(colon + 1),
+  const auto found = tcp::resolver(io).resolve(host, std::string(address.substr(colon + 1)),
                                                tcp::resolver::numeric_service, error);
   if (error || found.empty()) {
     return absl::UnavailableError(absl::StrCat("can't find ", host, ": ", error.message()));
   }
-  return std::make_unique<HttpTarget>(load, found.begin()->endpoint());
+  std::shared_ptr<asio::ssl::context> tls;
+  if (encrypted) {
+    CONVD_ASSIGN_OR_RETURN(tls, NewTls(load, host));
+  }
+  return std::make_unique<HttpTarget>(load, found.begin()->endpoint(), std::move(tls),
+                                      std::move(host));
 }
 
 }  // namespace convd

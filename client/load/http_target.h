@@ -11,14 +11,16 @@
 
 namespace convd {
 
-// POST requests with JSON bodies over HTTP/1.1, without TLS.
+// POST requests with JSON bodies over HTTP/1.1.
 struct HttpLoad {
-  std::string address;              // HOST:PORT or [IPV6]:PORT
+  std::string address;              // HOST:PORT or [IPV6]:PORT, https:// before it for TLS
   std::string path;                 // "/v1/models/digits:predict"
   std::vector<std::string> bodies;  // call i sends the i-th, from the front again
   int slots = 1;                    // each has a connection of its own, made when it is first used
-  absl::Duration timeout;           // of a call; 0: none
+  absl::Duration timeout = {};      // of a call; 0: none
   std::string token = {};           // sent with each; "": none
+  bool tls = false;                 // and the PEM texts for it, as in ClientOptions
+  std::string tls_ca = {}, tls_certificate = {}, tls_key = {};
 };
 
 // Each call's status is what the answer's status stands for (docs/http.md), with the message in its

@@ -11,6 +11,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "server/auth/tls_context.h"
+#include "server/http/error_response.h"
+#include "server/http/http_server.h"
+#include "tests/server/auth/test_certificates.h"
 
 namespace convd {
 namespace {
@@ -192,6 +196,59 @@ TEST(HttpTargetTest, ACallWithoutAnAnswerEndsByCancellationOrTimeout) {
   target = Target(server.address(), absl::Milliseconds(1));
   target->Start(0, 0, ends);
   EXPECT_EQ(ends.Next().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST(HttpTargetTest, SpeaksTlsWithAServerThatItTrusts) {
+  TestAuthority authority;
+  const PemPair pair = authority.Issue("convd"), own = authority.Issue("robot");
+  const auto context = NewTlsContext({pair.certificate, pair.key, authority.certificate()});
+  ASSERT_TRUE(context.ok()) << context.status();
+  HttpServerOptions options;
+  options.tls = [&context] { return *context; };
+  const auto server = HttpServer::Start(
+      options, [](const HttpRequest&, std::shared_ptr<Responder> responder) -> HttpGoOn {
+        return [responder](HttpRequest request) {
+          const bool known = !request.certificate_names.empty();
+          responder->Respond(known ? HttpResponse{}
+                                   : ErrorResponse(absl::PermissionDeniedError("who are you")));
+        };
+      });
+  ASSERT_TRUE(server.ok()) << server.status();
+  HttpLoad load = {.address = (*server)->address(), .path = "/", .bodies = {"{}"}};
+  load.tls = true;
+  load.tls_ca = authority.certificate();
+  load.tls_certificate = own.certificate;
+  load.tls_key = own.key;
+  const auto ends_with = [](const HttpLoad& with) {
+    const auto target = NewHttpTarget(with);
+    EXPECT_TRUE(target.ok()) << target.status();
+    Ends ends;
+    (*target)->Start(0, 0, ends);
+    if (absl::Status first = ends.Next(); !first.ok()) return first;
+    (*target)->Start(0, 1, ends);
+    return ends.Next();
+  };
+  EXPECT_TRUE(ends_with(load).ok());
+  HttpLoad by_scheme = load;
+  by_scheme.tls = false;
+  by_scheme.address = absl::StrCat("https://", load.address);
+  EXPECT_TRUE(ends_with(by_scheme).ok());
+  HttpLoad another_name = load;
+  another_name.address = absl::StrCat("localhost", load.address.substr(load.address.rfind(':')));
+  EXPECT_TRUE(ends_with(another_name).ok());
+  HttpLoad trusts_others = load;
+  trusts_others.tls_ca = TestAuthority("others").certificate();
+  const absl::Status distrusted = ends_with(trusts_others);
+  EXPECT_EQ(distrusted.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(distrusted.message()), HasSubstr("no TLS connection"));
+  for (std::string HttpLoad::* text :
+       {&HttpLoad::tls_ca, &HttpLoad::tls_certificate, &HttpLoad::tls_key}) {
+    HttpLoad wrong = load;
+    wrong.*text = "no PEM";
+    const absl::Status refused = NewHttpTarget(wrong).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("want PEM"));
+  }
 }
 
 TEST(HttpTargetTest, AddressesOfOtherFormsAreRefused) {
