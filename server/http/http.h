@@ -52,6 +52,10 @@ class Responder {
   // 500.
   virtual void Respond(HttpResponse response) = 0;
 
+  // By which logs name the request, for an answer that the server makes itself. On the thread that
+  // admits it, before it goes on.
+  virtual void NameRequest(std::string /*id*/) {}
+
   // CANCELLED once the client has hung up or the server has given up on the request.
   virtual absl::Status StillWanted() const = 0;
 };

@@ -45,7 +45,7 @@ class Api final : public HttpApi {
     options.tls = tls_;
     if (answered_) {
       options.on_refused = [this](const HttpResponse& response, const std::string& peer) {
-        TellOfRefused(response, peer);
+        return TellOfRefused(response, peer);
       };
     }
     CONVD_ASSIGN_OR_RETURN(server_,
@@ -61,8 +61,8 @@ class Api final : public HttpApi {
   void Stop(absl::Time deadline) override { server_->Stop(deadline); }
 
  private:
-  // What no route has seen counts as other requests do.
-  void TellOfRefused(const HttpResponse& response, const std::string& peer) const {
+  // What no route has seen counts as other requests do. Returns by what it is named.
+  std::string TellOfRefused(const HttpResponse& response, const std::string& peer) const {
     const RequestId id("");
     answered_({.method = "other",
                .status = response.outcome,
@@ -73,6 +73,7 @@ class Api final : public HttpApi {
                .target = "",
                .model = "",
                .peer = [&peer] { return peer; }});
+    return std::string(id.text());
   }
 
   void Scrape(const std::shared_ptr<Responder>& responder) {

@@ -258,11 +258,16 @@ void HttpConnection::Answer(const HttpCall* call, HttpResponse response) {
 }
 
 // By the server itself, before a handler has seen the request.
-void HttpConnection::Refuse(const HttpResponse& response, bool keep_alive) {
+void HttpConnection::Refuse(HttpResponse response, bool keep_alive) {
+  std::string id;
+  if (call_ != nullptr) {
+    call_->why = response.outcome;
+    id = call_->request_id;
+  }
   // What admitted it tells of it, too.
   const bool told = go_on_ != nullptr;
-  if (call_ != nullptr) call_->why = response.outcome;
-  if (!told && host_.options().on_refused) host_.options().on_refused(response, peer_);
+  if (!told && host_.options().on_refused) id = host_.options().on_refused(response, peer_);
+  if (!id.empty()) response.headers.emplace_back("X-Request-Id", std::move(id));
   Write(response, keep_alive);
 }
 

@@ -23,6 +23,7 @@ struct HttpCall {
   absl::Status why;        // written before `unwanted`; OK where the client is gone
   bool handed_on = false;  // its body has come, and it counts as one that waits for its answer
   bool urgent = false;
+  std::string request_id;  // the I/O thread's
   int64_t body_bytes = 0;  // that it holds until it is answered
 };
 
@@ -89,7 +90,7 @@ class HttpConnection final : public std::enable_shared_from_this<HttpConnection>
   void Advance();
   bool Admit();
   void HandOn();
-  void Refuse(const HttpResponse& response, bool keep_alive = false);
+  void Refuse(HttpResponse response, bool keep_alive = false);
   void Write(const HttpResponse& response, bool keep_alive);
   void Written(bool ok, bool keep_alive);
   void Limit(absl::Duration time);

@@ -48,6 +48,7 @@ class PendingAnswer final : public Responder {
     Respond(ErrorResponse(absl::InternalError("the request was dropped without an answer")));
   }
   void Respond(HttpResponse response) override;
+  void NameRequest(std::string id) override { call_->request_id = std::move(id); }
   absl::Status StillWanted() const override {
     if (call_->unwanted.load(std::memory_order_acquire)) {
       if (!call_->why.ok()) return call_->why;

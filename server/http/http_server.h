@@ -33,8 +33,9 @@ struct HttpServerOptions {
   std::vector<std::string> urgent_paths;
   // What a connection's TLS begins with, asked for each on the I/O thread; null: without TLS.
   std::function<std::shared_ptr<SSL_CTX>()> tls = nullptr;
-  // Told of each answer to what `admit` hasn't seen, and who it was for; may be null.
-  std::function<void(const HttpResponse&, const std::string& peer)> on_refused = nullptr;
+  // Told of each answer to what `admit` hasn't seen, and who it was for; says what names it to the
+  // client, as X-Request-Id. May be null.
+  std::function<std::string(const HttpResponse&, const std::string& peer)> on_refused = nullptr;
 };
 
 // An HTTP/1.1 server: all of its connections on one thread, so that one costs a little memory and

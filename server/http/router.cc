@@ -84,7 +84,9 @@ class Router::Observed final : public Responder {
         answered_(answered),
         request_id_(Find(request.headers, "x-request-id")),
         trace_id_(TraceId(Find(request.headers, "traceparent"))),
-        peer_(request.peer) {}
+        peer_(request.peer) {
+    responder_->NameRequest(std::string(request_id_.text()));
+  }
 
   // Whoever dropped it did so without an answer.
   ~Observed() override {

@@ -50,6 +50,9 @@ class HttpServerTest : public ::testing::Test {
             responder->Respond(ErrorResponse(absl::PermissionDeniedError("not for you")));
             return nullptr;
           }
+          for (const NameValue& field : header.headers) {
+            if (field.first == "x-request-id") responder->NameRequest(field.second);
+          }
           return [this, responder](HttpRequest request) { Handle(std::move(request), responder); };
         });
     ASSERT_TRUE(server.ok()) << server.status();
@@ -568,6 +571,7 @@ TEST_F(HttpServerTest, TellsOfWhatItRefusesItself) {
     absl::MutexLock lock(&mu);
     EXPECT_THAT(peer, StartsWith("127.0.0.1:"));
     refused.push_back(response.status);
+    return std::string("its-id");
   };
   options_.read.body_bytes = 10;
   Start();
@@ -575,10 +579,24 @@ TEST_F(HttpServerTest, TellsOfWhatItRefusesItself) {
        {Get("no-path"), absl::StrCat("POST /", kHost, "Content-Length: 11\r\n\r\n")}) {
     RawClient client(server_->address());
     client.Send(request);
-    client.Rest();
+    EXPECT_THAT(client.Rest(), HasSubstr("\r\nX-Request-Id: its-id\r\n"));
   }
   server_ = nullptr;
   EXPECT_THAT(refused, ::testing::ElementsAre(400, 413));
+}
+
+TEST_F(HttpServerTest, NamesAnAdmittedRequestWhoseBodyItRefuses) {
+  options_.read.body_bytes = 10;
+  Start();
+  RawClient client(server_->address());
+  client.Send(absl::StrCat(
+      "POST /", kHost,
+      "X-Request-Id: mine\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  EXPECT_EQ(client.Response(), "HTTP/1.1 100 Continue\r\n\r\n");
+  client.Send("b\r\nabcdefghijk\r\n");
+  const std::string answer = client.Rest();
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(answer, HasSubstr("\r\nX-Request-Id: mine\r\n"));
 }
 
 TEST_F(HttpServerTest, AnAbsoluteTargetsHostCounts) {
