@@ -43,6 +43,7 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
       if (is_header_done() && chunked() && bytes.size() - taken < kLastChunkBytes) break;
       beast::error_code error;
       const bool in_header = !is_header_done();
+      const size_t body_before = body_bytes();
       const size_t n =
           put(boost::asio::const_buffer(bytes.data() + taken, bytes.size() - taken), error);
       taken += n;
@@ -51,16 +52,17 @@ class Reader final : public HttpRequestReader, private http::basic_parser<true> 
         if (state_ != State::kRefused) RefuseFor(http::error::header_limit);
         return taken;
       }
-      if (error == http::error::need_more) {
-        // Within a body that is a line before a chunk, or what follows the last one.
-        if (is_header_done() && bytes.size() - taken >= limits_.header_bytes) {
-          Refuse(400, absl::StrCat("a chunk's header, or what follows the last chunk, is longer "
-                                   "than ",
-                                   limits_.header_bytes, " bytes"));
-          return taken;
-        }
-        break;
+      // Within a body it is a line before a chunk, or what follows the last one; as long when it
+      // comes at once as when it comes bit by bit.
+      const bool incomplete = error == http::error::need_more;
+      const size_t line = incomplete ? bytes.size() - taken + 1 : n;
+      if (!in_header && chunked() && body_bytes() == body_before && line > limits_.header_bytes) {
+        Refuse(400,
+               absl::StrCat("a chunk's header, or what follows the last chunk, is longer than ",
+                            limits_.header_bytes, " bytes"));
+        return taken;
       }
+      if (incomplete) break;
       if (error) {
         if (state_ != State::kRefused) RefuseFor(error);
         return taken;

@@ -167,6 +167,30 @@ TEST(HttpRequestReaderTest, ReadsChunkedBodiesHoweverTheyAreCut) {
   }
 }
 
+TEST(HttpRequestReaderTest, BoundsALineOfAChunkedBodyHoweverItComes) {
+  const std::string header = absl::StrCat("POST /", kHost, "Transfer-Encoding: chunked\r\n\r\n");
+  for (const auto& [before, after] :
+       {std::pair<std::string, std::string>{"0\r\nA: ", "\r\n\r\n"}, {"1;a=", "\r\n"}}) {
+    for (size_t more : {0, 1}) {
+      // A line of as many bytes as a header may have, or one more.
+      const std::string line =
+          before + std::string(200 - before.size() - after.size() + more, 'x') + after;
+      for (const bool at_once : {false, true}) {
+        auto reader = HttpRequestReader::New({.header_bytes = 200});
+        std::string shown = header;
+        shown.erase(0, reader->Read(shown));
+        for (size_t i = 0; i < line.size() && reader->state() == HttpRequestReader::State::kBody;
+             i += at_once ? line.size() : 1) {
+          shown += at_once ? line : line.substr(i, 1);
+          shown.erase(0, reader->Read(shown));
+        }
+        EXPECT_EQ(reader->state() == HttpRequestReader::State::kRefused, more == 1)
+            << before << more << at_once;
+      }
+    }
+  }
+}
+
 TEST(HttpRequestReaderTest, TakesSoManyHeadersAndQueryParametersAndNoMore) {
   for (const int count : {100, 200}) {
     std::string headers, query;
