@@ -1,5 +1,6 @@
 #include "server/memory_ledger.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -71,6 +72,12 @@ absl::StatusOr<MemoryLedger::Share> MemoryLedger::Take(Holder holder) {
 void MemoryLedger::GiveBack(int64_t number) {
   absl::MutexLock lock(&mu_);
   holders_.erase(number);
+}
+
+void MemoryLedger::Shrink(int64_t number, int64_t bytes) {
+  absl::MutexLock lock(&mu_);
+  int64_t& taken = holders_.at(number).bytes;
+  taken = std::min(taken, bytes);
 }
 
 }  // namespace convd

@@ -37,6 +37,11 @@ class MemoryLedger {
       if (ledger_ != nullptr) ledger_->GiveBack(number_);
     }
 
+    // Gives back what is beyond `bytes`; nothing where it is that or less.
+    void ShrinkTo(int64_t bytes) {
+      if (ledger_ != nullptr) ledger_->Shrink(number_, bytes);
+    }
+
    private:
     friend class MemoryLedger;
     Share(MemoryLedger* ledger, int64_t number) : ledger_(ledger), number_(number) {}
@@ -67,6 +72,7 @@ class MemoryLedger {
 
   absl::StatusOr<Share> Take(Holder holder);
   void GiveBack(int64_t number);
+  void Shrink(int64_t number, int64_t bytes);
 
   const Limits limits_;
 

@@ -218,7 +218,11 @@ absl::Status ConvdServer::OpenState(const Config& config) {
       fs_, clock_, state_dir_,
       [this](const Graph& graph, absl::Span<const float> parameters,
              const InferenceOptions& compile_options) {
-        return CompileAndWarmUp(*executor_, *ledger_, graph, parameters, compile_options);
+        return CompileAndWarmUp(*executor_, graph, parameters, compile_options);
+      },
+      CheckPrecision,
+      [this](const Graph& graph, v1::Precision precision, int64_t file_bytes) {
+        return TakeMemoryToLoad(*ledger_, executor_->workers(), graph, precision, file_bytes);
       });
   if (!models.ok()) return InFlag("--state", models.status());
   models_ = *std::move(models);

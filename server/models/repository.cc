@@ -33,13 +33,13 @@ constexpr char kTemporaryPrefix[] = "model-";
 class DiskModelRepository : public ModelRepository {
  public:
   DiskModelRepository(FileSystem& fs, const Clock& clock, const std::string& state_dir,
-                      CompileModel compile, PrecisionCheck check)
+                      CompileModel compile, PrecisionCheck check, TakeMemory take_memory)
       : fs_(fs),
         clock_(clock),
         state_dir_(state_dir),
         models_dir_(absl::StrCat(state_dir, "/models")),
         tmp_dir_(absl::StrCat(state_dir, "/tmp")),
-        versions_(fs, clock, std::move(compile), std::move(check)),
+        versions_(fs, clock, std::move(compile), std::move(check), std::move(take_memory)),
         labels_(fs, clock, models_dir_, versions_),
         copies_(fs, clock, models_dir_, versions_, change_mu_) {}
 
@@ -414,11 +414,9 @@ absl::Status CheckModelVersion(const v1::ModelVersion& version) {
   return CheckLabel("model.label", version.label());
 }
 
-absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSystem& fs,
-                                                                       const Clock& clock,
-                                                                       const std::string& state_dir,
-                                                                       CompileModel compile,
-                                                                       PrecisionCheck check) {
+absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(
+    FileSystem& fs, const Clock& clock, const std::string& state_dir, CompileModel compile,
+    PrecisionCheck check, TakeMemory take_memory) {
   const bool made_state_dir = !fs.Exists(state_dir);
   CONVD_RETURN_IF_ERROR(fs.CreateDirectories(state_dir));
   // Absolute and without links, as paths are shown and compared.
@@ -428,7 +426,7 @@ absl::StatusOr<std::unique_ptr<ModelRepository>> ModelRepository::Open(FileSyste
     fs.SyncDirectory(canonical.substr(0, std::max<size_t>(1, canonical.rfind('/')))).IgnoreError();
   }
   auto repository = std::make_unique<DiskModelRepository>(fs, clock, canonical, std::move(compile),
-                                                          std::move(check));
+                                                          std::move(check), std::move(take_memory));
   CONVD_RETURN_IF_ERROR(repository->Scan());
   return repository;
 }

@@ -40,10 +40,12 @@ class ModelRepository {
   // Finds what is there already, and removes what an interrupted Publish left under STATE/tmp; so
   // one process at a time per STATE. A version that doesn't match its MANIFEST is left out of the
   // list, with a warning; it never hides the others. (Here all sizes and the card are checked; the
-  // weights are when they are loaded.) `fs` and `clock` outlive the repository.
+  // weights are when they are loaded.) `fs` and `clock` outlive the repository, and what
+  // `take_memory` takes from every model.
   static absl::StatusOr<std::unique_ptr<ModelRepository>> Open(
       FileSystem& fs, const Clock& clock, const std::string& state_dir,
-      CompileModel compile = CompileInferenceModel, PrecisionCheck check = CheckPrecision);
+      CompileModel compile = CompileInferenceModel, PrecisionCheck check = CheckPrecision,
+      TakeMemory take_memory = NoLimitOfMemory);
 
   // Writes the next version of card.model().name() under STATE/tmp, syncs it and renames it into
   // place. Fills in the card's version, created, parameters and network. Nothing is left behind on
@@ -53,12 +55,12 @@ class ModelRepository {
                                                    v1::ModelCard card) = 0;
 
   // The newest means the newest that isn't damaged; PRECISION_UNSPECIFIED what the version is
-  // served at. NOT_FOUND names what is missing; DATA_LOSS (the same until the files are read again,
-  // seconds later) where the files don't match the MANIFEST or each other;
-  // FAILED_PRECONDITION where this CPU or the version lacks the precision (CheckServed), which says
-  // nothing of other precisions. Weights come from model.onnx. Kept in memory after the first call,
-  // each precision by itself. Blocks for tens of milliseconds and more, and only those who want the
-  // same version at the same precision.
+  // served at. NOT_FOUND names what is missing; RESOURCE_EXHAUSTED what memory it would take,
+  // before any of it is read; DATA_LOSS (the same until the files are read again, seconds later)
+  // where the files don't match the MANIFEST or each other; FAILED_PRECONDITION where this CPU or
+  // the version lacks the precision (CheckServed), which says nothing of other precisions. Weights
+  // come from model.onnx. Kept in memory after the first call, each precision by itself. Blocks for
+  // tens of milliseconds and more, and only those who want the same version at the same precision.
   virtual absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& version,
                                                                   v1::Precision precision) = 0;
   // What Load would return at once; null where it would have to read, or fail. Never blocks.

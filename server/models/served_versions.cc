@@ -1,5 +1,7 @@
 #include "server/models/served_versions.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <exception>
 #include <new>
@@ -13,6 +15,8 @@
 
 namespace convd {
 namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
 
 // How long a version stays in memory that nothing but its number stands for.
 constexpr absl::Duration kKeptByNumber = absl::Minutes(5);
@@ -290,6 +294,8 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   v1::Precision precision;
   ServedVersion* served;
   LastFailure failure;
+  std::shared_ptr<const v1::ModelCard> card;
+  int64_t size_bytes;
   const bool is_checked = checked.has_value();
   {
     absl::MutexLock lock(&mu_);
@@ -315,24 +321,37 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
       return failure.status();
     }
     served->loading = true;
+    card = version.card;
+    size_bytes = version.size_bytes;
   }
+  // First of all, so that what doesn't fit costs nothing, however often it is asked for.
+  absl::StatusOr<ModelMemory> memory = OrWhatItThrows(version.path, [&] {
+    return TakeMemoryFor(take_memory_, *card, version.path, precision, size_bytes);
+  });
   std::optional<VersionStamp> files;
   absl::StatusOr<CheckedWeights> weights =
       OrWhatItThrows(version.path, [&]() -> absl::StatusOr<CheckedWeights> {
+        CONVD_RETURN_IF_ERROR(memory.status());
         if (is_checked) return *std::move(checked);
         files = StampVersion(fs_, version.path, clock_.Now());
         if (failure.IsOf(files)) return failure.status();
         return ReadCheckedWeights(fs_, version.path, version.id);
       });
   const absl::Status read = weights.status();
-  const int64_t size_bytes = weights.ok() ? weights->size_bytes : 0;
-  std::shared_ptr<const v1::ModelCard> card;
+  const bool admitted = memory.ok();
   const absl::StatusOr<std::shared_ptr<const LoadedModel>> loaded =
       OrWhatItThrows(version.path, [&]() -> absl::StatusOr<std::shared_ptr<const LoadedModel>> {
         CONVD_RETURN_IF_ERROR(read);
-        CONVD_ASSIGN_OR_RETURN(
-            std::shared_ptr<const LoadedModel> compiled,
-            CompileWeights(compile_, *std::move(weights), version.path, precision));
+        size_bytes = weights->size_bytes;
+        if (!MessageDifferencer::Equals(weights->card.network(), card->network())) {
+          // Whoever changed the files by hand changed what it takes.
+          memory->share = MemoryLedger::Share();
+          CONVD_ASSIGN_OR_RETURN(memory, TakeMemoryFor(take_memory_, weights->card, version.path,
+                                                       precision, size_bytes));
+        }
+        CONVD_ASSIGN_OR_RETURN(std::shared_ptr<const LoadedModel> compiled,
+                               CompileWeights(compile_, *std::move(weights), version.path,
+                                              precision, *std::move(memory)));
         // Apart from what is loaded, which the card would keep in memory.
         card = std::make_shared<const v1::ModelCard>(compiled->card);
         return compiled;
@@ -346,7 +365,7 @@ absl::StatusOr<std::shared_ptr<const LoadedModel>> ServedVersions::LoadVersion(
   }
   // What is in memory goes on answering, and stays listed, whatever its files have become. Else
   // they may have been damaged before, and mended since.
-  const bool own_failure = !read.ok() && !version.in_memory();
+  const bool own_failure = admitted && !read.ok() && !version.in_memory();
   if (own_failure) SetFailure(version, read, files);
   if (read.ok() && !is_checked) {
     version.failure.Clear();

@@ -35,8 +35,13 @@ namespace convd {
 // stays what a name or a label stands for, and for five minutes what was asked for by its number.
 class ServedVersions {
  public:
-  ServedVersions(FileSystem& fs, const Clock& clock, CompileModel compile, PrecisionCheck check)
-      : fs_(fs), clock_(clock), compile_(std::move(compile)), check_(std::move(check)) {}
+  ServedVersions(FileSystem& fs, const Clock& clock, CompileModel compile, PrecisionCheck check,
+                 TakeMemory take_memory)
+      : fs_(fs),
+        clock_(clock),
+        compile_(std::move(compile)),
+        check_(std::move(check)),
+        take_memory_(std::move(take_memory)) {}
 
   // As ModelRepository has them.
   absl::StatusOr<std::shared_ptr<const LoadedModel>> Load(const v1::ModelVersion& id,
@@ -147,6 +152,7 @@ class ServedVersions {
   const Clock& clock_;
   const CompileModel compile_;
   const PrecisionCheck check_;
+  const TakeMemory take_memory_;
 
   // Never held while files are read, or a model is compiled.
   absl::Mutex mu_;

@@ -7,23 +7,12 @@
 #include "core/status/status_macros.h"
 
 namespace convd {
-namespace {
-
-struct CountedModel {
-  MemoryLedger::Share memory;  // given back after the model is gone
-  std::shared_ptr<const InferenceModel> model;
-};
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileAndWarmUp(
-    Executor& executor, MemoryLedger& memory, const Graph& graph,
-    absl::Span<const float> parameters, const InferenceOptions& options) {
-  auto counted = std::make_shared<CountedModel>();
-  CONVD_ASSIGN_OR_RETURN(counted->memory, memory.TakeForModel(EstimateInferenceMemory(
-                                              graph, options.precision, executor.workers())));
-  CONVD_ASSIGN_OR_RETURN(counted->model, CompileInferenceModel(graph, parameters, options));
-  const InferenceModel* const model = counted->model.get();
+    Executor& executor, const Graph& graph, absl::Span<const float> parameters,
+    const InferenceOptions& options) {
+  CONVD_ASSIGN_OR_RETURN(std::shared_ptr<const InferenceModel> model,
+                         CompileInferenceModel(graph, parameters, options));
   for (const int64_t images : PredictionSizes(graph)) {
     ImageSet blank;
     blank.count = images;
@@ -39,7 +28,7 @@ absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileAndWarmUp(
     });
     CONVD_RETURN_IF_ERROR(status);
   }
-  return std::shared_ptr<const InferenceModel>(std::move(counted), model);
+  return model;
 }
 
 }  // namespace convd

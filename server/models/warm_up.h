@@ -8,18 +8,15 @@
 #include "core/dnn/inference_model.h"
 #include "core/exec/executor.h"
 #include "core/nn/graph.h"
-#include "server/memory_ledger.h"
 
 namespace convd {
 
 // CompileInferenceModel, and then each of the model's plans run once over blank images, in the
 // predict lane, so that the first request finds buffers made, code generated and pages touched.
-// What it takes of the memory is the ledger's before it is allocated, until the last pointer to the
-// model is gone; RESOURCE_EXHAUSTED where there isn't that much. The ledger outlives the model.
 // Waits for a worker; not to be called on one.
 absl::StatusOr<std::shared_ptr<const InferenceModel>> CompileAndWarmUp(
-    Executor& executor, MemoryLedger& memory, const Graph& graph,
-    absl::Span<const float> parameters, const InferenceOptions& options);
+    Executor& executor, const Graph& graph, absl::Span<const float> parameters,
+    const InferenceOptions& options);
 
 }  // namespace convd
 

@@ -70,6 +70,16 @@ TEST(MemoryLedger, AMovedShareIsGivenBackOnce) {
   EXPECT_TRUE(ledger.TakeForJob("b", 10).ok());
 }
 
+TEST(MemoryLedger, AShareMayShrinkAndNeverGrows) {
+  MemoryLedger ledger({.jobs = 0, .all = 10});
+  auto share = ledger.TakeForModel(10);
+  ASSERT_TRUE(share.ok());
+  share->ShrinkTo(4);
+  share->ShrinkTo(9);
+  EXPECT_EQ(ledger.taken().models, 4);
+  EXPECT_TRUE(ledger.TakeForModel(6).ok());
+}
+
 TEST(MemoryLedger, HugeEstimatesDoNotOverflow) {
   MemoryLedger ledger({.jobs = 100, .all = 100});
   const auto job = ledger.TakeForJob("a", 100);

@@ -97,8 +97,13 @@ class ModelRepositoryTest : public ::testing::Test {
                                               : absl::FailedPreconditionError(got);
     };
   }
+  TakeMemory Taker() {
+    return [this](const Graph& graph, v1::Precision precision, int64_t file_bytes) {
+      return TakeMemoryToLoad(*memory_, kWorkers, graph, precision, file_bytes);
+    };
+  }
   void Reopen() {
-    auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler(), Checker());
+    auto opened = ModelRepository::Open(*fs_, clock_, "/state", Compiler(), Checker(), Taker());
     ASSERT_TRUE(opened.ok()) << opened.status();
     repository_ = *std::move(opened);
   }
@@ -130,6 +135,9 @@ class ModelRepositoryTest : public ::testing::Test {
 
   std::unique_ptr<MemoryFileSystem> fs_ = std::make_unique<MemoryFileSystem>();
   HandTurnedClock clock_;
+  static constexpr int kWorkers = 2;
+  // Without a limit, until a test has another one.
+  std::unique_ptr<MemoryLedger> memory_ = std::make_unique<MemoryLedger>(MemoryLedger::Limits{});
   const Graph graph_;
   std::vector<float> parameters_;
   std::atomic<int> compiled_{0};

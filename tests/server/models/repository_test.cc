@@ -87,6 +87,63 @@ TEST_F(ModelRepositoryTest, KeepsALoadedVersionInMemory) {
   EXPECT_EQ(compiled_, 1);
 }
 
+TEST_F(ModelRepositoryTest, RefusesWhatDoesNotFitBeforeAnythingOfItIsRead) {
+  MustPublish("m");
+  const int64_t loaded = EstimateInferenceMemory(graph_, v1::PRECISION_F32, kWorkers);
+  const int64_t weights = static_cast<int64_t>(parameters_.size()) * 4;
+  memory_ = std::make_unique<MemoryLedger>(MemoryLedger::Limits{.all = loaded + weights - 1});
+  const int64_t operations = fs_->operations();
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status refused = Load(Id("m")).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(refused.message()),
+                AllOf(HasSubstr("/state/models/m/1: takes about"), HasSubstr("nothing is taken")));
+  }
+  EXPECT_EQ(fs_->operations(), operations) << "files were looked at";
+  EXPECT_EQ(compiled_, 0);
+  EXPECT_THAT(Listed(), ElementsAre("m/1"));
+  EXPECT_EQ(repository_->TakeWarnings().size(), 1u);
+
+  memory_ = std::make_unique<MemoryLedger>(MemoryLedger::Limits{.all = loaded + weights});
+  on_compile_ = [&](const Graph&, const InferenceOptions&) {
+    EXPECT_EQ(memory_->taken().models, loaded + weights);
+    return absl::OkStatus();
+  };
+  EXPECT_TRUE(Load(Id("m")).ok());
+  EXPECT_EQ(compiled_, 1);
+}
+
+TEST_F(ModelRepositoryTest, AModelHasItsMemoryAsLongAsAnybodyHoldsIt) {
+  MustPublish("m");
+  const int64_t loaded = EstimateInferenceMemory(graph_, v1::PRECISION_F32, kWorkers);
+  std::shared_ptr<const InferenceModel> held = (*Load(Id("m")))->model;
+  EXPECT_EQ(memory_->taken().models, loaded);
+  ASSERT_TRUE(repository_->Unload(Id("m")).ok());
+  EXPECT_EQ(memory_->taken().models, loaded);
+  held = nullptr;
+  EXPECT_EQ(memory_->taken().models, 0);
+  // What can't be loaded has nothing.
+  on_compile_ = [](const Graph&, const InferenceOptions&) { return absl::InternalError("no"); };
+  EXPECT_FALSE(Load(Id("m")).ok());
+  EXPECT_EQ(memory_->taken().models, 0);
+  on_compile_ = nullptr;
+  fs_->Bytes("/state/models/m/1/model.onnx")[0] ^= 1;
+  EXPECT_FALSE(Load(Id("m")).ok());
+  EXPECT_EQ(memory_->taken().models, 0);
+}
+
+TEST_F(ModelRepositoryTest, AVersionWhoseFilesWereExchangedHasTheMemoryThatItTakes) {
+  MustPublish("m");
+  const Graph larger = *Graph::Create(DenseNetwork(40, 50, 1, 3));
+  MemoryFileSystem elsewhere;
+  ASSERT_TRUE((*ModelRepository::Open(elsewhere, clock_, "/state"))
+                  ->Publish(larger, std::vector<float>(larger.parameter_count()), Card("m"))
+                  .ok());
+  for (const std::string& file : elsewhere.AllFiles()) fs_->Bytes(file) = elsewhere.Bytes(file);
+  ASSERT_TRUE(Load(Id("m")).ok());
+  EXPECT_EQ(memory_->taken().models, EstimateInferenceMemory(larger, v1::PRECISION_F32, kWorkers));
+}
+
 TEST_F(ModelRepositoryTest, SaysWhatIsMissing) {
   MustPublish("m");
   MustPublish("m");
