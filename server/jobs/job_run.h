@@ -78,6 +78,7 @@ class JobRun final : public TrainingObserver {
   bool publishing = false;
   // Given back when it is trained. Set before others know of the run, then the running thread's.
   MemoryLedger::Share memory;
+  bool has_memory = true;  // false where what it takes couldn't be found out
 
  private:
   const JobRecord begun_;

@@ -155,7 +155,8 @@ class JobRunner {
   // Takes the first job that waits; null where there is none, where it has to wait for other jobs
   // or memory, or once stopping.
   absl::StatusOr<std::shared_ptr<JobRun>> Begin() ABSL_LOCKS_EXCLUDED(mu_);
-  absl::StatusOr<std::shared_ptr<JobRun>> BeginFirst(JobRecord record, int64_t memory_bytes)
+  absl::StatusOr<std::shared_ptr<JobRun>> BeginFirst(JobRecord record,
+                                                     std::optional<int64_t> memory_bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // What keeps the first job from beginning; shown until it is another one, or the job begins.
   void Hold(const std::string& id, absl::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -72,6 +72,7 @@ void JobRunner::WakeHeld() {
 }
 
 absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
+  std::string unknown;  // a job whose memory can't be found out: it begins, and says why
   for (;;) {
     JobRecord record;
     {
@@ -79,19 +80,22 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::Begin() {
       if (stopping_ || waiting_.empty()) return std::shared_ptr<JobRun>();
       const LiveJob& first = live_.at(waiting_.first());
       CONVD_ASSIGN_OR_RETURN(record, store_.GetRecord(first.id));
-      if (first.memory_bytes.has_value()) return BeginFirst(std::move(record), *first.memory_bytes);
+      if (first.memory_bytes.has_value() || first.id == unknown) {
+        return BeginFirst(std::move(record), first.memory_bytes);
+      }
     }
     // Submitted to an earlier server. It takes the disk, so another may be first afterwards.
-    const int64_t bytes = MemoryOf(training_, record.job.request());
+    const absl::StatusOr<int64_t> bytes = MemoryOf(training_, record.job.request());
+    if (!bytes.ok()) unknown = record.job.id();
     absl::MutexLock lock(&mu_);
-    if (const auto it = live_.find(record.job.id()); it != live_.end()) {
-      it->second.memory_bytes = bytes;
+    if (const auto it = live_.find(record.job.id()); it != live_.end() && bytes.ok()) {
+      it->second.memory_bytes = *bytes;
     }
   }
 }
 
 absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::BeginFirst(JobRecord record,
-                                                              int64_t memory_bytes) {
+                                                              std::optional<int64_t> memory_bytes) {
   const std::string id = record.job.id();
   // Until it is saved anew it has the server to itself, so that no other job is taken for what ends
   // the server.
@@ -113,8 +117,8 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::BeginFirst(JobRecord record,
     return room;
   }
   MemoryLedger::Share memory;
-  if (options_.memory != nullptr) {
-    absl::StatusOr<MemoryLedger::Share> taken = options_.memory->TakeForJob(id, memory_bytes);
+  if (options_.memory != nullptr && memory_bytes.has_value()) {
+    absl::StatusOr<MemoryLedger::Share> taken = options_.memory->TakeForJob(id, *memory_bytes);
     if (!taken.ok()) {
       Hold(id, absl::StrCat("training ", taken.status().message()));
       return std::shared_ptr<JobRun>();
@@ -138,6 +142,7 @@ absl::StatusOr<std::shared_ptr<JobRun>> JobRunner::BeginFirst(JobRecord record,
                                       clock_, options_.checkpoints, options_.progress_interval,
                                       [this, id] { watchers_.WakeUp(id); });
   run->memory = std::move(memory);
+  run->has_memory = options_.memory == nullptr || memory_bytes.has_value();
   running_.emplace(id, run);
   told_of_no_beginning_ = false;
   return run;
@@ -170,6 +175,10 @@ void JobRunner::Run(JobRun& run) {
       change.time = clock_.Now();
       kept = Apply(run.id(), change);
       if (kept.ok()) running_.erase(run.id());
+      const auto live = live_.find(run.id());
+      if (trained.memory_bytes && live != live_.end()) {
+        live->second.memory_bytes = trained.memory_bytes;
+      }
     }
     if (kept.ok()) break;
     options_.on_warning(

@@ -136,6 +136,11 @@ TrainedJob Train(const JobTraining& training, JobRun& run,
   }
   const absl::StatusOr<ResolvedJob> job = ResolveAgain(training, begun);
   if (!job.ok()) return Failed(job.status());
+  if (!run.has_memory) {
+    TrainedJob waits = Failed(absl::CancelledError("what memory it takes is known only now"));
+    waits.memory_bytes = job->memory_bytes;
+    return waits;
+  }
   absl::StatusOr<std::unique_ptr<Trainer>> made =
       MakeTrainer(training, *job, checkpoint.ok() ? &*checkpoint : nullptr);
   if (!made.ok()) return Failed(made.status());
@@ -191,12 +196,12 @@ absl::Status CheckSameBits(const JobTraining& training, const std::string& job_i
   return checkpoint.ok() ? CheckSameBits(training, checkpoint->header) : absl::OkStatus();
 }
 
-int64_t MemoryOf(const JobTraining& training, const v1::TrainRequest& request) {
+absl::StatusOr<int64_t> MemoryOf(const JobTraining& training, const v1::TrainRequest& request) {
   try {
-    const absl::StatusOr<ResolvedJob> job = training.resolve(request);
-    return job.ok() ? job->memory_bytes : 0;
-  } catch (const std::exception&) {
-    return 0;
+    CONVD_ASSIGN_OR_RETURN(const ResolvedJob job, training.resolve(request));
+    return job.memory_bytes;
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
   }
 }
 
@@ -229,6 +234,11 @@ JobChange ChangeAtEnd(const JobRun& run, const TrainedJob& trained) {
   // It was told that it is, so nothing that broke meanwhile counts.
   if (run.wish() == JobRun::Wish::kCancel) {
     change.state = v1::JOB_STATE_CANCELLED;
+    return change;
+  }
+  if (trained.memory_bytes.has_value() && run.wish() == JobRun::Wish::kNone) {
+    change.state = v1::JOB_STATE_QUEUED;
+    change.crashes = run.begun().crashes - 1;  // it has got nowhere
     return change;
   }
   change.state = trained.other_machine ? v1::JOB_STATE_PAUSED : v1::JOB_STATE_FAILED;

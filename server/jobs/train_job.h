@@ -44,9 +44,9 @@ std::optional<v1::ModelVersion> FindPublished(ModelRepository& models, const v1:
 // unbroken run's: another instruction set, oneDNN or convd wrote it. OK where there is none.
 absl::Status CheckSameBits(const JobTraining& training, const std::string& job_id);
 
-// How many bytes of memory training it takes. 0 where it can't be resolved any more: once it has
-// begun, TrainJob says why. Reads datasets; never throws.
-int64_t MemoryOf(const JobTraining& training, const v1::TrainRequest& request);
+// How many bytes of memory training it takes. An error where it can't be resolved, which TrainJob
+// would say, too, unless it has passed by then. Reads datasets; never throws.
+absl::StatusOr<int64_t> MemoryOf(const JobTraining& training, const v1::TrainRequest& request);
 
 // Attempts that may end with the server, without a checkpoint in between, before a job is given up.
 inline constexpr int32_t kMaxCrashes = 3;
@@ -55,6 +55,9 @@ struct TrainedJob {
   absl::Status status;         // CANCELLED where run.wish() or run.store_error() says why
   v1::ModelVersion version;    // where that is OK
   bool other_machine = false;  // its checkpoint's bits can't go on here; `status` says why
+  // Where it began without its memory: what it takes, known only now. Then nothing was trained, and
+  // `status` is CANCELLED.
+  std::optional<int64_t> memory_bytes = std::nullopt;
 };
 
 // Trains the job to its end, from its checkpoint where it has one, and publishes it.

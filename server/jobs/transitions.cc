@@ -19,8 +19,8 @@ constexpr Transition kTransitions[] = {
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_CANCELLED},  // CancelJob, at the next cut
     // PauseJob, once the checkpoint is written; or the one that is there is another machine's
     {v1::JOB_STATE_RUNNING, v1::JOB_STATE_PAUSED},
-    {v1::JOB_STATE_RUNNING,
-     v1::JOB_STATE_QUEUED},  // the server stopped: it goes on at the next start
+    // The server stopped, and it goes on at the next start; or it began without its memory
+    {v1::JOB_STATE_RUNNING, v1::JOB_STATE_QUEUED},
     {v1::JOB_STATE_PAUSED, v1::JOB_STATE_QUEUED},     // ResumeJob
     {v1::JOB_STATE_PAUSED, v1::JOB_STATE_CANCELLED},  // CancelJob
 };

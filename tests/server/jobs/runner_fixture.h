@@ -95,7 +95,12 @@ class RunnerTest : public ::testing::Test {
       tell(warning);
     };
     auto runner = JobRunner::Start(
-        store_, models_, FileSystem::Posix(), state_dir_, ResolveStored,
+        store_, models_, FileSystem::Posix(), state_dir_,
+        [this](const v1::TrainRequest& request) -> absl::StatusOr<ResolvedJob> {
+          if (resolve_failures_.load() == 0) return ResolveStored(request);
+          --resolve_failures_;
+          return absl::InternalError("the disk fails");
+        },
         [this](const Graph&, const v1::TrainRequest& request, TrainingData,
                absl::Span<const float> initial) -> absl::StatusOr<std::unique_ptr<Trainer>> {
           absl::MutexLock lock(&mu_);
@@ -158,6 +163,7 @@ class RunnerTest : public ::testing::Test {
   HandClock clock_;
   FailingStore store_;
   RecordingRepository models_;
+  std::atomic<int> resolve_failures_{0};  // of the next times that a job is resolved again
   absl::Mutex mu_;
   std::map<std::string, convd::Script> scripts_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> order_ ABSL_GUARDED_BY(mu_);  // models, as their jobs began

@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class RunnerThreadsTest : public RunnerTest {
  protected:
@@ -164,6 +165,32 @@ TEST_F(RunnerThreadsTest, AfterARestartItIsFoundOutAnewWhatAJobTakes) {
   models.reset();
   EXPECT_TRUE(runner_->RunOne());
   EXPECT_EQ(State(a), v1::JOB_STATE_SUCCEEDED);
+}
+
+TEST_F(RunnerThreadsTest, WhereItCannotBeFoundOutThenNothingIsTrainedWithoutIt) {
+  StartWithMemory();
+  const std::string a = SubmitTaking("a", 60);
+  runner_ = nullptr;
+  StartWithMemory();
+  std::optional<MemoryLedger::Share> models = *memory_.TakeForModel(int64_t{70} << 20);
+  resolve_failures_ = 1;
+  EXPECT_TRUE(runner_->RunOne());
+  EXPECT_EQ(State(a), v1::JOB_STATE_QUEUED) << "it begins, to say what fails, and nothing does";
+  EXPECT_THAT(order(), IsEmpty());
+  EXPECT_EQ(store_.GetRecord(a)->crashes, 0);
+  EXPECT_FALSE(runner_->RunOne());
+  EXPECT_THAT(WaitingFor(a), HasSubstr("takes about 60 MB of memory"));
+  models.reset();
+  EXPECT_TRUE(runner_->RunOne());
+  EXPECT_EQ(State(a), v1::JOB_STATE_SUCCEEDED);
+
+  const std::string b = SubmitTaking("b", 60);
+  runner_ = nullptr;
+  StartWithMemory();
+  resolve_failures_ = 2;
+  EXPECT_TRUE(runner_->RunOne());
+  EXPECT_EQ(State(b), v1::JOB_STATE_FAILED) << "nor does it hold up the others";
+  EXPECT_EQ(runner_->Get(b)->error().message(), "the disk fails");
 }
 
 TEST_F(RunnerThreadsTest, NothingIsWaitedForOnceAnotherJobHasTheLastPlace) {
