@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/data/prefetch.h"
+#include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 
 namespace convd {
 namespace {
@@ -116,20 +118,20 @@ absl::StatusOr<v1::Metrics> Evaluate(const InferenceModel& model, const ImageSet
     }
     const int64_t begin = i * piece, n = std::min(piece, images.count - begin);
     PrefetchImages(images, begin + kPiecesAhead * piece, piece);
-    std::vector<float> own(probabilities == nullptr ? n * classes : 0);
-    const absl::Span<float> results =
-        probabilities == nullptr
-            ? absl::MakeSpan(own)
-            : absl::MakeSpan(*probabilities).subspan(begin * classes, n * classes);
-    const absl::Status status = model.Infer(images.Slice(begin, n), results, executor, cancelled);
-    if (!status.ok()) {
-      absl::MutexLock lock(&mutex);
-      first_error.Update(status);
-      return;
-    }
-    for (int64_t k = 0; k < n; ++k) {
-      outcomes[begin + k] = Judge(&results[k * classes], classes, images.labels[begin + k]);
-    }
+    const absl::Status status = OrWhatItThrows("evaluation", [&]() -> absl::Status {
+      std::vector<float> own(probabilities == nullptr ? n * classes : 0);
+      const absl::Span<float> results =
+          probabilities == nullptr
+              ? absl::MakeSpan(own)
+              : absl::MakeSpan(*probabilities).subspan(begin * classes, n * classes);
+      CONVD_RETURN_IF_ERROR(model.Infer(images.Slice(begin, n), results, executor, cancelled));
+      for (int64_t k = 0; k < n; ++k) {
+        outcomes[begin + k] = Judge(&results[k * classes], classes, images.labels[begin + k]);
+      }
+      return absl::OkStatus();
+    });
+    absl::MutexLock lock(&mutex);
+    first_error.Update(status);
   });
   {
     absl::MutexLock lock(&mutex);

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 
 namespace convd {
 namespace {
@@ -197,12 +198,10 @@ absl::Status CheckSameBits(const JobTraining& training, const std::string& job_i
 }
 
 absl::StatusOr<int64_t> MemoryOf(const JobTraining& training, const v1::TrainRequest& request) {
-  try {
+  return OrWhatItThrows("memory", [&]() -> absl::StatusOr<int64_t> {
     CONVD_ASSIGN_OR_RETURN(const ResolvedJob job, training.resolve(request));
     return job.memory_bytes;
-  } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
-  }
+  });
 }
 
 TrainedJob TrainJob(const JobTraining& training, JobRun& run,

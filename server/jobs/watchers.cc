@@ -16,7 +16,6 @@ absl::StatusOr<std::shared_ptr<void>> Watchers::Add(const std::string& job_id, W
   }
   ++count_;
   by_job_[job_id].push_back(shared);
-  StartThread();
   const Wake* const which = shared.get();
   return std::shared_ptr<void>(nullptr, [this, job_id, which](void*) { Remove(job_id, which); });
 }
@@ -49,11 +48,6 @@ void Watchers::WakeAll() {
 void Watchers::Post(absl::AnyInvocable<void()> work) {
   absl::MutexLock lock(&mu_);
   posted_.push_back(std::move(work));
-  StartThread();
-}
-
-void Watchers::StartThread() {
-  if (!thread_.has_value()) thread_.emplace([this] { Run(); });
 }
 
 std::vector<std::shared_ptr<const Watchers::Wake>> Watchers::TakeWakes() {
@@ -88,13 +82,11 @@ void Watchers::Run() {
 }
 
 Watchers::~Watchers() {
-  std::optional<std::thread> thread;
   {
     absl::MutexLock lock(&mu_);
     ending_ = true;
-    thread.swap(thread_);
   }
-  if (thread.has_value()) thread->join();
+  thread_.join();
 }
 
 }  // namespace convd

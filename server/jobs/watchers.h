@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -23,12 +22,14 @@ namespace convd {
 // Who is to be woken when a job changes. It holds no news, only who waits for some; so a watcher
 // that doesn't read costs the same few bytes for ever. Watchers are woken on a thread of this
 // object's, where they may read the store: neither a worker nor an RPC callback's thread waits for
-// the disk. It starts with the first watcher. Any thread may call.
+// the disk. Any thread may call.
 class Watchers {
  public:
   using Wake = std::function<void()>;
 
-  explicit Watchers(int64_t max_watchers) : max_watchers_(max_watchers) {}
+  // Starts its thread now, where a lack of threads is nobody's request.
+  explicit Watchers(int64_t max_watchers)
+      : max_watchers_(max_watchers), thread_([this] { Run(); }) {}
   // Does what was asked for, then joins.
   ~Watchers();
 
@@ -46,7 +47,6 @@ class Watchers {
 
  private:
   void Remove(const std::string& job_id, const Wake* wake);
-  void StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Run();
   // Those of all jobs that changed since the last call.
   std::vector<std::shared_ptr<const Wake>> TakeWakes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -60,7 +60,8 @@ class Watchers {
   bool all_changed_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<absl::AnyInvocable<void()>> posted_ ABSL_GUARDED_BY(mu_);
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
-  std::optional<std::thread> thread_ ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;  // last: it uses the rest
 };
 
 }  // namespace convd

@@ -3,12 +3,11 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
-#include <exception>
-#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/models/model_policy.h"
 #include "server/models/repository.h"
 #include "server/models/version_folder.h"
@@ -25,19 +24,6 @@ constexpr size_t kMaxWarnings = 1000;
 // Of a precision that there isn't, that the CPU lacks, or that the version can't be served at.
 bool IsOfTheRequest(const absl::Status& error) {
   return absl::IsInvalidArgument(error) || absl::IsFailedPrecondition(error);
-}
-
-// Nothing of ours throws, but the standard library and oneDNN do when memory is short, and whoever
-// waits for this attempt would wait for ever.
-template <typename Attempt>
-auto OrWhatItThrows(const std::string& path, Attempt attempt) -> decltype(attempt()) {
-  try {
-    return attempt();
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError(absl::StrCat(path, ": no memory to load it"));
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat(path, ": can't be loaded: ", error.what()));
-  }
 }
 
 }  // namespace

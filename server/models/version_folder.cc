@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "core/onnx/onnx_model.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "core/storage/sha256.h"
 #include "server/models/manifest.h"
 #include "server/record_text.h"
@@ -106,16 +106,6 @@ absl::StatusOr<CardAndGraph> ReadCard(FileSystem& fs, const std::string& dir,
   return CardAndGraph{std::move(card), *std::move(graph)};
 }
 
-// The largest of a version's files has gigabytes, and the standard library throws.
-template <typename Read>
-auto WhereMemoryLasts(const std::string& dir, Read read) -> decltype(read()) {
-  try {
-    return read();
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError(absl::StrCat(dir, ": no memory to read its files"));
-  }
-}
-
 }  // namespace
 
 absl::Status WriteSynced(FileSystem& fs, const std::string& path, std::string_view data) {
@@ -157,7 +147,7 @@ std::optional<VersionStamp> StampVersion(FileSystem& fs, const std::string& dir,
 
 absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& dir,
                                             const v1::ModelVersion& version) {
-  return WhereMemoryLasts(dir, [&]() -> absl::StatusOr<CheckedCard> {
+  return OrWhatItThrows(dir, [&]() -> absl::StatusOr<CheckedCard> {
     CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
     const std::string onnx = Join(dir, kOnnxFile);
     absl::StatusOr<int64_t> size = fs.Size(onnx);
@@ -178,7 +168,7 @@ absl::StatusOr<CheckedCard> ReadCheckedCard(FileSystem& fs, const std::string& d
 absl::StatusOr<CheckedWeights> ReadCheckedWeights(FileSystem& fs, const std::string& dir,
                                                   const v1::ModelVersion& version,
                                                   Stopped stopped) {
-  return WhereMemoryLasts(dir, [&]() -> absl::StatusOr<CheckedWeights> {
+  return OrWhatItThrows(dir, [&]() -> absl::StatusOr<CheckedWeights> {
     CONVD_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(fs, dir));
     CONVD_ASSIGN_OR_RETURN(CardAndGraph card, ReadCard(fs, dir, manifest.card, version, stopped));
     const std::string path = Join(dir, kOnnxFile);

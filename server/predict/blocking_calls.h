@@ -13,7 +13,8 @@ namespace convd {
 
 // A few threads for work that blocks (a model's first load, a whole evaluation), which may run
 // neither on a worker nor on an RPC callback's thread. Threads start when they are first needed.
-// Any thread may call.
+// Calls throw nothing (core/status/thrown.h): here nobody would know whom to tell. Any thread may
+// call.
 class BlockingCalls {
  public:
   // At most `threads` calls run at once and `waiting` more wait.

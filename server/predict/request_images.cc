@@ -5,10 +5,10 @@
 #include <cstring>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/data/finite.h"
+#include "core/data/heap_array.h"
 #include "core/data/image_decode.h"
 #include "core/status/status_macros.h"
 
@@ -61,10 +61,11 @@ absl::StatusOr<RequestImages> RequestImages::FromPixels(
   if (type == ElementType::kFloat32) {
     result.field_ = absl::StrCat(field, ".data");
     if (reinterpret_cast<uintptr_t>(bytes.data()) % alignof(float) != 0) {
-      auto copy = std::make_shared<std::vector<float>>(bytes.size() / sizeof(float));
-      std::memcpy(copy->data(), bytes.data(), bytes.size());
-      raw.pixels = copy->data();
-      raw.owner = std::move(copy);
+      CONVD_ASSIGN_OR_RETURN(auto copy,
+                             HeapArray<char>::Allocate(want, absl::StrCat(field, ".data")));
+      std::memcpy(copy.data(), bytes.data(), bytes.size());
+      raw.pixels = copy.data();
+      raw.owner = std::make_shared<HeapArray<char>>(std::move(copy));
     }
   }
   return result;
@@ -141,20 +142,21 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
   }
   ImageSet images = raw_;
   images.count = n;
-  auto pixels = std::make_shared<std::vector<uint8_t>>(n * images.image_bytes());
+  CONVD_ASSIGN_OR_RETURN(auto pixels,
+                         HeapArray<uint8_t>::Allocate(n * images.image_bytes(), "images.encoded"));
   for (int64_t i = 0; i < n; ++i) {
     CONVD_RETURN_IF_ERROR(still_wanted());
     const int index = static_cast<int>(begin + i);
     const absl::Status status =
         DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
                     {shape_.height, shape_.width, shape_.channels, encoded_->invert()},
-                    pixels->data() + i * images.image_bytes(), file_limits_);
+                    pixels.data() + i * images.image_bytes(), file_limits_);
     // RESOURCE_EXHAUSTED would say that it may be sent again later, but it will be as large then.
     if (absl::IsResourceExhausted(status)) return absl::InvalidArgumentError(status.message());
     CONVD_RETURN_IF_ERROR(status);
   }
-  images.pixels = pixels->data();
-  images.owner = std::move(pixels);
+  images.pixels = pixels.data();
+  images.owner = std::make_shared<HeapArray<uint8_t>>(std::move(pixels));
   return images;
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/status.h"
@@ -38,8 +39,10 @@ class UploadStream final : public grpc::ServerReadReactor<v1::UploadDatasetReque
 
   void OnReadDone(bool ok) override {
     if (!StopReading()) return;
-    const auto next = [this] { Next(HandleRequest()); };
-    const auto end = [this] { End(Commit()); };
+    const auto next = [this] {
+      Next(OrWhatItThrows("upload", [this] { return HandleRequest(); }));
+    };
+    const auto end = [this] { End(OrWhatItThrows("upload", [this] { return Commit(); })); };
     // What has begun waits its turn: refused now, all that was sent would be lost. What is left of
     // a broken stream need not wait for other datasets.
     const bool begun = upload_ != nullptr;

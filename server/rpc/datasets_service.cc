@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/datasets/dataset_list.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
@@ -54,7 +55,7 @@ grpc::ServerUnaryReactor* Answer(BlockingCalls& calls, grpc::CallbackServerConte
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   const auto answer = [context, reactor, run = std::move(run)] {
     const absl::Status waits = CallerStillWaits(*context);
-    reactor->Finish(ToGrpcStatus(waits.ok() ? run() : waits));
+    reactor->Finish(ToGrpcStatus(waits.ok() ? OrWhatItThrows("dataset", run) : waits));
   };
   if (!calls.Start(answer)) reactor->Finish(ToGrpcStatus(refusal()));
   return reactor;

@@ -13,6 +13,7 @@
 #include "core/eval/evaluate.h"
 #include "core/names/names.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/datasets/dataset_folder.h"
 #include "server/predict/dataset_images.h"
 #include "server/predict/model_loading.h"
@@ -187,7 +188,8 @@ grpc::ServerUnaryReactor* EvaluatorService::Evaluate(grpc::CallbackServerContext
     status = absl::InvalidArgumentError("data: got none; want dataset or images");
   }
   if (status.ok() && !calls_.Start([this, context, request, response, reactor] {
-        reactor->Finish(ToGrpcStatus(Run(*context, *request, *response)));
+        reactor->Finish(ToGrpcStatus(
+            OrWhatItThrows("evaluation", [&] { return Run(*context, *request, *response); })));
       })) {
     status = absl::ResourceExhaustedError(
         absl::StrCat(limits_.at_once, " evaluations run and ", limits_.waiting,

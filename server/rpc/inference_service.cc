@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/inference/infer.h"
 #include "server/inference/infer_request.h"
 #include "server/inference/model_state.h"
@@ -93,7 +94,7 @@ grpc::ServerUnaryReactor* InferenceService::Run(grpc::CallbackServerContext* con
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool accepted = calls_.Start([context, reactor, run = std::move(run)] {
     absl::Status status = CallerStillWaits(*context);
-    if (status.ok()) status = run();
+    if (status.ok()) status = OrWhatItThrows("model", run);
     reactor->Finish(ToGrpcStatus(status));
   });
   if (!accepted) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/jobs/job_list.h"
 #include "server/rpc/call_context.h"
 #include "server/rpc/caller.h"
@@ -37,7 +38,7 @@ grpc::ServerUnaryReactor* JobsService::Answer(grpc::CallbackServerContext* conte
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   auto run = [context, reactor, call = std::move(call)]() mutable {
     const absl::Status waits = CallerStillWaits(*context);
-    reactor->Finish(ToGrpcStatus(waits.ok() ? call() : waits));
+    reactor->Finish(ToGrpcStatus(waits.ok() ? OrWhatItThrows("job", call) : waits));
   };
   if (!calls_.Start(std::move(run))) {
     reactor->Finish(ToGrpcStatus(absl::ResourceExhaustedError(
@@ -62,7 +63,8 @@ grpc::ServerUnaryReactor* JobsService::Train(grpc::CallbackServerContext* contex
              absl::StrCat("model ", request->model(), ", dataset ", request->dataset().name()));
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   if (!checks_.Start([this, context, request, response, reactor] {
-        const absl::Status status = Queue(*context, *request, *response);
+        const absl::Status status =
+            OrWhatItThrows("job", [&] { return Queue(*context, *request, *response); });
         if (status.ok()) {
           NoteTarget(context, absl::StrCat("job ", response->id(), ", model ", request->model(),
                                            ", dataset ", request->dataset().name()));

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/models/model_import.h"
 #include "server/models/onnx_export.h"
 #include "server/rpc/call_context.h"
@@ -43,7 +44,10 @@ class ExportStream final : public grpc::ServerWriteReactor<v1::ExportModelRespon
       : context_(context) {
     const bool started = calls.Start([this, write = std::move(write)] {
       absl::Status status = CallerStillWaits(*context_);
-      if (status.ok()) status = write([this](std::string_view data) { return Send(data); });
+      if (status.ok()) {
+        status = OrWhatItThrows(
+            "model", [&] { return write([this](std::string_view data) { return Send(data); }); });
+      }
       // Nothing may follow: gRPC may delete this at once.
       Finish(ToGrpcStatus(status));
     });
@@ -101,8 +105,8 @@ class ImportStream final : public grpc::ServerReadReactor<v1::ImportModelRequest
   }
 
   void OnReadDone(bool ok) override {
-    const auto next = [this] { Next(HandleRequest()); };
-    const auto end = [this] { End(Commit()); };
+    const auto next = [this] { Next(OrWhatItThrows("model", [this] { return HandleRequest(); })); };
+    const auto end = [this] { End(OrWhatItThrows("model", [this] { return Commit(); })); };
     // What is left of a broken stream need not wait for others' commits.
     const bool broken = !ok && context_->IsCancelled();
     const bool started = broken   ? pieces_.StartNext(end)

@@ -13,6 +13,7 @@
 #include "core/names/names.h"
 #include "core/nn/graph.h"
 #include "core/status/status_macros.h"
+#include "core/status/thrown.h"
 #include "server/models/model_list.h"
 #include "server/models/served_precision.h"
 #include "server/rpc/call_context.h"
@@ -121,7 +122,8 @@ grpc::ServerUnaryReactor* ModelsService::ExplainModel(grpc::CallbackServerContex
   absl::Status status = CheckModelVersion(request->model());
   if (status.ok()) status = CheckBatchSize(request->batch_size());
   if (status.ok() && !calls_.Start([this, context, request, response, reactor] {
-        reactor->Finish(ToGrpcStatus(Explain(*context, *request, *response)));
+        reactor->Finish(ToGrpcStatus(
+            OrWhatItThrows("model", [&] { return Explain(*context, *request, *response); })));
       })) {
     status = absl::ResourceExhaustedError(absl::StrCat("a model is being explained and ",
                                                        limits_.waiting,
@@ -150,9 +152,11 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   }
   absl::StatusOr<v1::Explanation> explanation;
   executor_.ForEach(Lane::kEvaluate, 1, [&](int64_t) {
-    explanation = convd::Explain(graph, options, clock_, [&] {
-      executor_.Cut();
-      return CallerStillWaits(context).ok();
+    explanation = OrWhatItThrows("model", [&] {
+      return convd::Explain(graph, options, clock_, [&] {
+        executor_.Cut();
+        return CallerStillWaits(context).ok();
+      });
     });
   });
   if (absl::IsCancelled(explanation.status())) CONVD_RETURN_IF_ERROR(CallerStillWaits(context));
@@ -185,7 +189,7 @@ grpc::ServerUnaryReactor* ModelsService::Run(BlockingCalls& calls,
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool accepted = calls.Start([this, context, reactor, run = std::move(run)] {
     absl::Status status = CallerStillWaits(*context);
-    if (status.ok()) status = run();
+    if (status.ok()) status = OrWhatItThrows("model", run);
     for (const std::string& warning : models_.TakeWarnings()) spdlog::warn("{}", warning);
     reactor->Finish(ToGrpcStatus(status));
   });

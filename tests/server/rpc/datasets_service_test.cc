@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -529,12 +531,14 @@ class SlowRegistry : public DatasetRegistry {
       begun_.Notify();
       go_on_.WaitForNotification();
     }
+    if (request.name() == "too-large") throw std::bad_alloc();
+    if (request.name() == "odd") throw std::runtime_error("an odd library");
     v1::Dataset dataset;
     dataset.set_name(request.name());
     return dataset;
   }
   absl::StatusOr<std::unique_ptr<DatasetUpload>> BeginUpload(const v1::UploadHeader&) override {
-    return absl::UnimplementedError("no uploads here");
+    throw std::bad_alloc();
   }
   absl::StatusOr<v1::Dataset> Get(const std::string& name) override {
     return absl::NotFoundError(name);
@@ -594,6 +598,26 @@ TEST_F(SlowDatasetsServiceTest, OthersAreAnsweredWhileADatasetIsRead) {
   registry_.go_on_.Notify();
   slow.done.WaitForNotification();
   EXPECT_TRUE(slow.status.ok());
+}
+
+TEST_F(SlowDatasetsServiceTest, WhatIsThrownIsAnErrorOfItsOwnCall) {
+  Call& too_large = Start("too-large");
+  too_large.done.WaitForNotification();
+  ExpectError(too_large.status, grpc::StatusCode::RESOURCE_EXHAUSTED, "dataset: no memory");
+  Call& odd = Start("odd");
+  odd.done.WaitForNotification();
+  ExpectError(odd.status, grpc::StatusCode::INTERNAL, "dataset: an odd library");
+  grpc::ClientContext context;
+  v1::Dataset dataset;
+  v1::UploadDatasetRequest header;
+  header.mutable_header()->set_name("up");
+  const auto upload = stub_->UploadDataset(&context, &dataset);
+  upload->Write(header);
+  upload->WritesDone();
+  ExpectError(upload->Finish(), grpc::StatusCode::RESOURCE_EXHAUSTED, "upload: no memory");
+  Call& next = Start("next");
+  next.done.WaitForNotification();
+  EXPECT_TRUE(next.status.ok());
 }
 
 // What a server knows of its calls, a little before or after their clients do.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -270,6 +271,10 @@ TEST_F(ModelChangesTest, RefusesStreamsOutOfOrderAndLeavesNothingBehind) {
   room_ = absl::ResourceExhaustedError("the disk is full");
   EXPECT_EQ(Import({Header(""), Data(archive)}, model).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
+  on_room_ = [](int64_t) -> absl::Status { throw std::bad_alloc(); };
+  status = Import({Header(""), Data(archive)}, model);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("no memory"));
   EXPECT_EQ(models_.repository->Versions("").size(), 1u);
   EXPECT_THAT(Temporaries(), IsEmpty());
 }
