@@ -19,7 +19,8 @@ struct PartialUpload {
 
   const std::string id;
   absl::Mutex mu;
-  absl::Time used ABSL_GUARDED_BY(mu);
+  // The clock's Monotonic(), as the wall's may be set meanwhile.
+  absl::Duration used ABSL_GUARDED_BY(mu);
   const void* owner ABSL_GUARDED_BY(mu) = nullptr;  // the only one that may write
   std::function<void(const absl::Status&)> take_away ABSL_GUARDED_BY(mu);  // the owner's
   bool publishing ABSL_GUARDED_BY(mu) = false;
@@ -119,7 +120,7 @@ class KeptUpload final : public DatasetUpload {
       hopeless = !error_.ok();
       if (error_.ok()) error_ = CheckOffset(file, offset);
       if (error_.ok()) error_ = files_->Append(file, data);
-      upload_->used = uploads_.clock_.Now();
+      upload_->used = uploads_.clock_.Monotonic();
       if (upload_->used - noted_ > kNoteUseAfter) NoteUse();
     }
     if (hopeless) Remove(error_);
@@ -140,7 +141,7 @@ class KeptUpload final : public DatasetUpload {
     {
       absl::MutexLock lock(&upload_->mu);
       upload_->publishing = false;
-      upload_->used = uploads_.clock_.Now();
+      upload_->used = uploads_.clock_.Monotonic();
     }
     if (dataset.ok()) {
       Remove(absl::AbortedError("the upload has become a dataset"));
@@ -177,9 +178,9 @@ class KeptUpload final : public DatasetUpload {
 
   // So that a restart knows. What it misses makes an upload seem older than it is.
   void NoteUse() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload_->mu) {
-    noted_ = upload_->used = uploads_.clock_.Now();
-    if (absl::Status status =
-            WriteUploadRecord(uploads_.fs_, uploads_.Place(upload_->id), header_, noted_);
+    noted_ = upload_->used = uploads_.clock_.Monotonic();
+    if (absl::Status status = WriteUploadRecord(uploads_.fs_, uploads_.Place(upload_->id), header_,
+                                                uploads_.clock_.Now());
         !status.ok()) {
       uploads_.options_.warn(std::string(status.message()));
     }
@@ -197,7 +198,7 @@ class KeptUpload final : public DatasetUpload {
   const std::unique_ptr<UploadFiles> files_;
   PartialUploads::Publish publish_;
   absl::AnyInvocable<void()> ended_;
-  absl::Time noted_ = absl::InfinitePast();
+  absl::Duration noted_ = -absl::InfiniteDuration();
   absl::Status error_;
 };
 
@@ -224,7 +225,8 @@ absl::Status PartialUploads::Scan() {
   for (const std::string& entry : entries) {
     const absl::StatusOr<absl::Time> used = CheckUploadFolder(fs_, Place(entry), entry);
     if (used.ok()) {
-      // A clock that was wrong must not keep it for ever.
+      // Only the wall clock says how long ago that was, in another process's life, before another
+      // boot even. One that was wrong must not keep it for ever.
       found.emplace_back(std::min(*used, clock_.Now()), entry);
     } else if (absl::IsInvalidArgument(used.status()) || absl::IsDataLoss(used.status()) ||
                absl::IsNotFound(used.status())) {
@@ -246,7 +248,7 @@ absl::Status PartialUploads::Scan() {
     } else {
       const auto upload = std::make_shared<PartialUpload>(id);
       absl::MutexLock its_lock(&upload->mu);
-      upload->used = used;
+      upload->used = clock_.Monotonic() - (clock_.Now() - used);
       uploads_[id] = upload;
     }
   }
@@ -313,7 +315,7 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
     take_away = std::exchange(upload->take_away, nullptr);
     kept->upload_->mu.AssertHeld();  // which is `upload`'s
     if (is_new) {
-      kept->noted_ = upload->used = clock_.Now();
+      kept->noted_ = upload->used = clock_.Monotonic();
     } else {
       kept->NoteUse();
     }
@@ -325,7 +327,8 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> PartialUploads::Begin(
 absl::StatusOr<v1::Upload> PartialUploads::Describe(PartialUpload& upload) {
   upload.mu.AssertHeld();
   CONVD_ASSIGN_OR_RETURN(v1::Upload described, ReadUploadRecord(fs_, Place(upload.id), upload.id));
-  described.mutable_used()->set_seconds(absl::ToUnixSeconds(upload.used));
+  const absl::Duration unused = clock_.Monotonic() - upload.used;
+  described.mutable_used()->set_seconds(absl::ToUnixSeconds(clock_.Now() - unused));
   described.set_open(upload.owner != nullptr);
   described.set_being_read(upload.publishing);
   if (upload.publishing) return described;
@@ -368,7 +371,7 @@ absl::StatusOr<v1::Upload> PartialUploads::Get(const std::string& id,
   {
     absl::MutexLock lock(&upload->mu);
     if (!upload->gone.ok()) return NoneOf(id);
-    upload->used = clock_.Now();
+    upload->used = clock_.Monotonic();
     CONVD_ASSIGN_OR_RETURN(answer, Describe(*upload));
     if (upload->publishing) return answer;
   }
@@ -454,11 +457,10 @@ std::vector<std::string> PartialUploads::RemoveUnused() {
   std::vector<std::string> paths;
   {
     absl::MutexLock lock(&mu_);
-    const absl::Time now = clock_.Now();
+    const absl::Duration now = clock_.Monotonic();
     const std::map<std::string, Pointer> uploads = uploads_;
     for (const auto& [id, upload] : uploads) {
       absl::MutexLock its_lock(&upload->mu);
-      upload->used = std::min(upload->used, now);  // a clock that was put back
       if (upload->owner != nullptr || now - upload->used <= kKept) continue;
       const absl::StatusOr<Hidden> hidden = Hide(*upload, NoneOf(id));
       if (!hidden.ok()) {

@@ -469,9 +469,10 @@ absl::StatusOr<std::unique_ptr<DatasetUpload>> DiskDatasetRegistry::BeginUpload(
   CONVD_RETURN_IF_ERROR(CheckNewDataset("header.", wanted, limits_));
   CONVD_RETURN_IF_ERROR(CheckUploadHeader(header));
   CONVD_RETURN_IF_ERROR(take_room_(0));
-  // Whose stream broke may come back before that is seen, and then ends the old one.
-  if (uploads_.fetch_add(1, std::memory_order_relaxed) >= kMaxUploads &&
-      !partial_.IsOpen(header.upload_id())) {
+  // Whose stream broke may come back before that is seen, and then ends the old one. Those that
+  // were taken over and haven't ended yet, as where they wait for their turn, are bounded, too.
+  const int open = uploads_.fetch_add(1, std::memory_order_relaxed);
+  if (open >= kMaxUploads && (open >= 2 * kMaxUploads || !partial_.IsOpen(header.upload_id()))) {
     uploads_.fetch_sub(1, std::memory_order_relaxed);
     return absl::ResourceExhaustedError(
         absl::StrCat("there are ", kMaxUploads, " uploads already; try again later"));

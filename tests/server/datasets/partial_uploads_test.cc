@@ -33,9 +33,10 @@ constexpr char kImages[] = "train-images-idx3-ubyte";
 // Turned by hand.
 class HandClock : public Clock {
  public:
-  absl::Time Now() const override { return now; }
+  absl::Time Now() const override { return now + jump; }
   absl::Duration Monotonic() const override { return now - absl::UnixEpoch(); }
   absl::Time now = absl::FromUnixSeconds(1'700'000'000);
+  absl::Duration jump;  // of the wall clock alone
 };
 
 v1::UploadHeader Header(const std::string& id, const std::string& name = "up") {
@@ -434,6 +435,18 @@ TEST_F(PartialUploadsTest, WhoseStreamBrokeUnseenNeedNotWaitForAPlace) {
   EXPECT_NE(Begin(Header("u3")), nullptr);
 }
 
+// Each has a call, a message and files until its stream has ended.
+TEST_F(PartialUploadsTest, ThoseTakenOverThatHaveNotEndedHaveAPlaceEach) {
+  std::vector<std::unique_ptr<DatasetUpload>> open;
+  for (int i = 0; i < 8; ++i) open.push_back(Begin(Header(absl::StrCat("u", i))));
+  for (int i = 0; i < 8; ++i) open.push_back(Begin(Header("u3")));
+  ExpectError(registry_->BeginUpload(Header("u3")).status(), absl::StatusCode::kResourceExhausted,
+              "8 uploads already");
+  EXPECT_TRUE(open.back()->Write("f", 0, "12").ok()) << "who has it keeps it";
+  open[3] = nullptr;
+  EXPECT_NE(Begin(Header("u3")), nullptr);
+}
+
 TEST_F(PartialUploadsTest, TheUnusedAreRemovedAfterADay) {
   ASSERT_TRUE(Begin(Header("old"))->Write("f", 0, "12").ok());
   const auto open = Begin(Header("open"));
@@ -474,12 +487,25 @@ TEST_F(PartialUploadsTest, ARestartKnowsTheTimeOfTheLastUse) {
 }
 
 TEST_F(PartialUploadsTest, AClockThatIsPutBackKeepsNothingForEver) {
-  clock_.now += absl::Hours(10'000);
+  clock_.jump = absl::Hours(10'000);
   ASSERT_TRUE(Begin(Header("u1"))->Write("f", 0, "12").ok());
-  clock_.now -= absl::Hours(10'000);
+  clock_.jump = absl::ZeroDuration();
   Reopen();
   EXPECT_THAT(Ids(), ElementsAre("u1"));
   clock_.now += absl::Hours(24) + absl::Seconds(1);
+  EXPECT_THAT(registry_->RemoveUnusedUploads(), ElementsAre("u1"));
+}
+
+TEST_F(PartialUploadsTest, AClockThatIsSetWhileItRunsMakesNothingOlderOrYounger) {
+  ASSERT_TRUE(Begin(Header("u1"))->Write("f", 0, "12").ok());
+  clock_.now += absl::Hours(1);
+  clock_.jump = absl::Hours(10'000);
+  EXPECT_THAT(registry_->RemoveUnusedUploads(), IsEmpty());
+  ASSERT_EQ(registry_->ListUploads().size(), 1u);
+  EXPECT_EQ(registry_->ListUploads()[0].used().seconds(),
+            absl::ToUnixSeconds(clock_.Now() - absl::Hours(1)));
+  clock_.jump = -absl::Hours(10'000);
+  clock_.now += absl::Hours(23) + absl::Seconds(1);
   EXPECT_THAT(registry_->RemoveUnusedUploads(), ElementsAre("u1"));
 }
 
