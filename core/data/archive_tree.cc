@@ -57,18 +57,18 @@ class Sorter {
           absl::StrCat(shown, ": is ", member.other, "; want plain files and folders"));
     }
     if (member.size > limits_.file_bytes) {
-      return absl::ResourceExhaustedError(
+      return absl::InvalidArgumentError(
           absl::StrCat(shown, ": has ", member.size, " bytes; the limit is ", limits_.file_bytes));
     }
     if (member.size > limits_.decompressed_bytes - bytes_) {
-      return absl::ResourceExhaustedError(
+      return absl::InvalidArgumentError(
           absl::StrCat(shown, ": with it the archive unpacks to more than the limit of ",
                        limits_.decompressed_bytes, " bytes"));
     }
     bytes_ += member.size;
     if (static_cast<int64_t>(found_.size()) >= limits_.image_files) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          name_, ": has more than ", limits_.image_files, " files, which is the limit"));
+      return absl::InvalidArgumentError(absl::StrCat(name_, ": has more than ", limits_.image_files,
+                                                     " files, which is the limit"));
     }
     found_.emplace_back(std::string(path), index);
     return absl::OkStatus();

@@ -23,7 +23,7 @@ class Parser {
     record.fields.clear();
     while (true) {
       if (record.fields.size() == kMaxFields) {
-        return absl::ResourceExhaustedError(
+        return absl::InvalidArgumentError(
             absl::StrCat(Where(), "has more than ", kMaxFields, " fields, which is the limit"));
       }
       std::string& field = record.fields.emplace_back();
@@ -51,8 +51,8 @@ class Parser {
 
   absl::Status Append(std::string& field, std::string_view text) {
     if (text.size() > kMaxFieldBytes - field.size()) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          Where(), "has a field of more than ", kMaxFieldBytes, " bytes, which is the limit"));
+      return absl::InvalidArgumentError(absl::StrCat(Where(), "has a field of more than ",
+                                                     kMaxFieldBytes, " bytes, which is the limit"));
     }
     field.append(text);
     return absl::OkStatus();

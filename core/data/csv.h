@@ -22,8 +22,8 @@ struct CsvRecord {
 // lines are skipped. Ends with the first error that `take` returns.
 //
 // INVALID_ARGUMENT, with `name` and the line, where a quote is out of place or open at the end, a
-// record has another number of fields than the header, or the file isn't text; RESOURCE_EXHAUSTED
-// past 1,000 fields, or 64 KiB in one. Any thread may call.
+// record has another number of fields than the header, more than 1,000 of them or one of more than
+// 64 KiB, or the file isn't text. Any thread may call.
 absl::Status ReadCsv(std::string_view bytes, const std::string& name,
                      absl::FunctionRef<absl::Status(const CsvRecord&)> take);
 

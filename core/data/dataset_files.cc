@@ -290,9 +290,9 @@ int64_t DecodedBytes(const ImageSet& images) {
 // `bytes` are those of the dataset up to and with file `name`.
 absl::Status CheckDatasetBytes(const std::string& name, int64_t bytes, const DataLimits& limits) {
   if (bytes <= limits.dataset_bytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(name, ": with it the dataset has ", bytes,
-                                                   " bytes of pixels and labels; the limit is ",
-                                                   limits.dataset_bytes));
+  return absl::InvalidArgumentError(absl::StrCat(name, ": with it the dataset has ", bytes,
+                                                 " bytes of pixels and labels; the limit is ",
+                                                 limits.dataset_bytes));
 }
 
 absl::StatusOr<FileBytes> ReadWhole(FileSystem& fs, const DataFile& file,
@@ -456,7 +456,8 @@ absl::StatusOr<Dataset> ReadDatasetFiles(FileSystem& fs, const DatasetFiles& fil
   for (const auto& [kind, names] : {std::pair{ImageFileKind::kCifar10, &files.cifar10_names},
                                     std::pair{ImageFileKind::kCifar100, &files.cifar100_names}}) {
     if (!dataset.labels.empty() || kinds != std::set{kind} || !Found(*names)) continue;
-    CONVD_ASSIGN_OR_RETURN(const std::string text, fs.Read(names->path, kMaxLabelNamesBytes));
+    CONVD_ASSIGN_OR_RETURN(const std::string text,
+                           ReadFileText(fs, names->path, names->name, kMaxLabelNamesBytes));
     CONVD_ASSIGN_OR_RETURN(dataset.labels, ReadLabelNames(text, names->name, limits));
   }
   if (dataset.labels.empty()) {

@@ -35,6 +35,11 @@ class FileBytes {
   HeapArray<char> copy_;
 };
 
+// A whole file on the heap. INVALID_ARGUMENT begins with `name` where it has more than `limit`
+// bytes; other errors begin with the path.
+absl::StatusOr<std::string> ReadFileText(FileSystem& fs, const std::string& path,
+                                         const std::string& name, int64_t limit);
+
 }  // namespace convd
 
 #endif  // CONVD_CORE_DATA_FILE_BYTES_H_

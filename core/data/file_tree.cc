@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/data/file_bytes.h"
 #include "core/status/status_macros.h"
 
 namespace convd {
@@ -28,7 +29,8 @@ class FolderTree final : public FileTree {
   }
 
   absl::Status Read(size_t i, Use use) override {
-    const absl::StatusOr<std::string> bytes = fs_.Read(files_[i].path, file_bytes_);
+    const absl::StatusOr<std::string> bytes =
+        ReadFileText(fs_, files_[i].path, files_[i].path, file_bytes_);
     if (bytes.ok()) return use(*bytes);
     return absl::Status(bytes.status().code(),
                         absl::StrCat(Shown(i), ": ", bytes.status().message()));
@@ -59,7 +61,7 @@ struct Lister {
       CONVD_ASSIGN_OR_RETURN(std::string real, resolve(shown, absl::StrCat(folder, "/", entry)));
       if (!fs.IsDirectory(real)) {
         if (static_cast<int64_t>(files.size()) >= limits.image_files) {
-          return absl::ResourceExhaustedError(absl::StrCat(
+          return absl::InvalidArgumentError(absl::StrCat(
               name, ": has more than ", limits.image_files, " files, which is the limit"));
         }
         files.push_back({std::move(real), path});

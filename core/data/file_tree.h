@@ -29,8 +29,8 @@ class FileTree {
   std::string Shown(size_t i) const;
 
   // Hands over the bytes of file `i`, which are gone afterwards, and returns what `use` does.
-  // Errors begin with Shown(i): RESOURCE_EXHAUSTED past a limit, INVALID_ARGUMENT where it is
-  // damaged or no plain file, else the disk's.
+  // Errors begin with Shown(i): INVALID_ARGUMENT past a limit and where it is damaged or no
+  // plain file, else the disk's.
   virtual absl::Status Read(size_t i, Use use) = 0;
 
  protected:
@@ -59,8 +59,8 @@ inline absl::StatusOr<std::string> TakeAnyPath(const std::string&, const std::st
 }
 
 // All visible files below a folder, at most `depth` folders deep: INVALID_ARGUMENT names a folder
-// that lies deeper. Nothing is asked of the disk about an entry before `resolve` has taken it.
-// RESOURCE_EXHAUSTED past limits.image_files. In byte order. Any thread may call.
+// that lies deeper, or says that there are more than limits.image_files. Nothing is asked of the
+// disk about an entry before `resolve` has taken it. In byte order. Any thread may call.
 absl::StatusOr<std::vector<TreeFile>> ListTree(FileSystem& fs, const std::string& folder,
                                                const std::string& name, int depth,
                                                const ResolvePath& resolve,

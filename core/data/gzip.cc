@@ -66,7 +66,7 @@ absl::StatusOr<HeapArray<char>> InflateGzip(std::string_view bytes, const std::s
     in += in_piece - stream.avail_in;
     out += out_piece - stream.avail_out;
     if (out > limit) {
-      return absl::ResourceExhaustedError(absl::StrCat(
+      return absl::InvalidArgumentError(absl::StrCat(
           name, ": its ", size, " bytes unpack to more than the limit of ", limit, " bytes"));
     }
     if (result == Z_OK) continue;

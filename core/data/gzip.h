@@ -12,8 +12,8 @@ namespace convd {
 
 // Inflates a gzip file (RFC 1952) of one member or several. CRC and length of each are checked, and
 // nothing but members may follow. INVALID_ARGUMENT names `name`, the offset (of the compressed
-// bytes) and the cause, or says what else the file is; RESOURCE_EXHAUSTED where more than `limit`
-// bytes come out, which is noticed before they do. Any thread may call.
+// bytes) and the cause, or says what else the file is, or that more than `limit` bytes
+// come out, which is noticed before they do. Any thread may call.
 absl::StatusOr<HeapArray<char>> InflateGzip(std::string_view bytes, const std::string& name,
                                             int64_t limit, ArrayMemory* arrays = nullptr);
 

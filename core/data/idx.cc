@@ -186,7 +186,7 @@ absl::StatusOr<HeapArray<int32_t>> ReadIdxLabels(std::string_view bytes, const s
   }
   const int64_t count = header.dims[0];
   if (count > limits.samples) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat(name, ": says ", count, " labels; the limit is ", limits.samples));
   }
   CONVD_RETURN_IF_ERROR(CheckSize(plain.view, name, header, count));

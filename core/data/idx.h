@@ -13,8 +13,8 @@ namespace convd {
 
 // The IDX format of MNIST's files: 00 00, element type, rank, one big-endian 32-bit size a
 // dimension, then the elements (http://yann.lecun.com/exdb/mnist). Plain or gzip, as the first
-// bytes say. The file must end where its header says. Errors are INVALID_ARGUMENT (or
-// RESOURCE_EXHAUSTED, past a limit) and begin with `name`. Results own their data. Any thread may
+// bytes say. The file must end where its header says. Errors are INVALID_ARGUMENT
+// and begin with `name`. Results own their data. Any thread may
 // call.
 
 // Whether the bytes, which aren't gzip, are an IDX header and exactly the elements that it says.

@@ -102,7 +102,7 @@ absl::Status CheckDatasetSize(const std::string& name, const ImageLayout& layout
                                           shape.height, shape.width, shape.channels, limits));
     left -= count * (shape.image_bytes() + static_cast<int64_t>(sizeof(int32_t)));
     if (left < 0) {
-      return absl::ResourceExhaustedError(
+      return absl::InvalidArgumentError(
           absl::StrCat(name, ": its images of ", ShapeText(shape),
                        " have more bytes of pixels and labels than the limit of ",
                        limits.dataset_bytes, "; a smaller image_size (--image-size) needs less"));

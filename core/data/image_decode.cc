@@ -18,7 +18,7 @@ namespace {
 absl::StatusOr<std::unique_ptr<ImageDecoder>> Open(std::string_view file, const std::string& name,
                                                    const DataLimits& limits) {
   if (static_cast<int64_t>(file.size()) > limits.file_bytes) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat(name, ": has ", file.size(), " bytes; the limit is ", limits.file_bytes));
   }
   switch (DetectFileFormat(file)) {
@@ -78,7 +78,7 @@ absl::Status Convert(ImageDecoder& decoder, const std::string& name, int height,
   const int64_t count = int64_t{decoder.height()} * decoder.width();
   const int64_t memory = decoder.library_bytes() + (as_it_is ? 0 : count * decoder.channels());
   if (memory > limits.decoding_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
+    return absl::InvalidArgumentError(absl::StrCat(
         name, ": decoding its ", decoder.height(), "x", decoder.width(), " pixels would take ",
         memory, " bytes of memory; the limit is ", limits.decoding_bytes,
         decoder.library_bytes() > 0 ? ". A JPEG that isn't progressive takes less" : ""));

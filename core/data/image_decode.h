@@ -30,8 +30,8 @@ namespace convd {
 // So an opaque 8-bit image of the model's own shape gets there as it is. A damaged or truncated
 // file is refused, even where a decoder could make something up.
 //
-// INVALID_ARGUMENT begins with `name`; RESOURCE_EXHAUSTED past a limit, seen from the header before
-// anything is decoded. Any thread may call.
+// INVALID_ARGUMENT begins with `name`; a limit is seen from the header before anything is decoded.
+// Any thread may call.
 
 // What a model takes. A plain value.
 struct ImageConversion {

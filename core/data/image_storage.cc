@@ -68,20 +68,20 @@ absl::Status CheckImageShape(const std::string& name, int64_t count, int64_t hei
         absl::StrCat(name, ": says ", text, "; want at least 1 of each"));
   }
   if (count > limits.samples) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat(name, ": says ", text, "; the limit is ", limits.samples, " images"));
   }
   constexpr int64_t kMaxChannels = 1024;
   if (channels > kMaxChannels || height > limits.image_pixels ||
       width > limits.image_pixels / height) {
-    return absl::ResourceExhaustedError(absl::StrCat(name, ": says ", text, "; the limits are ",
-                                                     limits.image_pixels, " pixels an image and ",
-                                                     kMaxChannels, " channels"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": says ", text, "; the limits are ",
+                                                   limits.image_pixels, " pixels an image and ",
+                                                   kMaxChannels, " channels"));
   }
   // Both factors are bounded above.
   if (height * width * channels > limits.array_elements / count) {
-    return absl::ResourceExhaustedError(absl::StrCat(name, ": says ", text, "; the limit is ",
-                                                     limits.array_elements, " elements in all"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": says ", text, "; the limit is ",
+                                                   limits.array_elements, " elements in all"));
   }
   return absl::OkStatus();
 }

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdio>
 // After stdio.h, whose types it uses.
+#include <jerror.h>
 #include <jpeglib.h>
 
 #include "absl/strings/str_cat.h"
@@ -107,9 +108,11 @@ class JpegDecoder final : public ImageDecoder {
   }
 
   absl::Status Failure() const {
-    return absl::InvalidArgumentError(absl::StrCat(
+    const std::string message = absl::StrCat(
         name_, ": the JPEG of ", file_.size(),
-        " bytes can't be decoded: ", message_[0] != '\0' ? message_ : "it ends too early"));
+        " bytes can't be decoded: ", message_[0] != '\0' ? message_ : "it ends too early");
+    if (errors_.msg_code == JERR_OUT_OF_MEMORY) return absl::ResourceExhaustedError(message);
+    return absl::InvalidArgumentError(message);
   }
 
   static JpegDecoder& Self(j_common_ptr jpeg) {

@@ -8,7 +8,7 @@ namespace convd {
 class ArrayMemory;
 
 // What readers of images and datasets accept, checked before memory is asked for; more is
-// RESOURCE_EXHAUSTED, or INVALID_ARGUMENT where the data itself makes no sense. A plain value.
+// INVALID_ARGUMENT, while RESOURCE_EXHAUSTED is a lack of memory or disk. A plain value.
 //
 // As they are here they are for arrays on the heap: a few of that size are what a machine that
 // trains has, and what asks for more is taken for damaged or hostile.

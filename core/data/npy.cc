@@ -237,7 +237,7 @@ absl::StatusOr<NpyHeader> ParseNpyHeader(std::string_view bytes, const std::stri
     }
   }
   if (too_many) {
-    return absl::ResourceExhaustedError(absl::StrCat(
+    return absl::InvalidArgumentError(absl::StrCat(
         name, ": holds ", header.Text(), "; the limit is ", limits.array_elements, " elements"));
   }
   const int64_t want =

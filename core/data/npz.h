@@ -32,7 +32,7 @@ absl::StatusOr<std::vector<std::string>> NpzSplits(std::string_view bytes, const
 // float64, each in [0, limits.classes).
 //
 // NOT_FOUND, with what is inside, where an array is missing; INVALID_ARGUMENT names the file, the
-// array and what would be right; RESOURCE_EXHAUSTED past a limit. The result owns its data. Any
+// array and what would be right. The result owns its data. Any
 // thread may call.
 absl::StatusOr<ImageSet> ReadNpz(std::string_view bytes, const std::string& name,
                                  const DataLimits& limits = {}, std::string_view split = "");

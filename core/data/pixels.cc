@@ -124,9 +124,9 @@ absl::StatusOr<HeapArray<char>> ConvertPixels(const std::string& name, const Num
   const int64_t size = bytes ? elements : elements * int64_t{sizeof(float)};
   // float16 becomes twice what the file is known to be within.
   if (size > limits.dataset_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(name, ": has pixels of ", size,
-                                                     " bytes; the limit of a dataset is ",
-                                                     limits.dataset_bytes));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": has pixels of ", size,
+                                                   " bytes; the limit of a dataset is ",
+                                                   limits.dataset_bytes));
   }
   CONVD_ASSIGN_OR_RETURN(HeapArray<char> pixels,
                          HeapArray<char>::Allocate(size, name, limits.arrays));

@@ -35,8 +35,8 @@ int64_t SquareSide(int64_t pixels);
 absl::StatusOr<ElementType> PixelType(const std::string& name, const NumberType& type);
 
 // The numbers at `data` as pixels by that rule, in NHWC order. INVALID_ARGUMENT begins with `name`
-// and says which image, row, column and channel can't be one; RESOURCE_EXHAUSTED, before anything
-// is allocated, past limits.dataset_bytes. REQUIRES: the layout's sizes have passed
+// and says which image, row, column and channel can't be one, or before anything is allocated that
+// there is more than limits.dataset_bytes. REQUIRES: the layout's sizes have passed
 // CheckImageShape, and `data` holds all elements. Any thread may call.
 absl::StatusOr<HeapArray<char>> ConvertPixels(const std::string& name, const NumberType& type,
                                               const char* data, const PixelLayout& layout,

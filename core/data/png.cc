@@ -53,9 +53,9 @@ class PngDecoder final : public ImageDecoder {
     spng_ihdr header;
     CONVD_RETURN_IF_ERROR(Check(spng_get_ihdr(context_.get(), &header)));
     if (header.width > kMaxResizedSide || header.height > kMaxResizedSide) {
-      return absl::ResourceExhaustedError(absl::StrCat(name_, ": says an image of ", header.height,
-                                                       "x", header.width, "; the limit is ",
-                                                       kMaxResizedSide, " a side"));
+      return absl::InvalidArgumentError(absl::StrCat(name_, ": says an image of ", header.height,
+                                                     "x", header.width, "; the limit is ",
+                                                     kMaxResizedSide, " a side"));
     }
     const bool grey = header.color_type == SPNG_COLOR_TYPE_GRAYSCALE ||
                       header.color_type == SPNG_COLOR_TYPE_GRAYSCALE_ALPHA;

@@ -114,7 +114,7 @@ absl::StatusOr<TarArchive> TarArchive::Open(std::string_view bytes, const std::s
     }
     if (!HasEntry(result)) return Damaged(name, at, ErrorText(reader.get()));
     if (static_cast<int64_t>(tar.members_.size()) >= max_members) {
-      return absl::ResourceExhaustedError(
+      return absl::InvalidArgumentError(
           absl::StrCat(name, ": has more than ", max_members, " members, which is the limit"));
     }
     const char* const path = archive_entry_pathname(entry);

@@ -24,7 +24,7 @@ class TarArchive {
   };
 
   // INVALID_ARGUMENT begins with `name`: damaged, cut short (the end that is a block of zeros is
-  // missing), or followed by something. RESOURCE_EXHAUSTED past `max_members`. `bytes` outlives the
+  // missing), followed by something, or of more than `max_members`. `bytes` outlives the
   // archive.
   static absl::StatusOr<TarArchive> Open(std::string_view bytes, const std::string& name,
                                          int64_t max_members);

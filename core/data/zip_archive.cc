@@ -60,6 +60,9 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(std::string_view bytes, const std::s
   handle->zip = zip_open_from_source(source, ZIP_RDONLY, &error.error);
   if (handle->zip == nullptr) {
     zip_source_free(source);
+    if (zip_error_code_zip(&error.error) == ZIP_ER_MEMORY) {
+      return absl::ResourceExhaustedError(absl::StrCat(name, ": ", error.text()));
+    }
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": the zip archive of ", bytes.size(),
                      " bytes can't be read, it is damaged or cut short: ", error.text()));
@@ -134,7 +137,7 @@ absl::StatusOr<HeapArray<char>> ZipArchive::Read(size_t i, int64_t limit, ArrayM
                                 "; want 0 (stored) or 8 (deflated), as NumPy writes"));
   }
   if (info.size > static_cast<zip_uint64_t>(limit)) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat(what, ": unpacks to ", info.size, " bytes; the limit is ", limit));
   }
   // Bounded by the file's size from here on, so a small file can't ask for much.

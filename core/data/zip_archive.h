@@ -34,9 +34,9 @@ class ZipArchive {
   // What the archive says of member `i`. INVALID_ARGUMENT where it says nothing.
   absl::StatusOr<Entry> Examine(size_t i);
 
-  // The bytes of member `i`, their CRC-32 checked. RESOURCE_EXHAUSTED, before anything is
-  // allocated, where it says that it unpacks to more than `limit` bytes; INVALID_ARGUMENT where it
-  // unpacks to something else than it says, is encrypted, or compressed in another way.
+  // The bytes of member `i`, their CRC-32 checked. INVALID_ARGUMENT, before anything is
+  // allocated, where it says that it unpacks to more than `limit` bytes, and where it unpacks to
+  // something else than it says, is encrypted, or compressed in another way.
   absl::StatusOr<HeapArray<char>> Read(size_t i, int64_t limit, ArrayMemory* arrays = nullptr);
 
  private:

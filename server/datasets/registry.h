@@ -26,7 +26,7 @@ namespace convd {
 class DatasetUpload {
  public:
   virtual ~DatasetUpload() = default;
-  // Appends to `file`, a plain name (core/names), or begins it. RESOURCE_EXHAUSTED past the size
+  // Appends to `file`, a plain name (core/names), or begins it. INVALID_ARGUMENT past the size
   // limit; with an upload_id OUT_OF_RANGE where `offset` isn't what is there of the file, and
   // ABORTED where it was deleted or another stream has it. After an error there is no going on: it
   // is returned again, by Commit too.

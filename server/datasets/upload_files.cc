@@ -35,7 +35,7 @@ absl::Status UploadFiles::Find() {
 absl::Status UploadFiles::Check(const std::string& file, int64_t bytes) const {
   CONVD_RETURN_IF_ERROR(CheckName("chunk.file", file));
   if (bytes > max_bytes_ - bytes_) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat("the upload has more than ", max_bytes_, " bytes, which is the limit"));
   }
   if (files_.find(file) == files_.end() && files_.size() >= kMaxFiles) {

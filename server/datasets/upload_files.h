@@ -35,7 +35,7 @@ class UploadFiles {
   // Goes on with the files that lie in the folder, before the first Append.
   absl::Status Find();
   // Why the upload can't become a dataset with these bytes, whatever follows: INVALID_ARGUMENT for
-  // a name that can't be and for one file too many, RESOURCE_EXHAUSTED past the limit.
+  // a name that can't be, for one file too many, and past the limit.
   absl::Status Check(const std::string& file, int64_t bytes) const;
   // Makes folder and file where they aren't there yet. REQUIRES: Check was OK. After an error how
   // much was written isn't known.

@@ -39,7 +39,7 @@ absl::Status MakeUploadFolder(FileSystem& fs, const std::string& temporary,
                               absl::Time used) {
   const std::string text = Text(header, used);
   if (static_cast<int64_t>(text.size()) > kMaxRecordBytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
+    return absl::InvalidArgumentError(absl::StrCat(
         "header: has ", text.size(), " bytes as text; the limit is ", kMaxRecordBytes));
   }
   absl::Status status = fs.CreateDirectories(UploadFilesFolder(temporary));

@@ -21,7 +21,7 @@ namespace convd {
 std::string UploadFilesFolder(const std::string& folder);
 
 // Makes it in `temporary`, a path on the same disk, and moves it into place, for good. Nothing is
-// left on an error. RESOURCE_EXHAUSTED for a header that is too large to be kept.
+// left on an error. INVALID_ARGUMENT for a header that is too large to be kept.
 absl::Status MakeUploadFolder(FileSystem& fs, const std::string& temporary,
                               const std::string& folder, const v1::UploadHeader& header,
                               absl::Time used);

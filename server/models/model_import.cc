@@ -39,7 +39,7 @@ absl::Status ModelImport::Write(std::string_view data) {
 
 absl::Status ModelImport::TryWrite(std::string_view data) {
   if (bytes_ + static_cast<int64_t>(data.size()) > kMaxArchiveBytes) {
-    return absl::ResourceExhaustedError(
+    return absl::InvalidArgumentError(
         absl::StrCat("data: more than ", kMaxArchiveBytes, " bytes; no version has as many"));
   }
   // For the archive; Commit asks for its files' and the version's.

@@ -25,7 +25,7 @@ class ModelImport {
               std::function<absl::Status(int64_t)> take_room);
   ~ModelImport();
 
-  // RESOURCE_EXHAUSTED past the most that an archive may have. After an error there is no going on:
+  // INVALID_ARGUMENT past the most that an archive may have. After an error there is no going on:
   // Commit returns it again.
   absl::Status Write(std::string_view data);
   // Publishes it as the next version of its name (or header.name()), once every byte has been

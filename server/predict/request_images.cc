@@ -147,13 +147,10 @@ absl::StatusOr<ImageSet> RequestImages::Read(int64_t begin, int64_t n,
   for (int64_t i = 0; i < n; ++i) {
     CONVD_RETURN_IF_ERROR(still_wanted());
     const int index = static_cast<int>(begin + i);
-    const absl::Status status =
+    CONVD_RETURN_IF_ERROR(
         DecodeImage(encoded_->files(index), absl::StrCat("images.encoded.files[", index, "]"),
                     {shape_.height, shape_.width, shape_.channels, encoded_->invert()},
-                    pixels.data() + i * images.image_bytes(), file_limits_);
-    // RESOURCE_EXHAUSTED would say that it may be sent again later, but it will be as large then.
-    if (absl::IsResourceExhausted(status)) return absl::InvalidArgumentError(status.message());
-    CONVD_RETURN_IF_ERROR(status);
+                    pixels.data() + i * images.image_bytes(), file_limits_));
   }
   images.pixels = pixels.data();
   images.owner = std::make_shared<HeapArray<uint8_t>>(std::move(pixels));

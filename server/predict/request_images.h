@@ -59,8 +59,9 @@ class RequestImages {
   int64_t bytes(int64_t n) const;
 
   // Images [begin, begin + n): decoded, f32 ones checked to be finite. INVALID_ARGUMENT names the
-  // image. `still_wanted` is asked before each file is decoded, and its error returned: a photo
-  // takes a tenth of a second. REQUIRES: 0 <= begin, 0 <= n, begin + n <= count().
+  // image, RESOURCE_EXHAUSTED what there is no memory for. `still_wanted` is asked before each file
+  // is decoded, and its error returned: a photo takes a tenth of a second. REQUIRES: 0 <= begin, 0
+  // <= n, begin + n <= count().
   absl::StatusOr<ImageSet> Read(int64_t begin, int64_t n,
                                 absl::FunctionRef<absl::Status()> still_wanted) const;
 

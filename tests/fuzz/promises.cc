@@ -34,12 +34,11 @@ void Promise(bool holds, const char* what) {
 }
 
 void PromiseRefusal(const absl::Status& status) {
-  const bool expected = absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status) ||
-                        absl::IsNotFound(status);
+  const bool expected = absl::IsInvalidArgument(status) || absl::IsNotFound(status);
   if (!expected || !absl::StartsWith(status.message(), kFuzzedFile)) {
     std::fprintf(stderr, "%s\n", status.ToString().c_str());
   }
-  Promise(expected, "a refusal is INVALID_ARGUMENT, NOT_FOUND or RESOURCE_EXHAUSTED");
+  Promise(expected, "a refusal is INVALID_ARGUMENT or NOT_FOUND");
   Promise(absl::StartsWith(status.message(), kFuzzedFile), "a refusal begins with the file's name");
   Promise(status.message().size() < 8192, "a refusal is short, whatever the file says");
 }

@@ -31,6 +31,7 @@
 #include "server/auth/tokens_file.h"
 #include "server/models/repository.h"
 #include "server/server.h"
+#include "tests/core/data/samples.h"
 #include "tests/server/datasets/small_datasets.h"
 #include "tests/server/generic_call.h"
 #include "tests/server/http/raw_client.h"
@@ -269,6 +270,12 @@ void StatusCodesTest::Limits() {
                            "Content-Length: ", 5 << 20, "\r\n\r\n"));
   Saw("larger than `--max-message-mb`", Call(kGetModel, get), "larger than max", client.Response(),
       "--max-message-mb", "INVALID_ARGUMENT");
+  v1::PredictRequest photo;
+  photo.mutable_model()->set_name("m");
+  const std::string huge = Sample("huge.png");
+  photo.mutable_images()->mutable_encoded()->add_files(huge);
+  Saw("beyond a limit", Call(kPredict, photo), "images.encoded.files[0]: says",
+      Ask("POST /v1/models/m:predict", huge), "says");
   Saw("fit into the memory", Call(kPredict, Prediction("huge")), "memory",
       Ask("POST /v1/models/huge:predict", PredictionBody()), "memory");
 }

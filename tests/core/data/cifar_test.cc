@@ -57,7 +57,7 @@ TEST(Cifar10Test, MoreSamplesThanAllowedAreRefused) {
   limits.samples = 1;
   EXPECT_TRUE(ReadCifar10(Record(1, 1), "f", limits).ok());
   ExpectError(ReadCifar10(Record(1, 1) + Record(1, 1), "f", limits).status(),
-              absl::StatusCode::kResourceExhausted, "the limit is 1 images");
+              absl::StatusCode::kInvalidArgument, "the limit is 1 images");
 }
 
 TEST(Cifar100Test, TheFineLabelIsTheImages) {

@@ -28,8 +28,7 @@ void ExpectSense(const absl::StatusOr<ImageSet>& images) {
   if (!images.ok()) {
     EXPECT_THAT(std::string(images.status().message()), ::testing::StartsWith("f"));
     EXPECT_THAT(images.status().code(),
-                ::testing::AnyOf(absl::StatusCode::kInvalidArgument, absl::StatusCode::kNotFound,
-                                 absl::StatusCode::kResourceExhausted));
+                ::testing::AnyOf(absl::StatusCode::kInvalidArgument, absl::StatusCode::kNotFound));
     return;
   }
   EXPECT_GT(images->count, 0);

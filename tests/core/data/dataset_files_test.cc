@@ -318,11 +318,11 @@ TEST_F(DatasetFilesTest, TheWholeDatasetIsBounded) {
   limits.dataset_bytes = 5 * (4 + 4);
   EXPECT_TRUE(Read("", {}, {}, limits).ok());
   --limits.dataset_bytes;
-  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kInvalidArgument,
               "t10k-images-idx3-ubyte: with it the dataset has 40 bytes");
   limits = {};
   limits.file_bytes = 20;
-  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(Read("", {}, {}, limits).status(), absl::StatusCode::kInvalidArgument,
               "train-images-idx3-ubyte: has 28 bytes; the limit is 20");
 }
 

@@ -102,14 +102,14 @@ TEST(FileTreeTest, SizesAndCountsAreBoundedBeforeAnythingIsUnpacked) {
     DataLimits limits;
     EXPECT_TRUE(Paths(name, limits).ok());
     limits.decompressed_bytes = 1 << 20;
-    ExpectError(Paths(name, limits).status(), absl::StatusCode::kResourceExhausted,
+    ExpectError(Paths(name, limits).status(), absl::StatusCode::kInvalidArgument,
                 std::string(name) + "/cat/b.png: with it the archive unpacks to more than");
     limits.file_bytes = 1 << 20;
-    ExpectError(Paths(name, limits).status(), absl::StatusCode::kResourceExhausted,
+    ExpectError(Paths(name, limits).status(), absl::StatusCode::kInvalidArgument,
                 "/cat/b.png: has 31");
     limits = {};
     limits.image_files = 1;
-    ExpectError(Paths(name, limits).status(), absl::StatusCode::kResourceExhausted,
+    ExpectError(Paths(name, limits).status(), absl::StatusCode::kInvalidArgument,
                 std::string(name) + ": has more than 1 files");
   }
 }
@@ -165,7 +165,7 @@ TEST_F(ListTreeTest, IsBoundedInDepthAndCount) {
   Put("x");
   DataLimits limits;
   limits.image_files = 1;
-  ExpectError(List(3, limits).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(List(3, limits).status(), absl::StatusCode::kInvalidArgument,
               "here: has more than 1 files");
 }
 

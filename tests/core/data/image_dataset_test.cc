@@ -117,11 +117,11 @@ TEST(ImageDatasetTest, TheDecodedImagesAreBoundedBeforeMemoryIsAskedFor) {
   limits.dataset_bytes = 5 * (4 * 6 + 4);
   EXPECT_TRUE(Read("classes.zip", {}, {}, limits).ok());
   --limits.dataset_bytes;
-  ExpectError(Read("classes.zip", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(Read("classes.zip", {}, {}, limits).status(), absl::StatusCode::kInvalidArgument,
               "classes.zip: its images of 4x6x1 uint8 have more bytes");
   limits = {};
   limits.samples = 4;
-  ExpectError(Read("classes", {}, {}, limits).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(Read("classes", {}, {}, limits).status(), absl::StatusCode::kInvalidArgument,
               "the limit is 4 images");
   limits = {};
   limits.classes = 2;
@@ -134,7 +134,7 @@ TEST(ImageDatasetTest, ASizeIsForImageFilesAndMakesSense) {
   ExpectInvalid(Read("classes", {4, -1, 1}).status(), "image_size.width: got -1");
   ExpectInvalid(Read("classes", {4, 6, 2}).status(), "image_size.channels: got 2; want 1 (grey)");
   ExpectInvalid(Read("classes", {1, 65'536, 1}).status(), "image_size.width: got 65536; want 1 to");
-  ExpectError(Read("classes", {60'000, 60'000, 1}).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(Read("classes", {60'000, 60'000, 1}).status(), absl::StatusCode::kInvalidArgument,
               "image_size: says");
 }
 

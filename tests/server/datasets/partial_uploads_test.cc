@@ -324,7 +324,7 @@ TEST_F(PartialUploadsTest, WhatCantBecomeADatasetIsRemoved) {
     ASSERT_TRUE(Begin(Header("large"))->Write("f", 0, std::string(60, 'x')).ok());
     // What is there from before counts.
     ExpectError(Begin(Header("large"))->Write("g", 0, std::string(41, 'x')),
-                absl::StatusCode::kResourceExhausted, "more than 100 bytes");
+                absl::StatusCode::kInvalidArgument, "more than 100 bytes");
     ExpectGone("large");
   }
   {
@@ -409,7 +409,7 @@ TEST_F(PartialUploadsTest, AHeaderThatIsTooLargeToBeKeptIsRefused) {
     files.set_split("train");
     files.add_images(std::string(64, 'a'));
   }
-  ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kResourceExhausted,
+  ExpectError(registry_->BeginUpload(header).status(), absl::StatusCode::kInvalidArgument,
               "bytes as text; the limit is 4194304");
   EXPECT_THAT(Ids(), IsEmpty());
   EXPECT_TRUE(fs::is_empty(root_ + "/state/tmp"));

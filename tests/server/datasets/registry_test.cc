@@ -396,11 +396,11 @@ TEST_F(DatasetRegistryTest, UploadsThatCantBeAreRefusedAndLeaveNothingBehind) {
   {
     auto upload = registry_->BeginUpload(header);
     ASSERT_TRUE((*upload)->Write("a", 0, std::string(60, 'x')).ok());
-    ExpectError((*upload)->Write("b", 0, std::string(60, 'x')),
-                absl::StatusCode::kResourceExhausted, "more than 100 bytes");
+    ExpectError((*upload)->Write("b", 0, std::string(60, 'x')), absl::StatusCode::kInvalidArgument,
+                "more than 100 bytes");
     EXPECT_EQ(Everything(), before);
-    ExpectError((*upload)->Write("a", 0, "x"), absl::StatusCode::kResourceExhausted, "100");
-    ExpectError((*upload)->Commit().status(), absl::StatusCode::kResourceExhausted, "100");
+    ExpectError((*upload)->Write("a", 0, "x"), absl::StatusCode::kInvalidArgument, "100");
+    ExpectError((*upload)->Commit().status(), absl::StatusCode::kInvalidArgument, "100");
   }
   {
     auto upload = registry_->BeginUpload(header);
