@@ -37,6 +37,19 @@ constexpr int64_t Int8WeightBytes(const Int8Shape& s) {
   return s.kernel_h * Int8Steps(s) * PaddedFilters(s.filters) * kInt8Taps;
 }
 
+// Filters that are computed at a time, and rows of outputs (of them two, of a pool's one).
+inline constexpr int kInt8BlockFilters = 2 * kInt8Filters;
+constexpr int64_t Int8Blocks(const Int8Shape& s) {
+  return (s.filters + kInt8BlockFilters - 1) / kInt8BlockFilters;
+}
+constexpr int64_t Int8Rows(const Int8Shape& s) { return s.pool ? s.out_h / 2 : (s.out_h + 1) / 2; }
+// A convolution's parts, each of an image, a block of its filters and one of the rows above, in
+// this order; any range of them can be computed apart, and comes to the same bits.
+constexpr int64_t Int8Parts(const Int8Shape& s) { return s.images * Int8Blocks(s) * Int8Rows(s); }
+struct Int8Range {
+  int64_t begin = 0, end = 0;
+};
+
 // What a sum of products becomes, by filter (arrays of PaddedFilters(filters)): sum + start, an
 // exact integer, times scale plus offset, one multiply-add in f32. Bytes are that rounded to the
 // nearest (of two the even one), within `least` and 255.
@@ -50,10 +63,10 @@ struct Int8Outputs {
 // saturating. Any thread may call.
 struct Int8Kernels {
   const char* name;
-  // x is bytes from 0 to 255, w from -127 to 127; y floats or bytes, NHWC. REQUIRES: kernel_h *
-  // row_taps <= 65536, or sums pass 32 bits.
-  void (*convolution)(const Int8Shape&, const uint8_t* x, const int8_t* w, const Int8Outputs&,
-                      void* y);
+  // Those outputs of y that are the range's. x is bytes from 0 to 255, w from -127 to 127; y floats
+  // or bytes, NHWC. REQUIRES: kernel_h * row_taps <= 65536, or sums pass 32 bits.
+  void (*convolution)(const Int8Shape&, Int8Range, const uint8_t* x, const int8_t* w,
+                      const Int8Outputs&, void* y);
   // y = x * inverse_scale, rounded as above, + zero, within 0 and 255.
   void (*quantize)(int64_t n, const float* x, float inverse_scale, int32_t zero, uint8_t* y);
 };

@@ -129,21 +129,38 @@ class Int8Layer : public Operation {
   }
 
   void Bind(const Binding& b) const override {
-    const uint8_t* const weights = reinterpret_cast<const uint8_t*>(b.weights);
+    const int8_t* const weights = reinterpret_cast<const int8_t*>(b.weights);
     const int64_t filters = PaddedFilters(shape_.filters);
     const Int8Outputs to{reinterpret_cast<const int32_t*>(weights + Int8WeightBytes(shape_)),
                          b.weights + Int8WeightBytes(shape_) / 4 + filters,
                          b.weights + Int8WeightBytes(shape_) / 4 + 2 * filters};
-    b.forward->push_back({Info(), [this, weights, to, x = b.x, y = b.y,
-                                   scratch = static_cast<uint8_t*>(b.scratch)](MicroBatch&) {
-                            const uint8_t* from = reinterpret_cast<const uint8_t*>(x);
-                            if (copies()) {
-                              Copy(x, scratch);
-                              from = scratch;
-                            }
-                            ActiveInt8Kernels()->convolution(
-                                shape_, from, reinterpret_cast<const int8_t*>(weights), to, y);
-                          }});
+    // Both are cut where they would take longer than about half a millisecond.
+    if (copies()) {
+      const int64_t rows = shape_.images * shape_.in_h;
+      const CallInfo copy = Info(0, InputBytes());
+      ForEachRange(HalfMilliseconds(0, InputBytes() + images_ * in_elements), rows,
+                   [&](int64_t begin, int64_t end) {
+                     b.forward->push_back(
+                         {ShareOf(copy, begin, end, rows),
+                          [this, begin, end, x = b.x, scratch = static_cast<uint8_t*>(b.scratch)](
+                              MicroBatch&) { Copy(x, scratch, begin, end); }});
+                   });
+    }
+    const int64_t parts = Int8Parts(shape_), weight_bytes = Int8WeightBytes(shape_);
+    const CallInfo info =
+        Info(2 * images_ * layer_.out.elements() * shape_.kernel_h * shape_.row_taps,
+             packed_size() * 4 + (copies() ? 0 : InputBytes()) +
+                 images_ * out_elements * (shape_.bytes ? 1 : 4));
+    // As many products as for whole vectors.
+    const int64_t flop = 2 * shape_.images * shape_.out_h * shape_.out_w * weight_bytes;
+    ForEachRange(HalfMilliseconds(flop, weight_bytes), parts, [&](int64_t begin, int64_t end) {
+      b.forward->push_back({ShareOf(info, begin, end, parts),
+                            [this, range = Int8Range{begin, end}, weights, to, y = b.y,
+                             x = copies() ? b.scratch : b.x](MicroBatch&) {
+                              ActiveInt8Kernels()->convolution(
+                                  shape_, range, static_cast<const uint8_t*>(x), weights, to, y);
+                            }});
+    });
   }
 
  private:
@@ -153,26 +170,42 @@ class Int8Layer : public Operation {
   // Whether the kernel reads a copy: bytes of floats, or an image with its padding.
   bool copies() const { return !reads_bytes || padded(); }
 
-  void Copy(const float* x, uint8_t* to) const {
+  // Calls f(begin, end) for ranges of [0, all), one for each half millisecond.
+  template <typename F>
+  static void ForEachRange(double halves, int64_t all, F f) {
+    const int64_t calls = std::clamp<int64_t>(static_cast<int64_t>(halves + 0.5), 1, all);
+    for (int64_t i = 0; i < calls; ++i) f(all * i / calls, all * (i + 1) / calls);
+  }
+
+  // About what so many FLOP take, or so many bytes of memory.
+  static double HalfMilliseconds(int64_t flop, int64_t bytes) {
+    return std::max(static_cast<double>(flop) / (kInt8Speed * kCallFlop),
+                    static_cast<double>(bytes) / (sizeof(float) * kCallFloats));
+  }
+
+  // The rows [begin, end) of all images with their padding; a dense layer has one.
+  void Copy(const float* x, uint8_t* to, int64_t begin, int64_t end) const {
+    const Window& w = layer_.window;
     const float inverse = 1 / input_.scale;
-    const auto bytes = reinterpret_cast<const uint8_t*>(x);
-    if (!padded()) {
-      ActiveInt8Kernels()->quantize(images_ * in_elements, x, inverse, input_.zero, to);
-      return;
-    }
-    const int64_t row = int64_t{layer_.in.width} * layer_.in.channels;
-    const int64_t padded_row = shape_.in_w * shape_.channels;
-    std::memset(to, input_.zero, images_ * shape_.in_h * padded_row);
-    to += layer_.window.pad_top * padded_row + layer_.window.pad_left * shape_.channels;
-    int64_t at = 0;
-    for (int64_t n = 0; n < images_; ++n, to += shape_.in_h * padded_row) {
-      for (int64_t h = 0; h < layer_.in.height; ++h, at += row) {
-        if (reads_bytes) {
-          std::memcpy(to + h * padded_row, bytes + at, row);
-        } else {
-          ActiveInt8Kernels()->quantize(row, x + at, inverse, input_.zero, to + h * padded_row);
-        }
+    const int64_t left = w.pad_left * shape_.channels;
+    const int64_t padding = left + w.pad_right * shape_.channels;
+    const int64_t padded_row = shape_.in_w * shape_.channels, row = padded_row - padding;
+    const int64_t height = shape_.in_h - w.pad_top - w.pad_bottom;
+    to += begin * padded_row;
+    for (int64_t r = begin; r < end; ++r, to += padded_row) {
+      const int64_t h = r % shape_.in_h - w.pad_top;
+      if (h < 0 || h >= height) {
+        std::memset(to, input_.zero, padded_row);
+        continue;
       }
+      const int64_t at = (r / shape_.in_h * height + h) * row;
+      std::memset(to, input_.zero, left);
+      if (reads_bytes) {
+        std::memcpy(to + left, reinterpret_cast<const uint8_t*>(x) + at, row);
+      } else {
+        ActiveInt8Kernels()->quantize(row, x + at, inverse, input_.zero, to + left);
+      }
+      std::memset(to + left + row, input_.zero, padding - left);
     }
   }
 
@@ -191,14 +224,12 @@ class Int8Layer : public Operation {
     return IsDense(layer_) ? at * shape_.filters + f : f * shape_.kernel_h * shape_.row_taps + at;
   }
 
-  CallInfo Info() const {
-    const int64_t flop = 2 * images_ * layer_.out.elements() * shape_.kernel_h * shape_.row_taps;
-    CallInfo info =
-        OwnCall(name(), "forward", IsDense(layer_) ? "nc, weights i4o4" : "nhwc, weights hwi4o4",
-                flop, packed_size());
+  int64_t InputBytes() const { return images_ * in_elements * (reads_bytes ? 1 : 4); }
+  CallInfo Info(int64_t flop, int64_t bytes) const {
+    CallInfo info = OwnCall(name(), "forward",
+                            IsDense(layer_) ? "nc, weights i4o4" : "nhwc, weights hwi4o4", flop, 0);
     info.kernel = absl::StrCat("own:", ActiveInt8Kernels()->name);
-    const auto size = [](bool bytes) { return bytes ? 1 : static_cast<int64_t>(sizeof(float)); };
-    info.bytes += images_ * (in_elements * size(reads_bytes) + out_elements * size(shape_.bytes));
+    info.bytes = bytes;
     return info;
   }
 

@@ -260,13 +260,14 @@ inline void Row(const Task& t, const BlockFunction* blocks, int64_t most, int64_
   }
 }
 
-// An image's outputs of V vectors of filters. A block's sums leave registers for the factors.
+// An image's outputs of V vectors of filters, in some of Int8Rows. A block's sums leave registers
+// for the factors.
 template <int V, bool kPool, bool kBytes>
-void Filters(const Task& t) {
+void Filters(const Task& t, Int8Range rows) {
   if constexpr (kPool) {
     static constexpr BlockFunction kBlocks[] = {
         PooledBlock<1, V, kBytes>, PooledBlock<2, V, kBytes>, PooledBlock<3, V, kBytes>};
-    for (int64_t oh = 0; oh < t.s.out_h / 2; ++oh) Row(t, kBlocks, 3, oh, t.s.out_w / 2);
+    for (int64_t oh = rows.begin; oh < rows.end; ++oh) Row(t, kBlocks, 3, oh, t.s.out_w / 2);
   } else {
     static constexpr BlockFunction kTwoRows[] = {Block<2, 1, V, kBytes>, Block<2, 2, V, kBytes>,
                                                  Block<2, 3, V, kBytes>, Block<2, 4, V, kBytes>,
@@ -275,33 +276,45 @@ void Filters(const Task& t) {
                                                 Block<1, 3, V, kBytes>, Block<1, 4, V, kBytes>,
                                                 Block<1, 5, V, kBytes>, Block<1, 6, V, kBytes>,
                                                 Block<1, 7, V, kBytes>, Block<1, 8, V, kBytes>};
-    int64_t oh = 0;
-    for (; oh + 2 <= t.s.out_h; oh += 2) Row(t, kTwoRows, 6, oh, t.s.out_w);
-    if (oh < t.s.out_h) Row(t, kOneRow, 8, oh, t.s.out_w);
+    for (int64_t oh = 2 * rows.begin; oh < 2 * rows.end; oh += 2) {
+      if (oh + 1 < t.s.out_h) {
+        Row(t, kTwoRows, 6, oh, t.s.out_w);
+      } else {
+        Row(t, kOneRow, 8, oh, t.s.out_w);
+      }
+    }
   }
 }
 
 template <bool kPool, bool kBytes>
-void Images(const Int8Shape& s, const uint8_t* x, const int8_t* w, const Int8Outputs& to, void* y) {
+void Parts(const Int8Shape& s, Int8Range parts, const uint8_t* x, const int8_t* w,
+           const Int8Outputs& to, void* y) {
   const int64_t outputs = (kPool ? (s.out_h / 2) * (s.out_w / 2) : s.out_h * s.out_w) * s.filters;
-  for (int64_t n = 0; n < s.images; ++n) {
-    Task t{s, x, w, to, y, 0};
-    for (int64_t left = PaddedFilters(s.filters); left > 0; left -= 2 * kInt8Filters) {
-      left == kInt8Filters ? Filters<1, kPool, kBytes>(t) : Filters<2, kPool, kBytes>(t);
-      t.f += 2 * kInt8Filters;
-      t.w += 2 * kInt8Filters * kInt8Taps;
-    }
-    x += s.in_h * s.in_w * s.channels;
-    y = static_cast<char*>(y) + outputs * (kBytes ? 1 : int64_t{sizeof(float)});
+  const int64_t rows = Int8Rows(s), blocks = Int8Blocks(s);
+  while (parts.begin < parts.end) {
+    const int64_t n = parts.begin / rows / blocks, row = parts.begin % rows;
+    const int64_t f = parts.begin / rows % blocks * kInt8BlockFilters;
+    const Int8Range of{row,
+                       rows - row < parts.end - parts.begin ? rows : row + parts.end - parts.begin};
+    const Task t{s,
+                 x + n * s.in_h * s.in_w * s.channels,
+                 w + f * kInt8Taps,
+                 to,
+                 static_cast<char*>(y) + n * outputs * (kBytes ? 1 : int64_t{sizeof(float)}),
+                 f};
+    s.filters - f <= kInt8Filters ? Filters<1, kPool, kBytes>(t, of)
+                                  : Filters<2, kPool, kBytes>(t, of);
+    parts.begin += of.end - of.begin;
   }
 }
 
-void Convolution(const Int8Shape& s, const uint8_t* x, const int8_t* w, const Int8Outputs& to,
-                 void* y) {
+void Convolution(const Int8Shape& s, Int8Range parts, const uint8_t* x, const int8_t* w,
+                 const Int8Outputs& to, void* y) {
   if (s.pool) {
-    s.bytes ? Images<true, true>(s, x, w, to, y) : Images<true, false>(s, x, w, to, y);
+    s.bytes ? Parts<true, true>(s, parts, x, w, to, y) : Parts<true, false>(s, parts, x, w, to, y);
   } else {
-    s.bytes ? Images<false, true>(s, x, w, to, y) : Images<false, false>(s, x, w, to, y);
+    s.bytes ? Parts<false, true>(s, parts, x, w, to, y)
+            : Parts<false, false>(s, parts, x, w, to, y);
   }
 }
 

@@ -25,4 +25,19 @@ CallInfo OneDnnCall(const std::string& layer, const char* pass, const std::strin
   return info;
 }
 
+CallInfo ShareOf(const CallInfo& whole, int64_t begin, int64_t end, int64_t all) {
+  // In doubles, whose products don't overflow.
+  const auto share = [&](int64_t of) {
+    const auto until = [&](int64_t at) {
+      return static_cast<int64_t>(static_cast<double>(of) / static_cast<double>(all) *
+                                  static_cast<double>(at));
+    };
+    return (end == all ? of : until(end)) - until(begin);
+  };
+  CallInfo part = whole;
+  part.flop = share(whole.flop);
+  part.bytes = share(whole.bytes);
+  return part;
+}
+
 }  // namespace convd

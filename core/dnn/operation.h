@@ -17,9 +17,12 @@
 namespace convd {
 
 // A call of this many FLOP takes about half a millisecond on one core with AVX2 or AVX-512 (100 to
-// 210 GFLOP/s); Winograd's convolutions do so many times as many, counted as the direct method's.
+// 210 GFLOP/s); Winograd's convolutions do so many times as many, counted as the direct method's,
+// and those on bytes.
 inline constexpr double kCallFlop = 72e6;
-inline constexpr double kWinogradSpeed = 2;
+inline constexpr double kWinogradSpeed = 2, kInt8Speed = 4;
+// So is one that reads or writes this many floats beyond the caches, at some 10 GB/s.
+inline constexpr double kCallFloats = 1.25e6;
 
 // Whether a max pool's window has more positions than a byte can tell apart.
 inline bool WideWindow(const Window& w) { return int64_t{w.kernel_h} * w.kernel_w > 256; }
@@ -38,6 +41,9 @@ CallInfo OwnCall(const std::string& layer, const char* pass, const std::string& 
 CallInfo OneDnnCall(const std::string& layer, const char* pass, const std::string& layout,
                     int64_t flop, int64_t floats, const std::string& impl_info,
                     bool elementwise = false);
+
+// Of a call that is cut into ranges of [0, all): what [begin, end) has of `whole`. They add up.
+CallInfo ShareOf(const CallInfo& whole, int64_t begin, int64_t end, int64_t all);
 
 // The buffers that an operation is bound to, in one workspace. Null where the plan has no use for
 // one.

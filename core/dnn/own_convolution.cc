@@ -232,18 +232,7 @@ class WinogradConvolution : public OwnConvolution {
     for (int64_t i = 0; i < calls; ++i) {
       const TileRange range{std::min(blocks * i / calls * shape.block, tiles),
                             std::min(blocks * (i + 1) / calls * shape.block, tiles)};
-      // In doubles, whose products don't overflow; the parts add up to the whole.
-      const auto share = [&](int64_t of) {
-        const auto until = [&](int64_t tile) {
-          return static_cast<int64_t>(static_cast<double>(of) / static_cast<double>(tiles) *
-                                      static_cast<double>(tile));
-        };
-        return (range.end == tiles ? of : until(range.end)) - until(range.begin);
-      };
-      CallInfo part = whole;
-      part.flop = share(whole.flop);
-      part.bytes = share(whole.bytes);
-      f(part, range);
+      f(ShareOf(whole, range.begin, range.end, tiles), range);
     }
   }
 

@@ -13,8 +13,8 @@ constexpr int kSlice = 16;  // what the kernels take filters and units by
 // Beyond this, about a millisecond, a call of a single image is cut. Not sooner: each slice reads
 // the layer's input anew.
 constexpr double kMostCallFlop = 2 * kCallFlop;
-// Weights are read once for each image or few, at some 10 GB/s: as long as so many FLOP.
-constexpr double kCallWeights = 1.25e6, kMostCallWeights = 2 * kCallWeights;
+// Weights are read once for each image or few.
+constexpr double kMostCallFloats = 2 * kCallFloats;
 
 // Of the longest call for one image, where the slice has `channels` of the output.
 double LongestCall(GraphLayer layer, int channels, ConvolutionKernel kernel, bool training) {
@@ -231,10 +231,10 @@ std::vector<GraphLayer> SlicesOf(const GraphLayer& layer, ConvolutionKernel kern
            Weights(layer, channels) <= weights;
   };
   int channels = all;
-  if (!fits(all, kMostCallFlop, kMostCallWeights)) {
+  if (!fits(all, kMostCallFlop, kMostCallFloats)) {
     // Winograd's slices transform the input anew, so those are as long as may be.
     const double flop = kernel == ConvolutionKernel::kWinograd ? kMostCallFlop : kCallFlop;
-    for (int count = 2; channels > kSlice && !fits(channels, flop, kCallWeights); ++count) {
+    for (int count = 2; channels > kSlice && !fits(channels, flop, kCallFloats); ++count) {
       channels = (all + count * kSlice - 1) / (count * kSlice) * kSlice;
     }
   }

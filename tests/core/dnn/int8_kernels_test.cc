@@ -127,7 +127,7 @@ class Int8KernelsTest : public ::testing::Test {
   }
 };
 
-// Of the shape with and without a pool, a ReLU and bytes.
+// Of the shape with and without a pool, a ReLU and bytes, at once and in ranges of parts.
 void ExpectExact(Int8Shape s) {
   const Data d(s);
   std::vector<uint8_t> x = d.x;
@@ -143,14 +143,21 @@ void ExpectExact(Int8Shape s) {
         SCOPED_TRACE(Text(s));
         const std::vector<float> want = ReferenceOutputs(s, d);
         const Int8Outputs to{d.start.data(), d.scale.data(), d.offset.data()};
-        std::vector<float> got(want.size() + 1, -3.0f);
-        std::vector<uint8_t> got_bytes(want.size() + 1, 99);
-        kKernelsVnni.convolution(s, x.data(), d.packed.data(), to,
-                                 bytes ? static_cast<void*>(got_bytes.data()) : got.data());
-        for (size_t i = 0; i < want.size(); ++i)
-          ASSERT_EQ(bytes ? static_cast<float>(got_bytes[i]) : got[i], want[i]) << "at " << i;
-        EXPECT_EQ(got.back(), -3.0f) << "written beyond the end";
-        EXPECT_EQ(got_bytes.back(), 99) << "written beyond the end";
+        const int64_t parts = Int8Parts(s);
+        for (const int64_t range : {parts, int64_t{1}, int64_t{3}}) {
+          SCOPED_TRACE(absl::StrCat("parts by ", range));
+          std::vector<float> got(want.size() + 1, -3.0f);
+          std::vector<uint8_t> got_bytes(want.size() + 1, 99);
+          for (int64_t begin = 0; begin < parts; begin += range) {
+            kKernelsVnni.convolution(s, {begin, std::min(begin + range, parts)}, x.data(),
+                                     d.packed.data(), to,
+                                     bytes ? static_cast<void*>(got_bytes.data()) : got.data());
+          }
+          for (size_t i = 0; i < want.size(); ++i)
+            ASSERT_EQ(bytes ? static_cast<float>(got_bytes[i]) : got[i], want[i]) << "at " << i;
+          EXPECT_EQ(got.back(), -3.0f) << "written beyond the end";
+          EXPECT_EQ(got_bytes.back(), 99) << "written beyond the end";
+        }
       }
     }
   }
@@ -197,8 +204,8 @@ TEST_F(Int8KernelsTest, OutputsThatNoIntegerHoldsSaturate) {
     for (const int32_t least : {0, 17}) {
       s.least = least;
       std::vector<uint8_t> y(3 * 32, 99);
-      kKernelsVnni.convolution(s, x.data(), w.data(), {start.data(), scale.data(), offset.data()},
-                               y.data());
+      kKernelsVnni.convolution(s, {0, Int8Parts(s)}, x.data(), w.data(),
+                               {start.data(), scale.data(), offset.data()}, y.data());
       for (size_t i = 0; i < y.size(); ++i)
         ASSERT_EQ(y[i], i % 2 == 0 ? 255 : least) << "scale " << large << " at " << i;
     }
@@ -215,8 +222,8 @@ TEST_F(Int8KernelsTest, SumsOfTheMostTapsDontOverflow) {
     const std::vector<int32_t> start(16, 0);
     const std::vector<float> scale(16, 1.0f), offset(16, 0.0f);
     float y = 0;
-    kKernelsVnni.convolution(s, x.data(), w.data(), {start.data(), scale.data(), offset.data()},
-                             &y);
+    kKernelsVnni.convolution(s, {0, Int8Parts(s)}, x.data(), w.data(),
+                             {start.data(), scale.data(), offset.data()}, &y);
     EXPECT_EQ(y, static_cast<float>(int64_t{255} * weight * 65536));
   }
 }

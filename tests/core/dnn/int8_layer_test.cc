@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/dnn/calibration.h"
+#include "core/dnn/explain.h"
 #include "core/dnn/inference_model.h"
 #include "core/dnn/precision.h"
 #include "core/exec/executor.h"
@@ -140,10 +142,10 @@ class Int8LayerTest : public ::testing::Test {
     return quantization.ok() ? *quantization : v1::Quantization();
   }
 
-  void ExpectTheReferences(const Graph& graph, bool floats) {
+  void ExpectTheReferences(const Graph& graph, bool floats, int count = 21) {
     SCOPED_TRACE(floats ? "floats" : "bytes");
     const std::vector<float> parameters = RandomParameters(graph, 3);
-    const Pictures pictures(graph, 21, floats);
+    const Pictures pictures(graph, count, floats);
     const v1::Quantization quantization = CalibrateOn(graph, parameters, pictures.images);
     auto model = CompileInferenceModel(
         graph, parameters, {.precision = v1::PRECISION_INT8, .quantization = &quantization});
@@ -215,6 +217,78 @@ TEST_F(Int8LayerTest, EveryKindOfLayerComputesWhatTheArithmeticSays) {
       ExpectTheReferences(graph, false);
       ExpectTheReferences(graph, true);
     }
+  }
+}
+
+// FLOP of each call of layer "wide" that has any, and how many others it has, in a plan for one
+// image.
+struct WideCalls {
+  std::vector<int64_t> flop;
+  int copies = 0;
+};
+WideCalls CallsOfWide(const Graph& graph) {
+  v1::Quantization quantization;
+  for (const GraphLayer& layer : graph.layers()) {
+    if (!HasWeights(layer)) continue;
+    v1::InputRange& range = *quantization.add_inputs();
+    range.set_layer(layer.name);
+    range.set_high(1);
+  }
+  auto calls = PlanCalls(graph, {.precision = v1::PRECISION_INT8, .quantization = &quantization});
+  EXPECT_TRUE(calls.ok()) << calls.status();
+  WideCalls wide;
+  for (const CallInfo& call : *calls) {
+    if (call.layer.substr(0, 4) != "wide") continue;  // "wide+max_pool2d"
+    if (call.flop > 0) {
+      wide.flop.push_back(call.flop);
+    } else {
+      ++wide.copies;
+    }
+  }
+  return wide;
+}
+
+// Half a millisecond is 288 MFLOP of 8 bits, or 5 MB: a call is of up to half as many again.
+TEST_F(Int8LayerTest, CallsThatWouldKeepPredictionsWaitingAreCut) {
+  const auto wide = [](int extent, int filters) {
+    return CallsOfWide(GraphOf(absl::StrCat(
+        "input { height: ", extent, " width: ", extent,
+        " channels: 64 } layers { name: 'wide' conv { filters: ", filters,
+        " kernel: 3 padding: PADDING_SAME } } layers { flatten {} } layers { dense { units: 3 } "
+        "}")));
+  };
+  EXPECT_EQ(wide(15, 256).flop, (std::vector<int64_t>{2 * 15 * 15 * 9 * 64 * 256}));
+  // 2 * 64 * 64 * 9 * 64 * 256 are 1208 MFLOP; eight blocks of filters of 32 pairs of rows each.
+  EXPECT_EQ(wide(64, 256).flop, std::vector<int64_t>(4, int64_t{2} * 64 * 64 * 9 * 64 * 64));
+  // Where there are few filters, by rows. They are computed as 16.
+  const WideCalls few = wide(300, 8);
+  EXPECT_EQ(few.flop.size(), 6u);
+  for (const int64_t flop : few.flop) EXPECT_LE(2 * flop, 3 * 288'000'000 / 2);
+  // 300 x 300 x 64 bytes are 5.8 MB, read and written.
+  EXPECT_EQ(few.copies, 2);
+  EXPECT_EQ(wide(15, 256).copies, 1);
+  // 32 blocks of units, of 25,000 weights each.
+  EXPECT_EQ(CallsOfWide(GraphOf("input { height: 1 width: 1 channels: 25000 } layers { flatten {} "
+                                "} layers { name: 'wide' dense { units: 1000 } }"))
+                .flop,
+            (std::vector<int64_t>{9375000, 9375000, 10937500, 9375000, 10937500}));
+}
+
+TEST_F(Int8LayerTest, CutLayersComputeWhatTheArithmeticSays) {
+  for (const std::string network : {
+           // By rows, the copy as well, with a pool, and bytes behind it.
+           "input { height: 440 width: 440 channels: 8 } layers { name: 'wide' conv { filters: 17 "
+           "kernel: [5, 1] padding: PADDING_SAME activation: ACTIVATION_RELU } } layers { max_pool "
+           "{ size: 2 } } layers { conv { filters: 3 kernel: 3 stride: 9 } } layers { flatten {} } "
+           "layers { dense { units: 3 } }",
+           // By filters.
+           "input { height: 1 width: 1 channels: 17000 } layers { flatten {} } "
+           "layers { name: 'wide' dense { units: 470 } } layers { dense { units: 3 } }",
+       }) {
+    SCOPED_TRACE(network);
+    const Graph graph = GraphOf(network);
+    EXPECT_GT(CallsOfWide(graph).flop.size(), 1u);
+    ExpectTheReferences(graph, true, 1);
   }
 }
 
