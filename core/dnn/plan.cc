@@ -94,7 +94,9 @@ class CompiledPlan : public Plan {
     AddOperations(graph_.input());
     Prepare();
     if (!operations_.empty() && operations_[0]->uses_reference_kernel() &&
-        graph_.input().channels < kPaddedInputChannels) {
+        graph_.input().channels < kPaddedInputChannels &&
+        // Of one with groups more channels would be other ones.
+        std::find_if(graph_.layers().begin(), graph_.layers().end(), HasWeights)->groups == 1) {
       input_.channels = kPaddedInputChannels;
       AddOperations(input_);
       Prepare();
@@ -261,7 +263,8 @@ class CompiledPlan : public Plan {
       if (kernel != ConvolutionKernel::kOneDnn) {
         operations.push_back(NewOwnConvolution(slice, kernel, options, with));
       } else if (layer.kind == LayerKind::kConv2D) {
-        operations.push_back(NewConvolution(slice, in, options, fused.relu));
+        operations.push_back(
+            NewConvolution(slice, layer.groups > 1 ? slice.in : in, options, fused.relu));
       } else {
         operations.push_back(NewDense(slice, options.images, options.training, fused.relu));
       }
@@ -428,8 +431,9 @@ void ForEachLayerFlop(const Graph& graph, Take take) {
     const GraphLayer& layer = graph.layers()[i];
     double flop = 0;
     if (layer.kind == LayerKind::kConv2D) {
-      flop = 2.0 * layer.out.elements() * layer.window.kernel_h * layer.window.kernel_w *
-             layer.in.channels / layer.groups;
+      flop = layer.groups > 1 ? GroupedFlop(layer)
+                              : 2.0 * layer.out.elements() * layer.window.kernel_h *
+                                    layer.window.kernel_w * layer.in.channels;
       if (ChooseConvolutionKernel(graph, i, first) == ConvolutionKernel::kWinograd)
         flop /= kWinogradSpeed;
       first = false;

@@ -131,8 +131,8 @@ class Plan {
                                 absl::FunctionRef<bool()> at_cut) const = 0;
 };
 
-// The FLOP of one image forward, Winograd's convolutions counted as half of the direct method's:
-// about as its time goes. From shapes alone.
+// The FLOP of one image forward, Winograd's convolutions counted as half of the direct method's,
+// those with groups by GroupedFlop: about as its time goes. From shapes alone.
 double ImageFlop(const Graph& graph);
 
 // How many images make a micro-batch of a batch of `batch`: as many as keep the largest call near

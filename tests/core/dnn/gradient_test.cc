@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/dnn/aligned_buffer.h"
+#include "core/dnn/explain.h"
 #include "core/dnn/plan.h"
 #include "core/dnn/precision.h"
 #include "core/nn/graph.h"
@@ -228,6 +229,55 @@ TEST_P(GradientTest, InBf16IsNearF32s) {
     }
     EXPECT_LE(std::sqrt(difference), 0.05 * std::sqrt(norm));
   }
+}
+
+// Too large for finite differences: against the same layer without groups, whose kernel is zero
+// where a group doesn't read.
+TEST(GradientOfGroups, OfACutLayerIsThatOfOneWithoutGroups) {
+  const auto graph = [](const std::string& layer) {
+    auto network = ParseNetwork(
+        "name: 'n' input { height: 40 width: 40 channels: 3 } layers { conv "
+        "{ filters: 128 kernel: 1 } } layers { conv { filters: 96 kernel: 3 " +
+            layer +
+            " activation: ACTIVATION_RELU } } layers { average_pool { size: "
+            "9 } } layers { flatten {} } layers { dense { units: 3 } }",
+        "n");
+    EXPECT_TRUE(network.ok()) << network.status();
+    return *Graph::Create(*network);
+  };
+  constexpr int kGroups = 2, kIn = 128, kOut = 96, kTaps = 9;
+  const Graph grouped = graph("groups: 2"), whole = graph("");
+  const auto calls = PlanCalls(grouped, {.training = true});
+  ASSERT_TRUE(calls.ok()) << calls.status();
+  EXPECT_GT(std::count_if(calls->begin(), calls->end(),
+                          [](const CallInfo& c) { return c.pass == "backward_data"; }),
+            2)
+      << "it isn't cut";
+  // Where each of the grouped network's parameters is among the whole one's.
+  std::vector<int64_t> place;
+  const Parameter& kernel = grouped.parameters()[grouped.layers()[1].kernel];
+  const int64_t zeros = whole.parameter_count() - grouped.parameter_count();
+  for (int64_t i = 0; i < grouped.parameter_count(); ++i) {
+    const int64_t at = i - kernel.offset, row = kIn / kGroups * kTaps;
+    if (at < 0 || at >= kernel.elements) {
+      place.push_back(at < 0 ? i : i + zeros);
+    } else {
+      const int64_t filter = at / row, group = filter / (kOut / kGroups);
+      place.push_back(kernel.offset + filter * kIn * kTaps + group * row + at % row);
+    }
+  }
+  const std::vector<float> initial = RandomParameters(grouped, 5);
+  std::vector<float> with_zeros(whole.parameter_count());
+  for (size_t i = 0; i < initial.size(); ++i) with_zeros[place[i]] = initial[i];
+  const ImageSet images = RandomImages(grouped, 3);
+  PlanGradient want, got;
+  ASSERT_TRUE(RunPlan(whole, with_zeros, images, 2, &want).ok());
+  ASSERT_TRUE(RunPlan(grouped, initial, images, 2, &got).ok());
+  EXPECT_NEAR(got.loss, want.loss, 1e-5 * want.loss);
+  double largest = 0;
+  for (const double value : want.gradient) largest = std::max(largest, std::abs(value));
+  for (size_t i = 0; i < place.size(); ++i)
+    ASSERT_NEAR(got.gradient[i], want.gradient[place[i]], 1e-4 * largest) << "parameter " << i;
 }
 
 constexpr Case kConvolutions[] = {

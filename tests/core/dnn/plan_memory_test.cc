@@ -136,6 +136,11 @@ TEST(PlanMemory, OfEveryKindOfLayerIsNearWhatPlansAllocate) {
        "layers { conv { filters: 64 kernel: 1 } } layers { conv { filters: 64 kernel: 3 groups: 4 "
        "} }",
        48, 4},
+      {"groups that are cut",
+       "layers { conv { filters: 256 kernel: 1 } } layers { conv { filters: 256 kernel: 3 groups: "
+       "64 activation: ACTIVATION_RELU } } layers { max_pool { size: 4 } } layers { conv { "
+       "filters: 512 kernel: 5 groups: 2 activation: ACTIVATION_RELU } }",
+       48, 3},
       {"dilated",
        "layers { conv { filters: 48 kernel: 3 dilation: 2 } } layers { conv { filters: 40 kernel: "
        "3 "

@@ -136,6 +136,9 @@ TEST_P(SplitLayer, ComputesWhatTheWholeLayerDoes) {
     const auto operation = [&](int channels) -> std::unique_ptr<Operation> {
       GraphLayer part = layer;
       part.out.channels = channels;
+      const int group = layer.out.channels / layer.groups;
+      part.groups = std::max(1, channels / group);
+      part.in.channels = layer.in.channels / layer.groups * part.groups;
       FusedLayers with = fused;
       GraphLayer pool;
       if (fused.pool != nullptr) {
@@ -145,7 +148,7 @@ TEST_P(SplitLayer, ComputesWhatTheWholeLayerDoes) {
       }
       if (layer.kind == LayerKind::kDense) return NewDense(part, kImages, training, fused.relu);
       if (kernel == ConvolutionKernel::kOneDnn) {
-        return NewConvolution(part, layer.in, options, fused.relu);
+        return NewConvolution(part, part.in, options, fused.relu);
       }
       return NewOwnConvolution(part, kernel, options, with);
     };
@@ -159,6 +162,12 @@ TEST_P(SplitLayer, ComputesWhatTheWholeLayerDoes) {
     const Result want = RunOperation(*whole, graph, training, fused.pool == nullptr);
     const Result got = RunOperation(*split, graph, training, fused.pool == nullptr);
     EXPECT_EQ(got.flop, want.flop);
+    if (layer.groups > 1 && GetParam().slices[0] >= layer.out.channels / layer.groups) {
+      EXPECT_EQ(got.y, want.y);
+      EXPECT_EQ(got.dx, want.dx);
+      EXPECT_EQ(got.kernel_gradient, want.kernel_gradient);
+      EXPECT_EQ(got.bias_gradient, want.bias_gradient);
+    }
     ExpectNear(got.y, want.y, "y");
     ExpectNear(got.dx, want.dx, "dx");
     ExpectNear(got.kernel_gradient, want.kernel_gradient, "kernel");
@@ -198,6 +207,29 @@ INSTANTIATE_TEST_SUITE_P(Kernels, SplitLayer,
                 layers { flatten {} } layers { dense { units: 3 } })",
                                                 ConvolutionKernel::kWinograd,
                                                 {16, 16, 16}},
+                                           Case{"Groups",
+                                                R"(input { height: 7 width: 6 channels: 3 }
+                layers { conv { filters: 40 kernel: 2 } }
+                layers { conv { filters: 24 kernel: 3 groups: 8 padding: PADDING_SAME
+                                activation: ACTIVATION_RELU } }
+                layers { flatten {} } layers { dense { units: 3 } })",
+                                                ConvolutionKernel::kOneDnn,
+                                                {9, 9, 6}},
+                                           Case{"Depthwise",
+                                                R"(input { height: 9 width: 9 channels: 3 }
+                layers { conv { filters: 40 kernel: 2 } }
+                layers { conv { filters: 40 kernel: 3 groups: 40 stride: 2 } }
+                layers { flatten {} } layers { dense { units: 3 } })",
+                                                ConvolutionKernel::kOneDnn,
+                                                {16, 16, 8}},
+                                           Case{"PartsOfGroups",
+                                                R"(input { height: 7 width: 6 channels: 3 }
+                layers { conv { filters: 48 kernel: 2 } }
+                layers { conv { filters: 80 kernel: 3 groups: 2 padding: PADDING_SAME
+                                activation: ACTIVATION_RELU } }
+                layers { flatten {} } layers { dense { units: 3 } })",
+                                                ConvolutionKernel::kOneDnn,
+                                                {16, 16, 8, 16, 16, 8}},
                                            Case{"Dense",
                                                 R"(input { height: 1 width: 1 channels: 30 }
                 layers { flatten {} }
@@ -241,6 +273,11 @@ TEST(SlicesOf, KeepCallsBelowAMillisecond) {
          layers { conv { filters: 256 kernel: 3 padding: PADDING_SAME } } layers { max_pool {} }
          layers { conv { filters: 250 kernel: 5 padding: PADDING_SAME } }
          layers { flatten {} } layers { dense { units: 10 } })",
+      // Groups that are too long themselves.
+      R"(input { height: 14 width: 14 channels: 3 }
+         layers { conv { filters: 512 kernel: 1 } }
+         layers { conv { filters: 512 kernel: 3 groups: 2 padding: PADDING_SAME } }
+         layers { flatten {} } layers { dense { units: 10 } })",
   };
   for (const char* const network : networks) {
     const Graph graph = GraphOf(network);
@@ -270,6 +307,68 @@ TEST(SlicesOf, CutsALayerOnlyWhereAnImageOfItIsTooLong) {
   EXPECT_EQ(Channels(layer(200), 0, true), (std::vector<int>{200}));
   EXPECT_EQ(Channels(layer(201), 0, true), (std::vector<int>{80, 80, 41}));
   EXPECT_EQ(Channels(layer(256), 0, false), (std::vector<int>{96, 96, 64}));
+}
+
+struct GroupedSlices {
+  std::vector<int> groups, in, out;
+};
+// Of a layer of 3x3 on `extent` x `extent` pixels.
+GroupedSlices CutGroups(int extent, int in, int out, int groups) {
+  const std::string text = std::to_string(extent);
+  const Graph graph =
+      GraphOf("input { height: " + text + " width: " + text + " channels: " + std::to_string(in) +
+              " } layers { conv { kernel: 3 padding: PADDING_SAME filters: " + std::to_string(out) +
+              " groups: " + std::to_string(groups) +
+              " } } layers { flatten {} } layers { dense { units: 3 } }");
+  GroupedSlices slices;
+  for (const GraphLayer& s : SlicesOf(graph.layers()[0], ConvolutionKernel::kOneDnn, true)) {
+    slices.groups.push_back(s.groups);
+    slices.in.push_back(s.in.channels);
+    slices.out.push_back(s.out.channels);
+  }
+  return slices;
+}
+
+TEST(SlicesOf, CutsBetweenGroups) {
+  // 2 x 32 x 32 x 9 x 32 x 32 FLOP a group are 18.9e6: 7 are the most of a whole layer, 3 of a
+  // slice.
+  EXPECT_EQ(CutGroups(32, 224, 224, 7).groups, (std::vector<int>{7}));
+  GroupedSlices slices = CutGroups(32, 256, 256, 8);
+  EXPECT_EQ(slices.groups, (std::vector<int>{3, 3, 2}));
+  EXPECT_EQ(slices.in, (std::vector<int>{96, 96, 64}));
+  EXPECT_EQ(slices.out, slices.in);
+  // Four channels take as long as 16 in a vector: 2 x 32 x 32 x 9 x 4 x 16 FLOP are 1.18e6 a group.
+  EXPECT_EQ(CutGroups(32, 488, 488, 122).groups, (std::vector<int>{122}));
+  EXPECT_EQ(CutGroups(32, 492, 492, 123).groups, (std::vector<int>{41, 41, 41}));
+  // 2 x 14 x 14 x 9 x 256 FLOP a filter are 0.90e6: 79 are the most of a slice.
+  slices = CutGroups(14, 512, 512, 2);
+  EXPECT_EQ(slices.groups, std::vector<int>(8, 1));
+  EXPECT_EQ(slices.in, std::vector<int>(8, 256));
+  EXPECT_EQ(slices.out, std::vector<int>(8, 64));
+}
+
+// What they read and write beyond the caches takes longer than what they compute: 2 x 128 x 128
+// floats a channel, of which 38 are the most of a slice.
+TEST(SlicesOf, CutsDepthwiseLayersByWhatTheyReadAndWrite) {
+  EXPECT_EQ(CutGroups(128, 76, 76, 76).groups, (std::vector<int>{76}));
+  EXPECT_EQ(CutGroups(128, 77, 77, 77).groups, (std::vector<int>{32, 32, 13}));
+}
+
+// As does a micro-batch of them.
+TEST(MicroBatchImages, CountsWhatLayersWithGroupsTake) {
+  const auto images = [](const std::string& layer) {
+    return MicroBatchImages(
+        GraphOf(
+            "input { height: 112 width: 112 channels: 8 } layers { conv { filters: 32 kernel: 1 "
+            "} } layers { " +
+            layer +
+            " } layers { average_pool { size: 8 } } layers { flatten {} } layers { "
+            "dense { units: 3 } }"),
+        1000);
+  };
+  EXPECT_EQ(images("max_pool {}"), 4);
+  // 2 x 112 x 112 x 32 floats are 0.8e6, of which a call takes 1.25e6.
+  EXPECT_EQ(images("conv { filters: 32 kernel: 3 groups: 32 }"), 1);
 }
 
 // Weights that are read once an image are as slow as memory.
