@@ -69,6 +69,10 @@ std::vector<GraphLayer> GroupedSlicesOf(const GraphLayer& layer, bool training) 
   std::vector<GraphLayer> slices;
   for (int begin = 0; begin < layer.groups; begin += groups) {
     const GraphLayer slice = GroupsOf(layer, std::min(groups, layer.groups - begin));
+    if (slice.groups > 1) {
+      slices.push_back(slice);
+      continue;
+    }
     for (GraphLayer& part : SlicesOf(slice, ConvolutionKernel::kOneDnn, training)) {
       slices.push_back(std::move(part));
     }

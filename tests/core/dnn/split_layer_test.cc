@@ -352,6 +352,9 @@ TEST(SlicesOf, CutsBetweenGroups) {
 TEST(SlicesOf, CutsDepthwiseLayersByWhatTheyReadAndWrite) {
   EXPECT_EQ(CutGroups(128, 76, 76, 76).groups, (std::vector<int>{76}));
   EXPECT_EQ(CutGroups(128, 77, 77, 77).groups, (std::vector<int>{32, 32, 13}));
+  // The kernels take no less than 16.
+  EXPECT_EQ(CutGroups(400, 40, 40, 40).groups, (std::vector<int>{16, 16, 8}));
+  EXPECT_EQ(CutGroups(400, 16, 16, 16).groups, (std::vector<int>{16}));
 }
 
 // As does a micro-batch of them.
