@@ -14,16 +14,25 @@ namespace convd {
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(int64_t floats)
+  explicit AlignedBuffer(int64_t floats) : AlignedBuffer(floats, [] {}) {}
+  // Calls `cut` between pieces: memory that nobody has touched yet takes some 0.5 ms a megabyte.
+  template <typename F>
+  AlignedBuffer(int64_t floats, F cut)
       : size_(floats), data_(static_cast<float*>(std::aligned_alloc(64, RoundedBytes(floats)))) {
     if (data_ == nullptr) throw std::bad_alloc();  // as new would; caught where plans are built
-    std::memset(data_.get(), 0, RoundedBytes(floats));
+    const size_t bytes = RoundedBytes(floats);
+    for (size_t begin = 0; begin < bytes; begin += kPiece) {
+      if (begin > 0) cut();
+      std::memset(reinterpret_cast<char*>(data_.get()) + begin, 0,
+                  bytes - begin < kPiece ? bytes - begin : kPiece);
+    }
   }
 
   float* data() const { return data_.get(); }
   int64_t size() const { return size_; }
 
  private:
+  static constexpr size_t kPiece = 1 << 20;
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };

@@ -87,7 +87,7 @@ class CompiledModel : public InferenceModel {
       batch.scattered = images.subspan(done, n);
       batch.samples = absl::MakeConstSpan(samples).subspan(0, n);
       batch.probabilities = probabilities.data() + done * graph_.classes();
-      CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, size->Take());
+      CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, size->Take(at_cut));
       const absl::Status status = size->plan->RunPhase(0, *workspace, batch, at_cut);
       size->Return(std::move(workspace));
       CONVD_RETURN_IF_ERROR(status);
@@ -104,7 +104,7 @@ class CompiledModel : public InferenceModel {
     mutable absl::Mutex mutex;
     mutable std::vector<std::unique_ptr<Workspace>> idle ABSL_GUARDED_BY(mutex);
 
-    absl::StatusOr<std::unique_ptr<Workspace>> Take() const {
+    absl::StatusOr<std::unique_ptr<Workspace>> Take(absl::FunctionRef<bool()> at_cut) const {
       {
         absl::MutexLock lock(&mutex);
         if (!idle.empty()) {
@@ -113,7 +113,7 @@ class CompiledModel : public InferenceModel {
           return workspace;
         }
       }
-      return plan->NewWorkspace(weights, nullptr, [] { return true; });
+      return plan->NewWorkspace(weights, nullptr, at_cut);
     }
     void Return(std::unique_ptr<Workspace> workspace) const {
       absl::MutexLock lock(&mutex);

@@ -299,9 +299,10 @@ class CompiledPlan : public Plan {
     const int64_t n = options_.images;
     int64_t scratch_bytes = 64;
     for (const auto& o : operations_) scratch_bytes = std::max(scratch_bytes, o->scratch_bytes());
-    w.scratch = AlignedBuffer((scratch_bytes + 3) / 4);
+    const auto cut = [&] { at_cut(); };  // whether it stops is asked again below
+    w.scratch = AlignedBuffer((scratch_bytes + 3) / 4, cut);
     auto buffer = [&](int64_t elements) {
-      w.buffers.emplace_back(n * elements);
+      w.buffers.emplace_back(n * elements, cut);
       return w.buffers.back().data();
     };
 

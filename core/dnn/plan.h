@@ -120,7 +120,7 @@ class Plan {
   virtual absl::Status Derive(int part, const float* packed, float* derived) const = 0;
 
   // `packed` and `derived` are the caller's and outlive the workspace. A large one takes a while:
-  // `at_cut` is asked before each operation's buffers, as by RunPhase.
+  // `at_cut` is asked before each operation's buffers and within large ones, as by RunPhase.
   virtual absl::StatusOr<std::unique_ptr<Workspace>> NewWorkspace(
       const float* packed, const float* derived, absl::FunctionRef<bool()> at_cut) const = 0;
 

@@ -28,15 +28,19 @@ void GradientSum::Begin(int64_t leaves) {
   }
 }
 
-float* GradientSum::NewLeaf() {
-  absl::MutexLock lock(&mutex_);
-  if (idle_.empty()) {
-    buffers_.emplace_back(floats_);
-    return buffers_.back().data();
+float* GradientSum::NewLeaf(absl::FunctionRef<void()> cut) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!idle_.empty()) {
+      float* const leaf = idle_.back();
+      idle_.pop_back();
+      return leaf;
+    }
   }
-  float* leaf = idle_.back();
-  idle_.pop_back();
-  return leaf;
+  AlignedBuffer buffer(floats_, cut);
+  absl::MutexLock lock(&mutex_);
+  buffers_.push_back(std::move(buffer));
+  return buffers_.back().data();
 }
 
 void GradientSum::Drop(float* gradient) {

@@ -23,8 +23,9 @@ class GradientSum {
 
   // REQUIRES: no leaf is out. `leaves` >= 1.
   void Begin(int64_t leaves);
-  // A buffer for one leaf's gradient; the caller writes all of it, then gives it to Add.
-  float* NewLeaf();
+  // A buffer for one leaf's gradient; the caller writes all of it, then gives it to Add. A large
+  // one is made piece by piece, as Add has it.
+  float* NewLeaf(absl::FunctionRef<void()> cut = [] {});
   // Large gradients are added piece by piece, with `cut` called in between, without a lock.
   void Add(int64_t leaf, float* gradient, absl::FunctionRef<void()> cut = [] {});
   // For a leaf that was not computed after all.

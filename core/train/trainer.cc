@@ -367,13 +367,14 @@ class PlanTrainer : public Trainer {
   absl::Status RunMicroBatch(int64_t leaf, MicroBatch& batch, absl::FunctionRef<bool()> at_cut) {
     if (!at_cut()) return absl::CancelledError("cancelled");
     CONVD_ASSIGN_OR_RETURN(std::unique_ptr<Workspace> workspace, TakeWorkspace(at_cut));
-    batch.gradient = sum_->NewLeaf();
+    const auto cut = [&] { executor_.Cut(); };
+    batch.gradient = sum_->NewLeaf(cut);
     absl::Status status;
     for (int phase = 0; phase < plan_->phases() && status.ok(); ++phase) {
       status = plan_->RunPhase(phase, *workspace, batch, at_cut);
     }
     if (status.ok()) {
-      sum_->Add(leaf, batch.gradient, [&] { executor_.Cut(); });
+      sum_->Add(leaf, batch.gradient, cut);
     } else {
       sum_->Drop(batch.gradient);
     }

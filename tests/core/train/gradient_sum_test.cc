@@ -72,6 +72,25 @@ TEST(GradientSum, LetsOthersWorkWhileItAddsLargeGradients) {
   }
 }
 
+// A leaf is zeroed by the megabyte when it is made, and others can make and add theirs in between.
+TEST(GradientSum, LetsOthersWorkWhileItMakesALargeLeaf) {
+  constexpr int64_t kFloats = 600'000;  // 2.3 MiB
+  GradientSum sum(kFloats);
+  sum.Begin(2);
+  int cuts = 0;
+  float* other = nullptr;
+  float* const leaf = sum.NewLeaf([&] {
+    if (++cuts == 1) other = sum.NewLeaf();
+  });
+  EXPECT_EQ(cuts, 2);
+  ASSERT_NE(other, nullptr);
+  EXPECT_NE(leaf, other);
+  EXPECT_EQ(std::count(leaf, leaf + kFloats, 0.0f), kFloats);
+  sum.Drop(leaf);
+  EXPECT_EQ(sum.NewLeaf([&] { ++cuts; }), leaf);
+  EXPECT_EQ(cuts, 2) << "it was made before";
+}
+
 TEST(GradientSum, AddsTheSameFromManyThreads) {
   constexpr int kLeaves = 63;
   const std::vector<float> leaves = Leaves(kLeaves);
