@@ -150,7 +150,7 @@ absl::Status InferenceModel::Infer(const ImageSet& images, absl::Span<float> pro
 }
 
 std::vector<int64_t> PredictionSizes(const Graph& graph) {
-  std::vector<int64_t> sizes = {MicroBatchImages(graph, int64_t{1} << 20)};
+  std::vector<int64_t> sizes = {MostMicroBatchImages(graph)};
   for (const int64_t images : {kFewImages, int64_t{1}}) {
     if (images < sizes.back()) sizes.push_back(images);
   }

@@ -469,4 +469,8 @@ int64_t MicroBatchImages(const Graph& graph, int64_t batch) {
   return (batch + count - 1) / count;
 }
 
+int64_t MostMicroBatchImages(const Graph& graph) {
+  return MicroBatchImages(graph, int64_t{1} << 20);
+}
+
 }  // namespace convd

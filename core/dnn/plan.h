@@ -140,6 +140,8 @@ double ImageFlop(const Graph& graph);
 // 64 MiB), and no more than leave min(batch, 16) micro-batches. From FLOP, bytes and constants
 // alone, so the same on every machine.
 int64_t MicroBatchImages(const Graph& graph, int64_t batch);
+// The most of any batch: a micro-batch of more is longer calls, which predictions would wait for.
+int64_t MostMicroBatchImages(const Graph& graph);
 
 }  // namespace convd
 

@@ -209,6 +209,7 @@ class Resolver {
     CONVD_RETURN_IF_ERROR(ResolveEarlyStopping(request_, data.validation.count > 0));
     const bool micro_batch_given = request_.micro_batch() != 0;
     if (!micro_batch_given) ChooseMicroBatch(graph, data.train.count, request_);
+    BoundMicroBatch(graph);
     CONVD_RETURN_IF_ERROR(CheckMemory(graph, data, micro_batch_given));
     Warn(graph, data);
     std::string summary = Summary(graph);
@@ -316,6 +317,17 @@ class Resolver {
                                        "for the same ones, by number"));
     }
     return absl::OkStatus();
+  }
+
+  // Others' predictions wait for the longest call of a job.
+  void BoundMicroBatch(const Graph& graph) {
+    const int64_t most = MostMicroBatchImages(graph);
+    if (request_.micro_batch() <= most) return;
+    warnings_.push_back(absl::StrCat("micro_batch: ", request_.micro_batch(),
+                                     " images at a time would keep predictions waiting; with this "
+                                     "network at most ",
+                                     most, " are taken"));
+    request_.set_micro_batch(most);
   }
 
   // Names what has to change so that the job fits: a micro_batch or batch_size that is too large,

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "core/dnn/explain.h"
 #include "core/dnn/gather.h"
+#include "core/dnn/plan.h"
 #include "core/dnn/precision.h"
 #include "core/names/names.h"
 #include "core/nn/graph.h"
@@ -142,6 +144,7 @@ absl::Status ModelsService::Explain(const grpc::CallbackServerContext& context,
   CONVD_RETURN_IF_ERROR(CheckServed(card, request.precision(), CheckPrecision));
   CONVD_ASSIGN_OR_RETURN(const Graph graph, Graph::Create(card.network()));
   ExplainOptions options = OptionsFor(request.batch_size(), card.request());
+  options.micro_batch = std::min(options.micro_batch, MostMicroBatchImages(graph));
   options.memory_bytes = limits_.memory_bytes;
   options.train_precision = TrainingPrecision(request.precision(), card.request());
   options.predict_precision = ChoosePrecision(card, request.precision());

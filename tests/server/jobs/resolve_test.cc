@@ -16,6 +16,7 @@
 namespace convd {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -236,6 +237,19 @@ TEST_F(ResolveTest, TheMicroBatchIsChosenAtSubmission) {
   EXPECT_EQ(chosen("batch_size: 48 micro_batch: 5"), 5);
 }
 
+// Keras-mnist's: 16 images keep a training's workspace in a cache.
+TEST_F(ResolveTest, AMicroBatchThatPredictionsWouldWaitForIsTakenAsTheLargest) {
+  const auto largest = Resolve("dataset { name: 'digits' } batch_size: 48 micro_batch: 16");
+  ASSERT_TRUE(largest.ok()) << largest.status();
+  EXPECT_EQ(largest->request.micro_batch(), 16);
+  EXPECT_THAT(largest->warnings, IsEmpty());
+  const auto larger = Resolve("dataset { name: 'digits' } batch_size: 48 micro_batch: 17");
+  ASSERT_TRUE(larger.ok()) << larger.status();
+  EXPECT_EQ(larger->request.micro_batch(), 16);
+  EXPECT_THAT(larger->warnings,
+              ElementsAre(AllOf(StartsWith("micro_batch: 17 "), HasSubstr("at most 16 "))));
+}
+
 TEST_F(ResolveTest, AnArchitectureIsNeededAndCheckedFirst) {
   ExpectError(Request("model: 'm' dataset { name: 'digits' }"), kInvalid,
               {"preset", "network", "keras-mnist"});
@@ -343,7 +357,7 @@ TEST_F(ResolveTest, AnInitialModelHasTheSameNetworkAndGetsItsNumber) {
 class ResolveMemoryTest : public ResolveTest {
  protected:
   std::string Refusal(const std::string& rest, const JobMemory& memory,
-                      const std::string& architecture = HoldsMuch()) {
+                      const std::string& architecture = HoldsMuch(4000)) {
     const auto job =
         ResolveJob(Request("model: 'm' dataset { name: 'digits' } validation { none: true } " +
                            architecture + rest),
@@ -352,10 +366,11 @@ class ResolveMemoryTest : public ResolveTest {
     EXPECT_EQ(job.status().code(), kInvalid);
     return std::string(job.status().message());
   }
-  static std::string HoldsMuch() {
+  static std::string HoldsMuch(int filters) {
     std::string text =
         "network { name: 'much' input { height: 28 width: 28 channels: 1 } "
-        "layers { conv { filters: 4000 kernel: 1 } } ";
+        "layers { conv { filters: " +
+        std::to_string(filters) + " kernel: 1 } } ";
     for (int i = 0; i < 10; ++i) text += "layers { activation { activation: ACTIVATION_ELU } } ";
     return text +
            "layers { max_pool { size: 28 } } layers { flatten {} } "
@@ -375,7 +390,7 @@ TEST_F(ResolveMemoryTest, SaysWhatTheJobTakes) {
   const auto takes = [&](const char* rest) {
     const auto job =
         ResolveJob(Request("model: 'm' dataset { name: 'digits' } validation { none: true } " +
-                           HoldsMuch() + rest),
+                           HoldsMuch(4000) + rest),
                    datasets_, {.bytes = 0, .workers = 4});
     EXPECT_TRUE(job.ok()) << job.status();
     return job->memory_bytes;
@@ -397,10 +412,11 @@ TEST_F(ResolveMemoryTest, ABatchSizeThatWouldKeepTooManyWorkersBusyIsRefusedWith
 }
 
 TEST_F(ResolveMemoryTest, AMicroBatchThatIsTooLargeIsRefusedWithTheUsualOne) {
+  // 20 layers of 28 * 28 * 200 floats are 12 MiB an image.
   const std::string refusal =
-      Refusal("batch_size: 40 micro_batch: 40", {.bytes = int64_t{2} << 30, .workers = 4});
-  EXPECT_THAT(refusal, StartsWith("micro_batch: with 40 images training takes about "));
-  EXPECT_THAT(refusal, HasSubstr("2048 MB here; try 1, which is what none would mean"));
+      Refusal("batch_size: 16 micro_batch: 4", {.bytes = 100 << 20, .workers = 4}, HoldsMuch(200));
+  EXPECT_THAT(refusal, StartsWith("micro_batch: with 4 images training takes about "));
+  EXPECT_THAT(refusal, HasSubstr("100 MB here; try 1, which is what none would mean"));
 }
 
 TEST_F(ResolveMemoryTest, ANetworkThatDoesNotFitWithOneImageIsRefusedItself) {

@@ -302,6 +302,17 @@ TEST_F(ExplainModelTest, TakesAThousandWhereTheCardSaysNothingThatATrainingHas) 
   EXPECT_EQ(response.explanation().train().images(), 1);
 }
 
+TEST_F(ExplainModelTest, TakesNoLargerMicroBatchThanAJobWould) {
+  Start();
+  v1::TrainRequest trained;
+  trained.set_batch_size(1000);
+  trained.set_micro_batch(1000);
+  models_.Publish("m", trained);
+  v1::ExplainModelResponse response;
+  ASSERT_TRUE(Explain(Request(), &response).ok());
+  EXPECT_EQ(response.explanation().train().images(), 64);
+}
+
 // A card may come from elsewhere: an augmentation that no training has counts as none.
 TEST_F(ExplainModelTest, TakesWhateverAugmentationACardHas) {
   Start();
