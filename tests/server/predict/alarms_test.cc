@@ -8,6 +8,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "tests/core/time/hand_clock.h"
 
 namespace convd {
 namespace {
@@ -15,26 +16,30 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(ThreadedAlarms, CallsInTheOrderOfTheirTimesAndNeverEarly) {
-  const Clock& clock = Clock::Real();
+  HandClock clock;
   absl::Mutex mu;
   std::vector<int> called;
   std::vector<bool> in_time;
-  absl::Notification last;
+  absl::Notification over[3];
   const std::unique_ptr<Alarms> alarms = NewThreadedAlarms(clock);
-  const absl::Duration now = clock.Monotonic();
   const auto set = [&](int number, absl::Duration when) {
     alarms->Set(when, [&, number, when] {
-      absl::MutexLock lock(&mu);
-      called.push_back(number);
-      in_time.push_back(clock.Monotonic() >= when);
-      if (number == 2) last.Notify();
+      {
+        absl::MutexLock lock(&mu);
+        called.push_back(number);
+        in_time.push_back(clock.Monotonic() >= when);
+      }
+      over[number].Notify();
     });
   };
   // The one that is due first comes last, when the thread waits for another already.
-  set(2, now + absl::Milliseconds(40));
-  set(1, now + absl::Milliseconds(20));
-  set(0, now - absl::Seconds(1));
-  last.WaitForNotification();
+  set(2, absl::Milliseconds(40));
+  set(1, absl::Milliseconds(20));
+  set(0, -absl::Seconds(1));
+  for (absl::Notification& each : over) {
+    each.WaitForNotification();
+    clock.Advance(absl::Milliseconds(20));
+  }
   absl::MutexLock lock(&mu);
   EXPECT_THAT(called, ElementsAre(0, 1, 2));
   EXPECT_THAT(in_time, ElementsAre(true, true, true));
