@@ -95,7 +95,6 @@ absl::StatusOr<std::shared_ptr<asio::ssl::context>> NewTls(const HttpLoad& load,
   } catch (const boost::system::system_error& error) {
     return absl::InternalError(absl::StrCat("OpenSSL: ", error.what()));
   }
-  const auto pem = [](const std::string& text) { return asio::buffer(text); };
   Error error;
   const auto read = [&error](const char* what) -> absl::Status {
     if (!error) return absl::OkStatus();
@@ -104,13 +103,13 @@ absl::StatusOr<std::shared_ptr<asio::ssl::context>> NewTls(const HttpLoad& load,
   if (load.tls_ca.empty()) {
     tls->set_default_verify_paths(error);
   } else {
-    tls->add_certificate_authority(pem(load.tls_ca), error);
+    tls->add_certificate_authority(asio::buffer(load.tls_ca), error);
   }
   CONVD_RETURN_IF_ERROR(read("the authorities to trust (tls_ca)"));
   if (!load.tls_certificate.empty()) {
-    tls->use_certificate_chain(pem(load.tls_certificate), error);
+    tls->use_certificate_chain(asio::buffer(load.tls_certificate), error);
     CONVD_RETURN_IF_ERROR(read("the client's certificate (tls_certificate)"));
-    tls->use_private_key(pem(load.tls_key), asio::ssl::context::pem, error);
+    tls->use_private_key(asio::buffer(load.tls_key), asio::ssl::context::pem, error);
     CONVD_RETURN_IF_ERROR(read("its private key (tls_key)"));
   }
   tls->set_verify_mode(asio::ssl::verify_peer, error);

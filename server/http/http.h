@@ -52,8 +52,8 @@ class Responder {
   // 500.
   virtual void Respond(HttpResponse response) = 0;
 
-  // By which logs name the request, for an answer that the server makes itself. On the thread that
-  // admits it, before it goes on.
+  // By which logs name the request: X-Request-Id of its answer where that is no success, whoever
+  // makes it. On the thread that admits it, before it goes on or is answered.
   virtual void NameRequest(std::string /*id*/) {}
 
   // CANCELLED once the client has hung up or the server has given up on the request.

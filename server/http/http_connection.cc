@@ -25,6 +25,11 @@ bool IsUrgent(const HttpServerOptions& options, const std::string& path) {
   return std::find(urgent.begin(), urgent.end(), path) != urgent.end();
 }
 
+// For whoever is told that it failed; the logs have it under the same name.
+void NameAnswer(const std::string& request_id, HttpResponse& response) {
+  if (!request_id.empty()) response.headers.emplace_back("X-Request-Id", request_id);
+}
+
 std::string HeadOf(const HttpResponse& response, bool keep_alive) {
   const std::string date =
       absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone());
@@ -254,6 +259,7 @@ void HttpConnection::HandOn() {
 
 void HttpConnection::Answer(const HttpCall* call, HttpResponse response) {
   if (state_ != State::kHandling || call != call_.get()) return;
+  if (!response.outcome.ok()) NameAnswer(call_->request_id, response);
   Write(response, keep_alive_ && !host_.draining());
 }
 
@@ -267,7 +273,7 @@ void HttpConnection::Refuse(HttpResponse response, bool keep_alive) {
   // What admitted it tells of it, too.
   const bool told = go_on_ != nullptr;
   if (!told && host_.options().on_refused) id = host_.options().on_refused(response, peer_);
-  if (!id.empty()) response.headers.emplace_back("X-Request-Id", std::move(id));
+  NameAnswer(id, response);
   Write(response, keep_alive);
 }
 

@@ -107,10 +107,6 @@ class Router::Observed final : public Responder {
   }
   void Respond(HttpResponse response) override {
     if (!responded_.exchange(true)) {
-      if (!response.outcome.ok()) {
-        const absl::string_view id = request_id_.text();
-        response.headers.emplace_back("X-Request-Id", std::string(id.data(), id.size()));
-      }
       if (answered_ != nullptr) Tell(response.outcome);
       // Free before the client knows, so that its next request finds the place.
       Admitted over;

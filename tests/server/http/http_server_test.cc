@@ -46,12 +46,12 @@ class HttpServerTest : public ::testing::Test {
     auto server = HttpServer::Start(
         options_,
         [this](const HttpRequest& header, std::shared_ptr<Responder> responder) -> HttpGoOn {
+          for (const NameValue& field : header.headers) {
+            if (field.first == "x-request-id") responder->NameRequest(field.second);
+          }
           if (header.path == "/refused") {
             responder->Respond(ErrorResponse(absl::PermissionDeniedError("not for you")));
             return nullptr;
-          }
-          for (const NameValue& field : header.headers) {
-            if (field.first == "x-request-id") responder->NameRequest(field.second);
           }
           return [this, responder](HttpRequest request) { Handle(std::move(request), responder); };
         });
@@ -607,6 +607,15 @@ TEST_F(HttpServerTest, TellsOfWhatItRefusesItself) {
   }
   server_ = nullptr;
   EXPECT_THAT(refused, ::testing::ElementsAre(400, 413));
+}
+
+TEST_F(HttpServerTest, NamesWhatItAnswersWithAnErrorAndNothingElse) {
+  Start();
+  RawClient client(server_->address());
+  client.Send(absl::StrCat("GET /fine", kHost, "X-Request-Id: mine\r\n\r\n"));
+  EXPECT_THAT(client.Response(), Not(HasSubstr("X-Request-Id")));
+  client.Send(absl::StrCat("GET /refused", kHost, "X-Request-Id: mine\r\n\r\n"));
+  EXPECT_THAT(client.Response(), HasSubstr("\r\nX-Request-Id: mine\r\n"));
 }
 
 TEST_F(HttpServerTest, NamesAnAdmittedRequestWhoseBodyItRefuses) {
